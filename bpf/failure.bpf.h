@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/* Failed operations, counted by process, operation, errno and detail: a table, so a count is never lost. */
+#ifndef SOCKTRACE_FAILURE_BPF_H
+#define SOCKTRACE_FAILURE_BPF_H
+
+#include "target.bpf.h"
+
+static __always_inline void count_failure_of(struct process_key process, __u8 operation, __u16 error, __u8 detail,
+					     __u32 netns, __u32 uid, const char *comm)
+{
+	struct failure_key key = {
+		.start_ns = process.start_ns,
+		.tgid = process.tgid,
+		.error = error,
+		.operation = operation,
+		.detail = detail,
+	};
+	struct failure_row *known = bpf_map_lookup_elem(&failures, &key);
+
+	if (!known) {
+		struct failure_row first = { .netns = netns, .uid = uid };
+		long refused;
+
+		first.first_ns = first.last_ns = table_now();
+		if (comm)
+			__builtin_memcpy(first.comm, comm, sizeof(first.comm));
+		/* Count 0 and then the same atomic add as ever: two CPUs may both come first. */
+		refused = bpf_map_update_elem(&failures, &key, &first, BPF_NOEXIST);
+		known = bpf_map_lookup_elem(&failures, &key);
+		if (!known) {
+			if (refused)
+				table_count(COUNTER_LOSS_FAILURE_TABLE);
+			return;
+		}
+	}
+	WRITE_ONCE(known->last_ns, table_now());
+	__sync_fetch_and_add(&known->count, 1);
+}
+
+/* A failure of the current process. */
+static __always_inline void count_failure(const struct task_struct *task, __u8 operation, __u16 error, __u8 detail)
+{
+	char comm[SOCKTRACE_COMM_LENGTH];
+
+	bpf_get_current_comm(comm, sizeof(comm));
+	count_failure_of(process_key_of(task), operation, error, detail, current_netns(task),
+			 (__u32)bpf_get_current_uid_gid(), comm);
+}
+
+#endif

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * What each fact does to the table, written once over flat values. The hook sets (socktrace.bpf.c) are shims that
+ * fetch the values. Every handler is idempotent: a fact may arrive by two programs, since the kernel skips a
+ * program that already runs on that CPU (bpf_prog_active of tracing programs, struct bpf_prog.active).
+ */
+#ifndef SOCKTRACE_HANDLERS_BPF_H
+#define SOCKTRACE_HANDLERS_BPF_H
+
+#include "failure.bpf.h"
+
+static __always_inline void stream_event(__u32 type, __u64 sk, const struct socket_row *row, __u8 old_state,
+					 __u16 error)
+{
+	struct event_record *event;
+
+	if (!config.stream_events)
+		return;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		table_count(COUNTER_LOSS_EVENT_RING);
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->type = type;
+	event->tgid = row->owner_tgid;
+	event->at_ns = table_now();
+	event->sk = sk;
+	event->birth_ns = row->birth_ns;
+	event->error = error;
+	event->local_port = row->local_port;
+	event->peer_port = row->peer_port;
+	event->family = row->family;
+	event->old_state = old_state;
+	event->state = row->state;
+	/* The tracer polls; a wakeup costs 4-5 us an event. */
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+	table_count(COUNTER_EVENTS_SENT);
+}
+
+static __always_inline void fill_owner(struct socket_row *row, const struct task_struct *task)
+{
+	struct process_key key = process_key_of(task);
+
+	row->owner_start_ns = key.start_ns;
+	row->owner_tgid = key.tgid;
+}
+
+/* socket(2) made an sk, in the context of its owner. */
+static __always_inline void on_open(__u64 sk, __u8 family, const struct task_struct *task)
+{
+	struct socket_row *stale, row = {};
+	struct process_row *process;
+
+	table_count(COUNTER_HOST_OPENED);
+	/* For every process: the address may have belonged to a traced socket. */
+	stale = table_lookup(sk);
+	if (stale)
+		row_end_stale(sk, stale);
+	process = traced_process(task);
+	if (!process)
+		return;
+	fill_owner(&row, task);
+	row.birth_ns = table_now();
+	row.version_ns = row.birth_ns;
+	row.netns = current_netns(task);
+	row.uid = (__u32)bpf_get_current_uid_gid();
+	row.family = family;
+	row.state = TCP_CLOSE;
+	table_count(COUNTER_TRACKED_OPENED);
+	count_for(process, opened);
+	if (table_insert(sk, &row) == 0)
+		stream_event(EVENT_OPENED, sk, &row, 0, 0);
+}
+
+/* State flags that a socket's present state proves. */
+static __always_inline void learn_from_state(struct socket_row *row, __u8 state)
+{
+	if (state == TCP_LISTEN)
+		row->ever_listening = 1;
+	else if (state == TCP_SYN_SENT)
+		row->ever_connecting = 1;
+	else if (state != TCP_CLOSE)
+		row->ever_established = 1;
+}
+
+/* accept(2) gave a traced process the sk of a connection. `state`, `port`: what was read before the call. */
+static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 state, __u16 port,
+						    const struct task_struct *task)
+{
+	struct process_row *process = traced_process(task);
+	struct socket_row row = {};
+
+	if (!process)
+		return NULL;
+	fill_owner(&row, task);
+	row.birth_ns = table_now();
+	row.version_ns = row.birth_ns;
+	row.netns = current_netns(task);
+	row.uid = (__u32)bpf_get_current_uid_gid();
+	row.family = family;
+	row.state = state;
+	row.local_port = port;
+	row.accepted = 1;
+	row.ever_established = 1;
+	table_count(COUNTER_TRACKED_ACCEPTED);
+	count_for(process, accepted);
+	if (table_insert(sk, &row))
+		return NULL;
+	stream_event(EVENT_ACCEPTED, sk, &row, 0, 0);
+	return table_lookup(sk);
+}
+
+/* A listener's child was cloned, in softirq: the address may have belonged to a traced socket. */
+static __always_inline void on_clone(__u64 sk)
+{
+	struct socket_row *stale = table_lookup(sk);
+
+	if (stale)
+		row_end_stale(sk, stale);
+}
+
+/* A bind(2) has succeeded, and the socket holds `port` (0 with IP_BIND_ADDRESS_NO_PORT). */
+static __always_inline void on_bound(__u64 sk, struct socket_row *row, __u16 port)
+{
+	if (row->ever_bound && row->local_port == port && !row->bind_errno)
+		return;
+	if (!row->ever_bound)
+		count_for(owner_of(row), bound);
+	row->local_port = port;
+	row->bind_errno = 0;
+	row->history_unknown = 0;
+	row->ever_bound = 1;
+	row_changed(row);
+	stream_event(EVENT_BIND, sk, row, row->state, 0);
+}
+
+static __always_inline void on_bind_failed(__u64 sk, struct socket_row *row, __u16 error)
+{
+	stream_event(EVENT_BIND, sk, row, row->state, error);
+	if (row->bind_errno == error)
+		return;
+	row->bind_errno = error;
+	row->history_unknown = 0;
+	row_changed(row);
+}
+
+/* connect(2) has returned an error that is the connect's outcome. `port`: what the socket holds now. */
+static __always_inline void on_connect_failed(__u64 sk, struct socket_row *row, __u16 error, __u16 port)
+{
+	stream_event(EVENT_CONNECT, sk, row, row->state, error);
+	if (row->state != TCP_CLOSE)
+		return;
+	if (row->ever_connecting && row->connect_errno == error && row->local_port == port)
+		return;
+	row->connect_errno = error;
+	row->local_port = port;
+	row->history_unknown = 0;
+	row->ever_connecting = 1;
+	row_changed(row);
+}
+
+/* A non-blocking connect failed after connect(2) had returned. Counted once: the flag is taken back. */
+static __always_inline void on_late_connect_failure(struct socket_row *row)
+{
+	struct process_key process = { .start_ns = row->owner_start_ns, .tgid = row->owner_tgid };
+	struct process_row *known = bpf_map_lookup_elem(&processes, &process);
+
+	row->connect_pending = 0;
+	if (row->connect_errno)
+		count_failure_of(process, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns,
+				 row->uid, known ? known->comm : NULL);
+}
+
+/* connect(2) returned EINPROGRESS. Over loopback the outcome may be there already. */
+static __always_inline void on_connect_pending(struct socket_row *row)
+{
+	row->connect_pending = 1;
+	barrier();
+	if (row->state == TCP_CLOSE && row->ever_connecting)
+		on_late_connect_failure(row);
+}
+
+/* listen(2) failed: the kernel passed through LISTEN on the way (inet_csk_listen_start). */
+static __always_inline void on_listen_failed(__u64 sk, struct socket_row *row, __u16 error)
+{
+	stream_event(EVENT_LISTEN, sk, row, row->state, error);
+	if (row->state != TCP_CLOSE || !row->ever_listening)
+		return;
+	row->ever_listening = 0;
+	row_changed(row);
+}
+
+/* Copies the addresses and the peer's port from a sock that BTF knows: no probe reads. */
+static __always_inline void fill_endpoints(struct socket_row *row, const struct sock *sk)
+{
+	__be32 *local = (__be32 *)row->local_address, *peer = (__be32 *)row->peer_address;
+	const struct sock_common *common = &sk->__sk_common;
+
+	row->peer_port = bpf_ntohs(common->skc_dport);
+	if (row->family == AF_INET) {
+		local[0] = common->skc_rcv_saddr;
+		peer[0] = common->skc_daddr;
+		return;
+	}
+	local[0] = common->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
+	local[1] = common->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
+	local[2] = common->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
+	local[3] = common->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+	peer[0] = common->skc_v6_daddr.in6_u.u6_addr32[0];
+	peer[1] = common->skc_v6_daddr.in6_u.u6_addr32[1];
+	peer[2] = common->skc_v6_daddr.in6_u.u6_addr32[2];
+	peer[3] = common->skc_v6_daddr.in6_u.u6_addr32[3];
+}
+
+/*
+ * The state changes to `new`. At the tracepoint sk_state is still the old one, but at CLOSE the port has already
+ * been put back, so skc_num is what the socket goes on holding.
+ */
+static __always_inline void on_state(const struct sock *sk, struct socket_row *row, __u8 old, __u8 new)
+{
+	__u16 sk_err = sk->sk_err;
+	struct process_row *process;
+
+	if (row->state == new) /* the other program was here */
+		return;
+	row->state = new;
+	row->local_port = sk->__sk_common.skc_num;
+	row->history_unknown = 0;
+	switch (new) {
+	case TCP_SYN_SENT:
+		row->ever_connecting = 1;
+		row->connect_errno = 0;
+		row->connect_pending = 0;
+		break;
+	case TCP_ESTABLISHED:
+		row->ever_established = 1;
+		row->connect_pending = 0;
+		row->connect_errno = 0;
+		if (old == TCP_SYN_SENT) {
+			process = owner_of(row);
+			count_for(process, connected);
+		}
+		break;
+	case TCP_LISTEN:
+		row->ever_listening = 1;
+		process = owner_of(row);
+		count_for(process, listened);
+		break;
+	case TCP_CLOSE:
+		if (old == TCP_SYN_SENT) {
+			if (sk_err)
+				row->connect_errno = sk_err;
+		} else if (old != TCP_LISTEN) {
+			row->socket_errno = sk_err;
+		}
+		break;
+	}
+	if (new != TCP_CLOSE) {
+		fill_endpoints(row, sk);
+	} else if (old == TCP_SYN_SENT && row->connect_pending) {
+		on_late_connect_failure(row);
+	}
+	row_changed(row);
+	stream_event(EVENT_STATE, (__u64)sk, row, old, sk_err);
+}
+
+/* The last descriptor is gone (inet_release), in the context of whoever closed it. */
+static __always_inline void on_release(__u64 sk, struct socket_row *row, const struct task_struct *task)
+{
+	if (row->released)
+		return;
+	row->release_state = row->state;
+	row->held_at_exit = (task->flags & PF_EXITING) && state_is_wasteful(row->state);
+	row->released = 1;
+	row_changed(row);
+	stream_event(EVENT_RELEASED, sk, row, row->state, 0);
+}
+
+static __always_inline void on_destroy(__u64 sk)
+{
+	struct socket_row *row = table_lookup(sk);
+
+	if (!row || row->destroyed)
+		return;
+	table_count(COUNTER_TRACKED_DESTROYED);
+	count_for(owner_of(row), destroyed);
+	stream_event(EVENT_DESTROYED, sk, row, row->state, 0);
+	row_end(sk, row);
+}
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * The few kernel types socktrace looks at, as CO-RE views (libbpf matches members by name, so a view lists only
+ * what is read), and one accessor for each difference between kernels or architectures.
+ */
+#ifndef SOCKTRACE_KERNEL_BPF_H
+#define SOCKTRACE_KERNEL_BPF_H
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+#define SOCK_STREAM 1
+#define SOCK_TYPE_MASK 0xf
+#define IPPROTO_TCP 6
+#define SOCKFS_MAGIC 0x534f434b
+#define PF_EXITING 0x00000004 /* include/linux/sched.h: getting shut down */
+
+/* include/net/tcp_states.h */
+#define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT 2
+#define TCP_SYN_RECV 3
+#define TCP_CLOSE 7
+#define TCP_CLOSE_WAIT 8
+#define TCP_LISTEN 10
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct in6_addr {
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+typedef struct {
+	__u32 val;
+} kuid_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+	__u16 sk_protocol;
+	kuid_t sk_uid;
+};
+
+struct inet_sock {
+	__be16 inet_sport;
+};
+
+struct tcp_sock {
+	__u64 bytes_received;
+	__u64 bytes_acked;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u32 snd_una;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct super_block {
+	unsigned long s_magic;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+	void *private_data;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct nsproxy {
+	struct net *net_ns;
+};
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct thread_info {
+	__u32 status;
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
+	int pid;
+	int tgid;
+	__u64 start_boottime;
+	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	struct files_struct *files;
+	struct nsproxy *nsproxy;
+	struct signal_struct *signal;
+	char comm[16];
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+};
+
+struct bpf_map;
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long si;
+	unsigned long di;
+	unsigned long dx;
+	unsigned long orig_ax;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	__u64 regs[31];
+	__u64 orig_x0;
+	int syscallno;
+};
+#else
+#error "socktrace knows the system call registers of x86_64 and arm64 only"
+#endif
+
+#pragma clang attribute pop
+
+/* System call numbers and registers as tp_btf/sys_exit sees them. */
+#if defined(__TARGET_ARCH_x86)
+
+#define NR_SOCKET 41
+#define NR_CONNECT 42
+#define NR_ACCEPT 43
+#define NR_BIND 49
+#define NR_LISTEN 50
+#define NR_ACCEPT4 288
+#define TS_COMPAT 0x0002 /* arch/x86/include/asm/thread_info.h: 32 bit system call active */
+
+static __always_inline long syscall_number(const struct pt_regs *regs)
+{
+	return regs->orig_ax;
+}
+
+static __always_inline __u64 syscall_argument_1(const struct pt_regs *regs)
+{
+	return regs->di;
+}
+
+static __always_inline __u64 syscall_argument_2(const struct pt_regs *regs)
+{
+	return regs->si;
+}
+
+static __always_inline __u64 syscall_argument_3(const struct pt_regs *regs)
+{
+	return regs->dx;
+}
+
+/* 32-bit system calls have numbers of their own, which would read as others'. */
+static __always_inline bool in_compat_syscall(const struct task_struct *task)
+{
+	return task->thread_info.status & TS_COMPAT;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#define NR_SOCKET 198
+#define NR_BIND 200
+#define NR_LISTEN 201
+#define NR_ACCEPT 202
+#define NR_CONNECT 203
+#define NR_ACCEPT4 242
+
+static __always_inline long syscall_number(const struct pt_regs *regs)
+{
+	return regs->syscallno;
+}
+
+/* x0 holds the result by now. */
+static __always_inline __u64 syscall_argument_1(const struct pt_regs *regs)
+{
+	return regs->orig_x0;
+}
+
+static __always_inline __u64 syscall_argument_2(const struct pt_regs *regs)
+{
+	return regs->regs[1];
+}
+
+static __always_inline __u64 syscall_argument_3(const struct pt_regs *regs)
+{
+	return regs->regs[2];
+}
+
+static __always_inline bool in_compat_syscall(const struct task_struct *task)
+{
+	return false;
+}
+
+#endif
+
+static __always_inline __u32 current_netns(const struct task_struct *task)
+{
+	return task->nsproxy ? task->nsproxy->net_ns->ns.inum : 0;
+}
+
+/*
+ * The struct sock behind a descriptor of the current task, 0 when it is no socket. Probe reads: fdt->fd is a
+ * pointer to pointers, which BTF cannot walk.
+ */
+static __always_inline __u64 current_socket(const struct task_struct *task, __u32 fd)
+{
+	struct fdtable *fdt = task->files ? task->files->fdt : NULL;
+	struct file *file = NULL;
+	struct socket *socket;
+
+	if (!fdt || fd >= fdt->max_fds)
+		return 0;
+	if (bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd) || !file)
+		return 0;
+	/* An O_PATH descriptor of a unix socket's name has a socket inode but no socket. */
+	if (BPF_CORE_READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
+		return 0;
+	socket = BPF_CORE_READ(file, private_data);
+	return (__u64)BPF_CORE_READ(socket, sk);
+}
+
+/* True when the last thread of the process is on its way out (do_exit has dropped signal->live). */
+static __always_inline bool whole_process_exits(const struct task_struct *task)
+{
+	return task->signal->live.counter == 0;
+}
+
+#endif

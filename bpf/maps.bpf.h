@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/* The maps, the configuration that the tracer sets before loading, and the primitives that table.bpf.h stands on. */
+#ifndef SOCKTRACE_MAPS_BPF_H
+#define SOCKTRACE_MAPS_BPF_H
+
+#include "kernel.bpf.h"
+#include "records.h"
+
+/* Sizes here are placeholders: the tracer sets max_entries before loading. */
+
+/* sk address -> row: the truth. Never an LRU map, eviction would hide leaks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u64);
+	__type(value, struct socket_row);
+} sockets SEC(".maps");
+
+/* Rows of destroyed sockets that user space has to hear of. As large as the table: it cannot fill before it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct socket_identity);
+	__type(value, struct socket_row);
+} ended SEC(".maps");
+
+/* Traced processes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct process_key);
+	__type(value, struct process_row);
+} processes SEC(".maps");
+
+/* tgids asked for; select_processes turns them into identities. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u8);
+} wanted SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct failure_key);
+	__type(value, struct failure_row);
+} failures SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTER_COUNT);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* The child that the first state program counted last on this CPU: the second counts what the first missed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} counted_clone SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} events SEC(".maps");
+
+const volatile struct tracer_config config SEC(".rodata.config") = {};
+
+/* The one switch: every hook is attached before anything is recorded. */
+volatile __u64 tracing SEC(".data.tracing") = 0;
+
+__u64 sweep_fence = 0;
+
+static __always_inline __u64 table_now(void)
+{
+	return bpf_ktime_get_ns();
+}
+
+/* xadd, so that a softirq in between cannot lose the count. */
+static __always_inline void table_count(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		__sync_fetch_and_add(value, 1);
+}
+
+/* A locked add of nothing: a full barrier in every kernel that runs BPF on x86, with no fetch (5.12) needed. */
+static __always_inline void table_full_barrier(__u64 *word)
+{
+	__sync_fetch_and_add(word, 0);
+}
+
+static __always_inline __u64 *table_sweep_fence(void)
+{
+	return &sweep_fence;
+}
+
+static __always_inline long table_park_ended(const struct socket_identity *identity, const struct socket_row *row)
+{
+	return bpf_map_update_elem(&ended, identity, row, BPF_ANY);
+}
+
+static __always_inline long table_delete(__u64 sk)
+{
+	return bpf_map_delete_elem(&sockets, &sk);
+}
+
+#include "table.bpf.h"
+
+static __always_inline struct socket_row *table_lookup(__u64 sk)
+{
+	return bpf_map_lookup_elem(&sockets, &sk);
+}
+
+/* Inserts a row where there is none. Returns 0, or a negative errno that has been counted (EEXIST is no loss). */
+static __always_inline long table_insert(__u64 sk, const struct socket_row *row)
+{
+	long error = bpf_map_update_elem(&sockets, &sk, row, BPF_NOEXIST);
+
+	if (error == -7 /* E2BIG */)
+		table_count(COUNTER_LOSS_SOCKET_TABLE_FULL);
+	else if (error && error != -17 /* EEXIST */)
+		table_count(COUNTER_LOSS_SOCKET_INSERT);
+	return error;
+}
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/* Who is traced: identities of processes, kept through fork and exec, dropped after exit. */
+#ifndef SOCKTRACE_TARGET_BPF_H
+#define SOCKTRACE_TARGET_BPF_H
+
+#include "maps.bpf.h"
+
+static __always_inline struct process_key process_key_of(const struct task_struct *task)
+{
+	struct process_key key = { .start_ns = task->group_leader->start_boottime, .tgid = task->tgid };
+
+	return key;
+}
+
+static __always_inline struct process_row *traced_process(const struct task_struct *task)
+{
+	struct process_key key = process_key_of(task);
+
+	return bpf_map_lookup_elem(&processes, &key);
+}
+
+static __always_inline struct process_row *owner_of(const struct socket_row *row)
+{
+	struct process_key key = { .start_ns = row->owner_start_ns, .tgid = row->owner_tgid };
+
+	return bpf_map_lookup_elem(&processes, &key);
+}
+
+static __always_inline void process_changed(struct process_row *process)
+{
+	barrier();
+	WRITE_ONCE(process->version_ns, table_now());
+}
+
+/* Adds one to a counter of the process, if it is still known. */
+#define count_for(process, what)                                 \
+	do {                                                     \
+		struct process_row *counted = (process);         \
+		if (counted) {                                   \
+			__sync_fetch_and_add(&counted->what, 1); \
+			process_changed(counted);                \
+		}                                                \
+	} while (0)
+
+static __always_inline void trace_process(const struct task_struct *task, __u32 parent_tgid)
+{
+	struct process_key key = process_key_of(task);
+	struct process_row row = { .parent_tgid = parent_tgid };
+	long error;
+
+	row.version_ns = table_now();
+	__builtin_memcpy(row.comm, task->comm, sizeof(row.comm));
+	error = bpf_map_update_elem(&processes, &key, &row, BPF_NOEXIST);
+	if (error && error != -17 /* EEXIST */)
+		table_count(COUNTER_LOSS_PROCESS_TABLE);
+}
+
+static __always_inline int on_fork(const struct task_struct *parent, const struct task_struct *child)
+{
+	if (!tracing || !config.follow_children || child->tgid == parent->tgid)
+		return 0;
+	if (traced_process(parent))
+		trace_process(child, parent->tgid);
+	return 0;
+}
+
+static __always_inline int on_exec(const struct task_struct *task)
+{
+	struct process_row *process = tracing ? traced_process(task) : NULL;
+
+	if (!process)
+		return 0;
+	__builtin_memcpy(process->comm, task->comm, sizeof(process->comm));
+	process->execs++;
+	process_changed(process);
+	return 0;
+}
+
+/* Descriptors are closed after this (do_exit calls exit_files later): the row stays a while for their counts. */
+static __always_inline int on_exit(const struct task_struct *task)
+{
+	struct process_row *process;
+
+	if (!tracing || !whole_process_exits(task))
+		return 0;
+	process = traced_process(task);
+	if (!process || process->exited_ns)
+		return 0;
+	process->exited_ns = table_now();
+	process_changed(process);
+	return 0;
+}
+
+#endif
