@@ -1,0 +1,201 @@
+// The door: everything that crosses to JavaScript. Nothing throws; every call answers {ok: true, ...} or
+// {ok: false, error: {step, errno, detail}}, and src/kernel/binding.ts is the only importer.
+#include <napi.h>
+
+#include "layout.h"
+#include "tracer.h"
+
+namespace socktrace {
+namespace {
+
+Napi::Object failed(Napi::Env env, const Failure &failure) {
+  Napi::Object error = Napi::Object::New(env);
+  error.Set("step", failure.step);
+  error.Set("errno", failure.error);
+  error.Set("detail", failure.detail);
+  Napi::Object answer = Napi::Object::New(env);
+  answer.Set("ok", false);
+  answer.Set("error", error);
+  return answer;
+}
+
+Napi::Object done(Napi::Env env) {
+  Napi::Object answer = Napi::Object::New(env);
+  answer.Set("ok", true);
+  return answer;
+}
+
+Napi::Object answer_of(Napi::Env env, const Status &status) {
+  return status ? failed(env, *status) : done(env);
+}
+
+uint64_t number_option(const Napi::Object &options, const char *name, uint64_t fallback) {
+  Napi::Value value = options.Get(name);
+  return value.IsNumber() ? static_cast<uint64_t>(value.As<Napi::Number>().Int64Value()) : fallback;
+}
+
+uint8_t flag_option(const Napi::Object &options, const char *name) {
+  Napi::Value value = options.Get(name);
+  return value.IsBoolean() && value.As<Napi::Boolean>().Value();
+}
+
+class TracerDoor : public Napi::ObjectWrap<TracerDoor> {
+public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Tracer",
+                       {
+                           InstanceMethod<&TracerDoor::open>("open"),
+                           InstanceMethod<&TracerDoor::want_process>("wantProcess"),
+                           InstanceMethod<&TracerDoor::start>("start"),
+                           InstanceMethod<&TracerDoor::read>("read"),
+                           InstanceMethod<&TracerDoor::drain_events>("drainEvents"),
+                           InstanceMethod<&TracerDoor::counters>("counters"),
+                           InstanceMethod<&TracerDoor::misses>("misses"),
+                           InstanceMethod<&TracerDoor::close>("close"),
+                       });
+  }
+
+  // The hook detaches when the environment (a worker, say) ends before the garbage collector has come by.
+  explicit TracerDoor(const Napi::CallbackInfo &info) : Napi::ObjectWrap<TracerDoor>(info), env_(info.Env()) {
+    napi_add_env_cleanup_hook(env_, end_of_environment, this);
+  }
+  ~TracerDoor() override {
+    napi_remove_env_cleanup_hook(env_, end_of_environment, this);
+  }
+
+private:
+  static void end_of_environment(void *self) {
+    static_cast<TracerDoor *>(self)->tracer_.reset();
+  }
+
+  Napi::Value open(const Napi::CallbackInfo &info) {
+    Napi::Object asked = info[0].As<Napi::Object>();
+    TracerOptions options;
+    Napi::Value hooks = asked.Get("hooks");
+    if (hooks.IsString())
+      options.hooks = hooks.As<Napi::String>().Utf8Value();
+    options.max_sockets = static_cast<uint32_t>(number_option(asked, "maxSockets", options.max_sockets));
+    options.max_processes =
+        static_cast<uint32_t>(number_option(asked, "maxProcesses", options.max_processes));
+    options.event_ring_bytes =
+        static_cast<uint32_t>(number_option(asked, "eventRingBytes", options.event_ring_bytes));
+    options.config.min_age_ns = number_option(asked, "minAgeNs", 0);
+    options.config.follow_children = flag_option(asked, "followChildren");
+    options.config.count_victims = flag_option(asked, "countVictims");
+    options.config.stream_events = flag_option(asked, "streamEvents");
+    Result<std::unique_ptr<Tracer>> opened = Tracer::open(options);
+    if (!opened.ok())
+      return failed(info.Env(), opened.failure());
+    tracer_ = std::move(opened.value());
+    Napi::Object answer = done(info.Env());
+    answer.Set("set", tracer_->hooks().set.name);
+    Napi::Array refused = Napi::Array::New(info.Env());
+    for (const RefusedSet &set : tracer_->hooks().refused) {
+      Napi::Object entry = failed(info.Env(), set.failure).Get("error").As<Napi::Object>();
+      entry.Set("set", set.set);
+      refused.Set(refused.Length(), entry);
+    }
+    answer.Set("refused", refused);
+    return answer;
+  }
+
+  Napi::Value want_process(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    return answer_of(info.Env(), tracer_->want_process(info[0].As<Napi::Number>().Uint32Value()));
+  }
+
+  Napi::Value start(const Napi::CallbackInfo &info) {
+    return tracer_ ? answer_of(info.Env(), tracer_->start()) : closed(info);
+  }
+
+  // read(walk, Uint8Array) -> {ok, bytes}
+  Napi::Value read(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    uint32_t walk = info[0].As<Napi::Number>().Uint32Value();
+    if (walk >= static_cast<uint32_t>(Walk::kCount))
+      return failed(info.Env(), {"read an unknown iterator", EINVAL, ""});
+    Napi::Uint8Array buffer = info[1].As<Napi::Uint8Array>();
+    return bytes(info, tracer_->read(static_cast<Walk>(walk), buffer.Data(), buffer.ByteLength()));
+  }
+
+  // drainEvents(Uint8Array) -> {ok, bytes}
+  Napi::Value drain_events(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    Napi::Uint8Array buffer = info[0].As<Napi::Uint8Array>();
+    return bytes(info, tracer_->drain_events(buffer.Data(), buffer.ByteLength()));
+  }
+
+  // counters() -> {ok, values: number[] in the layout's order}
+  Napi::Value counters(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    auto sums = tracer_->counters();
+    if (!sums.ok())
+      return failed(info.Env(), sums.failure());
+    Napi::Array values = Napi::Array::New(info.Env(), sums.value().size());
+    for (uint32_t i = 0; i < sums.value().size(); i++)
+      values.Set(i, static_cast<double>(sums.value()[i]));
+    Napi::Object answer = done(info.Env());
+    answer.Set("values", values);
+    return answer;
+  }
+
+  // misses() -> {ok, programs: [{program, misses}]}
+  Napi::Value misses(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    auto all = tracer_->misses();
+    if (!all.ok())
+      return failed(info.Env(), all.failure());
+    Napi::Array programs = Napi::Array::New(info.Env());
+    for (const ProgramMisses &one : all.value()) {
+      Napi::Object entry = Napi::Object::New(info.Env());
+      entry.Set("program", one.program);
+      entry.Set("misses", static_cast<double>(one.misses));
+      programs.Set(programs.Length(), entry);
+    }
+    Napi::Object answer = done(info.Env());
+    answer.Set("programs", programs);
+    return answer;
+  }
+
+  Napi::Value close(const Napi::CallbackInfo &info) {
+    tracer_.reset();
+    return done(info.Env());
+  }
+
+  static Napi::Value closed(const Napi::CallbackInfo &info) {
+    return failed(info.Env(), {"use a tracer that is not open", EBADF, ""});
+  }
+
+  static Napi::Value bytes(const Napi::CallbackInfo &info, Result<size_t> got) {
+    if (!got.ok())
+      return failed(info.Env(), got.failure());
+    Napi::Object answer = done(info.Env());
+    answer.Set("bytes", static_cast<double>(got.value()));
+    return answer;
+  }
+
+  napi_env env_;
+  std::unique_ptr<Tracer> tracer_;
+};
+
+// tryProgram(name) -> {ok} or the kernel's refusal
+Napi::Value try_program_door(const Napi::CallbackInfo &info) {
+  return answer_of(info.Env(), try_program(info[0].As<Napi::String>().Utf8Value()));
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports.Set("layout", describe_layout(env));
+  exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
+  exports.Set("Tracer", TracerDoor::define(env));
+  return exports;
+}
+
+NODE_API_MODULE(socktrace, initialize)
+
+} // namespace
+} // namespace socktrace

@@ -1,0 +1,139 @@
+#include "bpf_object.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "cgroup_root.h"
+
+// The object itself, in read-only data: the addon is one file and cannot load another's object.
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        "socktrace_bpf_object:\n"
+        ".incbin \"" SOCKTRACE_BPF_OBJECT "\"\n"
+        "socktrace_bpf_object_end:\n"
+        ".byte 0\n"
+        ".popsection\n");
+extern "C" {
+__attribute__((visibility("hidden"))) extern const char socktrace_bpf_object[];
+__attribute__((visibility("hidden"))) extern const char socktrace_bpf_object_end[];
+}
+
+namespace socktrace {
+namespace {
+
+// A buffer of fixed size and no destructor: it outlives every LibbpfLog.
+constexpr size_t kLogSize = 64 * 1024;
+thread_local char log_text[kLogSize];
+thread_local size_t log_used = 0;
+thread_local bool log_active = false;
+
+int collect(enum libbpf_print_level level, const char *format, va_list arguments) {
+  if (level == LIBBPF_DEBUG || !log_active || log_used >= kLogSize)
+    return 0;
+  int written = vsnprintf(log_text + log_used, kLogSize - log_used, format, arguments);
+  if (written > 0)
+    log_used = std::min(kLogSize, log_used + static_cast<size_t>(written));
+  return written;
+}
+
+} // namespace
+
+LibbpfLog::LibbpfLog() {
+  log_used = 0;
+  log_active = true;
+  libbpf_set_print(collect);
+}
+
+LibbpfLog::~LibbpfLog() {
+  log_active = false;
+}
+
+// The verifier's complaint is the line before "processed N insns"; failing that, libbpf's first message.
+std::string LibbpfLog::telling_line() const {
+  std::string_view text(log_text, log_used), first, before_processed, previous;
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    if (line.empty())
+      continue;
+    if (first.empty())
+      first = line;
+    if (line.rfind("processed ", 0) == 0 && !previous.empty())
+      before_processed = previous;
+    previous = line;
+  }
+  return std::string(before_processed.empty() ? first : before_processed);
+}
+
+Result<BpfObject> open_object(const std::vector<std::string> &programs) {
+  LibbpfLog log;
+  LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "socktrace");
+  bpf_object *raw = bpf_object__open_mem(
+      socktrace_bpf_object, static_cast<size_t>(socktrace_bpf_object_end - socktrace_bpf_object), &options);
+  if (!raw)
+    return Failure{"open the embedded BPF object", errno, log.telling_line()};
+  BpfObject object(raw);
+  bpf_program *program;
+  bpf_object__for_each_program(program, raw) {
+    bool wanted = std::find(programs.begin(), programs.end(), bpf_program__name(program)) != programs.end();
+    bpf_program__set_autoload(program, wanted);
+  }
+  return object;
+}
+
+bpf_program *find_program(const BpfObject &object, const std::string &name) {
+  return bpf_object__find_program_by_name(object.get(), name.c_str());
+}
+
+Status try_program(const std::string &name) {
+  Result<BpfObject> opened = open_object({name});
+  if (!opened.ok())
+    return opened.failure();
+  bpf_object *object = opened.value().get();
+  bpf_program *program = find_program(opened.value(), name);
+  if (!program)
+    return Failure{"find the program " + name, ENOENT, ""};
+
+  LibbpfLog log;
+  if (int error = bpf_object__load(object))
+    return Failure{"load", -error, log.telling_line()};
+  Descriptor cgroup;
+  BpfLink link;
+  switch (bpf_program__type(program)) {
+  case BPF_PROG_TYPE_CGROUP_SOCK: {
+    Result<Descriptor> root = open_cgroup_root();
+    if (!root.ok())
+      return root.failure();
+    cgroup = std::move(root.value());
+    link.reset(bpf_program__attach_cgroup(program, cgroup.get()));
+    break;
+  }
+  case BPF_PROG_TYPE_TRACING:
+    if (bpf_program__expected_attach_type(program) == BPF_TRACE_ITER) {
+      LIBBPF_OPTS(bpf_iter_attach_opts, options);
+      bpf_iter_link_info info = {};
+      if (strstr(bpf_program__section_name(program), "bpf_map_elem")) {
+        info.map.map_fd = static_cast<__u32>(bpf_object__find_map_fd_by_name(object, "sockets"));
+        options.link_info = &info;
+        options.link_info_len = sizeof(info);
+      }
+      link.reset(bpf_program__attach_iter(program, &options));
+      break;
+    }
+    link.reset(bpf_program__attach(program));
+    break;
+  default:
+    link.reset(bpf_program__attach(program));
+  }
+  if (!link)
+    return Failure{"attach", errno, log.telling_line()};
+  return std::nullopt;
+}
+
+} // namespace socktrace

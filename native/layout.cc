@@ -1,0 +1,161 @@
+#include "layout.h"
+
+#include <stddef.h>
+
+#include "records.h"
+
+namespace socktrace {
+namespace {
+
+struct Field {
+  const char *name;
+  size_t offset, size;
+};
+
+template<size_t N>
+void add_record(Napi::Object &records, const char *name, size_t size, const Field (&fields)[N]) {
+  Napi::Env env = records.Env();
+  Napi::Object described = Napi::Object::New(env);
+  for (const Field &field : fields) {
+    Napi::Array place = Napi::Array::New(env, 2);
+    place.Set(0u, Napi::Number::New(env, static_cast<double>(field.offset)));
+    place.Set(1u, Napi::Number::New(env, static_cast<double>(field.size)));
+    described.Set(field.name, place);
+  }
+  Napi::Object record = Napi::Object::New(env);
+  record.Set("size", Napi::Number::New(env, static_cast<double>(size)));
+  record.Set("fields", described);
+  records.Set(name, record);
+}
+
+#define FIELD(type, member)                                                                                  \
+  { #member, offsetof(type, member), sizeof(type::member) }
+#define ROW_FIELD(member)                                                                                    \
+  { #member, offsetof(socket_record, row) + offsetof(socket_row, member), sizeof(socket_row::member) }
+#define PROCESS_FIELD(member)                                                                                \
+  { #member, offsetof(process_record, row) + offsetof(process_row, member), sizeof(process_row::member) }
+#define FAILURE_FIELD(member)                                                                                \
+  { #member, offsetof(failure_record, row) + offsetof(failure_row, member), sizeof(failure_row::member) }
+
+constexpr Field kSocket[] = {
+    FIELD(socket_record, sk),
+    ROW_FIELD(birth_ns),
+    ROW_FIELD(version_ns),
+    ROW_FIELD(owner_start_ns),
+    ROW_FIELD(owner_tgid),
+    ROW_FIELD(netns),
+    ROW_FIELD(uid),
+    ROW_FIELD(local_port),
+    ROW_FIELD(peer_port),
+    ROW_FIELD(bind_errno),
+    ROW_FIELD(connect_errno),
+    ROW_FIELD(socket_errno),
+    ROW_FIELD(family),
+    ROW_FIELD(state),
+    ROW_FIELD(release_state),
+    ROW_FIELD(ever_bound),
+    ROW_FIELD(ever_connecting),
+    ROW_FIELD(ever_established),
+    ROW_FIELD(ever_listening),
+    ROW_FIELD(accepted),
+    ROW_FIELD(seeded),
+    ROW_FIELD(history_unknown),
+    ROW_FIELD(released),
+    ROW_FIELD(held_at_exit),
+    ROW_FIELD(destroyed),
+    ROW_FIELD(local_address),
+    ROW_FIELD(peer_address),
+};
+constexpr Field kHolder[] = {
+    FIELD(holder_record, sk),
+    FIELD(holder_record, birth_ns),
+    FIELD(holder_record, start_ns),
+    FIELD(holder_record, tgid),
+    FIELD(holder_record, fd),
+    FIELD(holder_record, inode),
+    FIELD(holder_record, bytes_received),
+    FIELD(holder_record, bytes_acked),
+    FIELD(holder_record, receive_queue),
+    FIELD(holder_record, send_queue),
+};
+constexpr Field kProcess[] = {
+    {"start_ns", offsetof(process_record, key) + offsetof(process_key, start_ns),
+     sizeof(process_key::start_ns)},
+    {"tgid", offsetof(process_record, key) + offsetof(process_key, tgid), sizeof(process_key::tgid)},
+    PROCESS_FIELD(exited_ns),
+    PROCESS_FIELD(opened),
+    PROCESS_FIELD(accepted),
+    PROCESS_FIELD(bound),
+    PROCESS_FIELD(connected),
+    PROCESS_FIELD(listened),
+    PROCESS_FIELD(destroyed),
+    PROCESS_FIELD(parent_tgid),
+    PROCESS_FIELD(execs),
+    PROCESS_FIELD(comm),
+};
+constexpr Field kFailure[] = {
+    {"start_ns", offsetof(failure_record, key) + offsetof(failure_key, start_ns),
+     sizeof(failure_key::start_ns)},
+    {"tgid", offsetof(failure_record, key) + offsetof(failure_key, tgid), sizeof(failure_key::tgid)},
+    {"error", offsetof(failure_record, key) + offsetof(failure_key, error), sizeof(failure_key::error)},
+    {"operation", offsetof(failure_record, key) + offsetof(failure_key, operation),
+     sizeof(failure_key::operation)},
+    {"detail", offsetof(failure_record, key) + offsetof(failure_key, detail), sizeof(failure_key::detail)},
+    FAILURE_FIELD(count),
+    FAILURE_FIELD(first_ns),
+    FAILURE_FIELD(last_ns),
+    FAILURE_FIELD(netns),
+    FAILURE_FIELD(uid),
+    FAILURE_FIELD(comm),
+};
+constexpr Field kEvent[] = {
+    FIELD(event_record, type),       FIELD(event_record, tgid),      FIELD(event_record, at_ns),
+    FIELD(event_record, sk),         FIELD(event_record, birth_ns),  FIELD(event_record, error),
+    FIELD(event_record, local_port), FIELD(event_record, peer_port), FIELD(event_record, family),
+    FIELD(event_record, old_state),  FIELD(event_record, state),
+};
+
+// In the order of enum counter.
+constexpr const char *kCounters[] = {
+    "host_opened",
+    "host_cloned",
+    "host_destroyed",
+    "tracked_opened",
+    "tracked_accepted",
+    "tracked_seeded",
+    "tracked_destroyed",
+    "sockets_sent",
+    "ended_sent",
+    "events_sent",
+    "stale_replaced",
+    "confirm_repaired",
+    "loss_socket_table_full",
+    "loss_socket_insert",
+    "loss_socket_delete",
+    "loss_ended_park",
+    "loss_process_table",
+    "loss_failure_table",
+    "loss_event_ring",
+    "loss_sockaddr_unread",
+};
+static_assert(sizeof(kCounters) / sizeof(kCounters[0]) == COUNTER_COUNT, "a name for each counter");
+
+} // namespace
+
+Napi::Object describe_layout(Napi::Env env) {
+  Napi::Object records = Napi::Object::New(env);
+  add_record(records, "socket", sizeof(socket_record), kSocket);
+  add_record(records, "holder", sizeof(holder_record), kHolder);
+  add_record(records, "process", sizeof(process_record), kProcess);
+  add_record(records, "failure", sizeof(failure_record), kFailure);
+  add_record(records, "event", sizeof(event_record), kEvent);
+  Napi::Array counters = Napi::Array::New(env, COUNTER_COUNT);
+  for (uint32_t i = 0; i < COUNTER_COUNT; i++)
+    counters.Set(i, kCounters[i]);
+  Napi::Object layout = Napi::Object::New(env);
+  layout.Set("records", records);
+  layout.Set("counters", counters);
+  return layout;
+}
+
+} // namespace socktrace

@@ -1,0 +1,156 @@
+#include "tracer.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+namespace socktrace {
+namespace {
+
+struct WalkProgram {
+  const char *program;
+  const char *map; // of an iter/bpf_map_elem program, else empty
+  size_t record_size;
+};
+
+// In the order of enum Walk.
+constexpr WalkProgram kWalks[] = {
+    {"sweep_sockets", "sockets", sizeof(socket_record)},
+    {"drain_ended", "ended", sizeof(socket_record)},
+    {"sweep_processes", "processes", sizeof(process_record)},
+    {"sweep_failures", "failures", sizeof(failure_record)},
+    {"walk_descriptors", "", sizeof(holder_record)},
+    {"select_processes", "", 1},
+};
+static_assert(sizeof(kWalks) / sizeof(kWalks[0]) == static_cast<size_t>(Walk::kCount), "one program a walk");
+
+Failure failure_of(const char *step, int error) {
+  return Failure{step, error, ""};
+}
+
+} // namespace
+
+Result<std::unique_ptr<Tracer>> Tracer::open(const TracerOptions &options) {
+  // BTF first: without it every later step fails with words that do not say so.
+  if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+    return failure_of("read the kernel's types (BTF)", errno);
+  Result<ChosenHooks> chosen = choose_hooks(options.hooks);
+  if (!chosen.ok())
+    return chosen.failure();
+  std::unique_ptr<Tracer> tracer(new Tracer(std::move(chosen.value())));
+  if (Status failed = tracer->load(options))
+    return *failed;
+  return tracer;
+}
+
+Status Tracer::load(const TracerOptions &options) {
+  std::vector<std::string> programs = hooks_.set.programs;
+  for (const WalkProgram &walk : kWalks)
+    programs.push_back(walk.program);
+  Result<BpfObject> opened = open_object(programs);
+  if (!opened.ok())
+    return opened.failure();
+  object_ = std::move(opened.value());
+
+  struct {
+    const char *name;
+    uint32_t entries;
+  } const sizes[] = {{"sockets", options.max_sockets},
+                     {"ended", options.max_sockets},
+                     {"processes", options.max_processes},
+                     {"events", options.event_ring_bytes}};
+  for (const auto &size : sizes) {
+    bpf_map *map = bpf_object__find_map_by_name(object_.get(), size.name);
+    int error = map ? bpf_map__set_max_entries(map, size.entries) : -ENOENT;
+    if (error)
+      return Failure{std::string("size the map ") + size.name, -error, ""};
+  }
+  bpf_map *config = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
+  int error = config ? bpf_map__set_initial_value(config, &options.config, sizeof(options.config)) : -ENOENT;
+  if (error)
+    return failure_of("configure the programs", -error);
+
+  {
+    LibbpfLog log;
+    error = bpf_object__load(object_.get());
+    if (error)
+      return Failure{"load the programs", -error, log.telling_line()};
+  }
+  for (size_t i = 0; i < iterators_.size(); i++)
+    if (Status failed = iterators_[i].attach(object_, kWalks[i].program, kWalks[i].map))
+      return failed;
+  ring_.reset(ring_buffer__new(map_fd("events"), take_event, this, nullptr));
+  if (!ring_)
+    return failure_of("map the event ring", errno);
+  return attached_.attach(object_, hooks_.set);
+}
+
+Status Tracer::want_process(uint32_t tgid) {
+  uint8_t yes = 1;
+  if (bpf_map_update_elem(map_fd("wanted"), &tgid, &yes, BPF_ANY))
+    return failure_of("select a process", errno);
+  return std::nullopt;
+}
+
+Status Tracer::start() {
+  uint32_t zero = 0;
+  uint64_t on = 1;
+  if (bpf_map_update_elem(map_fd(".data.tracing"), &zero, &on, BPF_ANY))
+    return failure_of("switch the hooks on", errno);
+  return std::nullopt;
+}
+
+Result<size_t> Tracer::read(Walk walk, void *buffer, size_t size) {
+  size_t index = static_cast<size_t>(walk);
+  return iterators_[index].read(buffer, size, kWalks[index].record_size);
+}
+
+// A negative answer stops the drain but its record counts as consumed: copy first, then look at the room left.
+int Tracer::take_event(void *context, void *data, size_t size) {
+  RingTarget &target = static_cast<Tracer *>(context)->ring_target_;
+  if (size != sizeof(event_record))
+    return 0;
+  memcpy(target.buffer + target.used, data, size);
+  target.used += size;
+  return target.size - target.used < sizeof(event_record) ? -ENOSPC : 0;
+}
+
+Result<size_t> Tracer::drain_events(void *buffer, size_t size) {
+  if (size < sizeof(event_record))
+    return failure_of("drain events into a buffer that is too small", EINVAL);
+  ring_target_ = {static_cast<char *>(buffer), size, 0};
+  int got = ring_buffer__consume(ring_.get());
+  if (got < 0 && got != -ENOSPC)
+    return failure_of("drain events", -got);
+  return ring_target_.used;
+}
+
+Result<std::array<uint64_t, COUNTER_COUNT>> Tracer::counters() const {
+  int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0)
+    return failure_of("count the CPUs", -cpus);
+  std::array<uint64_t, COUNTER_COUNT> sums = {};
+  std::vector<uint64_t> values(static_cast<size_t>(cpus));
+  for (uint32_t counter = 0; counter < COUNTER_COUNT; counter++) {
+    if (bpf_map_lookup_elem(map_fd("counters"), &counter, values.data()))
+      return failure_of("read a counter", errno);
+    for (uint64_t value : values)
+      sums[counter] += value;
+  }
+  return sums;
+}
+
+Result<std::vector<ProgramMisses>> Tracer::misses() const {
+  std::vector<ProgramMisses> all;
+  for (const std::string &name : hooks_.set.programs) {
+    bpf_prog_info info = {};
+    uint32_t size = sizeof(info);
+    if (bpf_obj_get_info_by_fd(bpf_program__fd(find_program(object_, name)), &info, &size))
+      return failure_of("read a program's counters", errno);
+    all.push_back({name, info.recursion_misses});
+  }
+  return all;
+}
+
+} // namespace socktrace
