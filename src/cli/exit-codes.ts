@@ -1,0 +1,23 @@
+/** What the exit status means; the same for every command. */
+export const ExitCode = {
+  done: 0,
+  internalError: 1,
+  usage: 2,
+  cannotTrace: 3,
+  leak: 10,
+  notKnown: 11,
+  /** a second signal: ended at once, without a report */
+  interrupted: 130,
+  terminated: 143,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** A mistake in what the user asked for: told in one line, exit status 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** The kernel or the user's rights do not permit tracing: exit status 3. */
+export class CannotTraceError extends Error {
+  override readonly name = 'CannotTraceError';
+}

@@ -1,0 +1,229 @@
+/** `socktrace --pid N`: traces until Ctrl-C, the duration's end or the last target's exit, then reports. */
+import { type Command, Option } from 'commander';
+import { type HookSetName, KernelError } from '../kernel/binding.ts';
+import type { SocketEvent } from '../kernel/decode.ts';
+import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
+import type { LedgerInput } from '../ledger/types.ts';
+import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { checkTarget } from '../procfs/target.ts';
+import { renderEvent } from '../render/event.ts';
+import { renderJson } from '../render/json.ts';
+import { renderText } from '../render/text.ts';
+import type { Report } from '../report/types.ts';
+import {
+  DEFAULT_CONFIRM_MS,
+  DEFAULT_MAX_PROCESSES,
+  DEFAULT_MAX_SOCKETS,
+  DEFAULT_SWEEP_MS,
+  Session,
+} from '../session/session.ts';
+import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
+import { createLog, type Log } from './log.ts';
+import { countArgument, durationArgument, hooksOption, pidArgument } from './options.ts';
+import { explainRefusal } from './refusal.ts';
+import { StatusLine } from './status-line.ts';
+import { StopRequest } from './stop.ts';
+import { styleFor } from './style.ts';
+
+export interface TraceOptions {
+  pid?: number[];
+  follow: boolean;
+  duration?: number;
+  minAge: number;
+  leakAge: number;
+  leakCount: number;
+  hooks: 'auto' | HookSetName;
+  events?: 'all';
+  json?: boolean;
+  ndjson?: boolean;
+  failOnLeak?: boolean;
+  victims: boolean;
+  cmdline: boolean;
+  maxSockets: number;
+  eventRing: number;
+  verbose?: boolean;
+}
+
+const POLL_MS = 50;
+const EVENT_RING_BYTES = 1 << 20;
+/** close-wait and disconnected sockets may be a slow download's: they get twice the time, as by default */
+const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAgeMs;
+
+/** Adds the options of a trace to a command. */
+export function addTraceOptions(command: Command): Command {
+  return command
+    .option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument)
+    .option('--no-follow', 'do not trace its children')
+    .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument)
+    .option(
+      '--min-age <time>',
+      'a socket unused for this long is a suspect',
+      durationArgument,
+      DEFAULT_THRESHOLDS.minAgeMs,
+    )
+    .option(
+      '--leak-age <time>',
+      'suspects this old may be a leak; close-wait and disconnected: twice that without a byte moving',
+      durationArgument,
+      DEFAULT_THRESHOLDS.leakAgeMs,
+    )
+    .option(
+      '--leak-count <n>',
+      'so many old suspects are a leak even when they do not grow',
+      countArgument(1_000_000_000),
+      DEFAULT_THRESHOLDS.leakCount,
+    )
+    .addOption(hooksOption())
+    .addOption(new Option('--events <which>', 'print every change of every traced socket to stderr').choices(['all']))
+    .option('--json', 'print the report as one JSON document')
+    .option('--ndjson', 'print what the ledger is told, line by line as it comes, then the report')
+    .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known')
+    .option('--no-victims', 'count failed calls of the traced processes only, not of every process')
+    .option('--no-cmdline', 'leave command lines out of the report')
+    .addOption(
+      new Option('--max-sockets <n>', 'most sockets followed at a time')
+        .argParser(countArgument(16_777_216))
+        .default(DEFAULT_MAX_SOCKETS),
+    )
+    .addOption(
+      new Option('--event-ring <bytes>', 'size of the ring for --events')
+        .argParser(countArgument(1 << 30))
+        .default(EVENT_RING_BYTES),
+    )
+    .option('-v, --verbose', 'say on stderr what is being done');
+}
+
+/** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
+export async function trace(options: TraceOptions): Promise<ExitCode> {
+  const log = createLog(options.verbose ?? false);
+  // Before the slow part: an early Ctrl-C must not kill without detaching.
+  const stop = new StopRequest();
+  try {
+    const pids = checkedPids(options.pid ?? []);
+    const session = openSession(options, pids, log);
+    try {
+      return await follow(session, options, stop, log);
+    } finally {
+      session.close();
+    }
+  } finally {
+    stop.dispose();
+  }
+}
+
+function checkedPids(pids: readonly number[]): number[] {
+  if (pids.length === 0)
+    throw new UsageError('no process given: socktrace --pid PID ("socktrace demo unused" makes one to try it on)');
+  // The kernel side sees the pids of the initial namespace; ours would name other processes.
+  if (!inInitialPidNamespace())
+    throw new CannotTraceError(
+      "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
+    );
+  for (const pid of pids) {
+    const target = checkTarget(pid);
+    switch (target.is) {
+      case 'process':
+        break;
+      case 'missing':
+        throw new UsageError(`there is no process ${pid}`);
+      case 'thread':
+        throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
+      case 'kernel-thread':
+        throw new UsageError(`${pid} (${target.comm}) is a kernel thread, which holds no sockets of its own`);
+      case 'zombie':
+        throw new UsageError(`process ${pid} (${target.comm}) has exited already and holds nothing any more`);
+      case 'unreadable':
+        throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
+    }
+  }
+  return [...new Set(pids)];
+}
+
+function openSession(options: TraceOptions, pids: number[], log: Log): Session {
+  const sinks = {
+    ...(options.ndjson ? { input: printLine } : {}),
+    ...(options.events === 'all' ? { event: printEvent } : {}),
+  };
+  try {
+    const session = Session.open(
+      {
+        pids,
+        follow: options.follow,
+        thresholds: {
+          minAgeMs: options.minAge,
+          leakAgeMs: options.leakAge,
+          idleLeakAgeMs: IDLE_FACTOR * options.leakAge,
+          leakCount: options.leakCount,
+        },
+        hooks: options.hooks,
+        victims: options.victims,
+        hideArguments: !options.cmdline,
+        maxSockets: options.maxSockets,
+        maxProcesses: DEFAULT_MAX_PROCESSES,
+        sweepMs: Math.min(DEFAULT_SWEEP_MS, Math.max(20, options.minAge / 2)),
+        confirmMs: DEFAULT_CONFIRM_MS,
+        eventRingBytes: options.events === 'all' ? ringBytes(options.eventRing) : null,
+      },
+      sinks,
+    );
+    for (const { set, reason } of session.hooks.refused) log.debug({ set, reason }, 'hook set refused');
+    log.debug({ set: session.hooks.set }, 'hooks attached');
+    return session;
+  } catch (error) {
+    if (error instanceof KernelError) throw explainRefusal(error);
+    throw error;
+  }
+}
+
+/** The ring wants a power of two of pages. */
+function ringBytes(asked: number): number {
+  return Math.max(4096, 2 ** Math.ceil(Math.log2(asked)));
+}
+
+async function follow(session: Session, options: TraceOptions, stop: StopRequest, log: Log): Promise<ExitCode> {
+  const status = process.stderr.isTTY && options.events === undefined ? new StatusLine(process.stderr) : null;
+  if (status === null)
+    process.stderr.write(
+      `tracing ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
+    );
+  const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
+  while (!stop.requested && performance.now() < end && !session.targetsGone) {
+    session.poll();
+    status?.show(() => session.report());
+    await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+  }
+  status?.clear();
+  log.debug(
+    { reason: stop.requested ? 'asked to' : session.targetsGone ? 'every target exited' : 'time is up' },
+    'stopping',
+  );
+  const report = session.finish();
+  session.close();
+  print(report, options);
+  return exitCodeOf(report, options.failOnLeak ?? false);
+}
+
+function print(report: Report, options: TraceOptions): void {
+  if (options.ndjson) process.stdout.write(`${JSON.stringify({ type: 'report', report })}\n`);
+  else process.stdout.write(options.json ? renderJson(report) : renderText(report, styleFor(process.stdout)));
+}
+
+function exitCodeOf(report: Report, failOnLeak: boolean): ExitCode {
+  if (!failOnLeak) return ExitCode.done;
+  switch (report.verdict.is) {
+    case 'leak':
+      return ExitCode.leak;
+    case 'not-known':
+      return ExitCode.notKnown;
+    case 'no-leak':
+      return ExitCode.done;
+  }
+}
+
+function printLine(input: LedgerInput): void {
+  process.stdout.write(`${JSON.stringify(input)}\n`);
+}
+
+function printEvent(event: SocketEvent): void {
+  process.stderr.write(`${renderEvent(event)}\n`);
+}

@@ -1,0 +1,173 @@
+/** The only importer of the native addon: its calls, typed, and its refusals turned into one kind of error. */
+import { createRequire } from 'node:module';
+import { errnoName } from '../ledger/errno.ts';
+import { COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
+
+interface NativeFailure {
+  step: string;
+  errno: number;
+  detail: string;
+}
+
+type NativeAnswer<T> = ({ ok: true } & T) | { ok: false; error: NativeFailure };
+
+interface NativeTracer {
+  open(options: TracerOptions): NativeAnswer<{ set: string; refused: (NativeFailure & { set: string })[] }>;
+  wantProcess(pid: number): NativeAnswer<object>;
+  start(): NativeAnswer<object>;
+  read(walk: number, buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
+  drainEvents(buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
+  counters(): NativeAnswer<{ values: number[] }>;
+  misses(): NativeAnswer<{ programs: { program: string; misses: number }[] }>;
+  close(): void;
+}
+
+interface NativeAddon {
+  layout: NativeLayout;
+  tryProgram(name: string): NativeAnswer<object>;
+  Tracer: new () => NativeTracer;
+}
+
+export const HOOK_SETS = ['fentry', 'kprobe', 'cgroup'] as const;
+export type HookSetName = (typeof HOOK_SETS)[number];
+
+export interface TracerOptions {
+  hooks: 'auto' | HookSetName;
+  maxSockets: number;
+  maxProcesses: number;
+  /** a power of two of pages */
+  eventRingBytes: number;
+  minAgeNs: number;
+  followChildren: boolean;
+  /** count failures of every process of the host */
+  countVictims: boolean;
+  streamEvents: boolean;
+}
+
+/** What can be read from the tracer; the numbers are enum Walk of native/tracer.h. */
+const WALKS = { sockets: 0, ended: 1, processes: 2, failures: 3, descriptors: 4, tasks: 5 } as const;
+export type WalkName = keyof typeof WALKS;
+
+/** A step that the kernel, or the addon on its behalf, refused. */
+export class KernelError extends Error {
+  override readonly name = 'KernelError';
+  readonly step: string;
+  /** name of the errno, null when there was none */
+  readonly errno: string | null;
+  /** the kernel's or libbpf's own words, may be empty */
+  readonly detail: string;
+
+  constructor(failure: NativeFailure) {
+    super(describeFailure(failure));
+    this.step = failure.step;
+    this.errno = failure.errno === 0 ? null : errnoName(failure.errno);
+    this.detail = failure.detail;
+  }
+}
+
+function describeFailure(failure: NativeFailure): string {
+  const errno = failure.errno === 0 ? '' : `: ${errnoName(failure.errno)}`;
+  return `${failure.step}${errno}${failure.detail === '' ? '' : ` (${failure.detail})`}`;
+}
+
+let loaded: NativeAddon | undefined;
+
+/** @throws Error when the addon is not built, or was built from other sources than this code */
+function addon(): NativeAddon {
+  if (loaded !== undefined) return loaded;
+  const path = new URL('../../build/socktrace.node', import.meta.url).pathname;
+  let candidate: NativeAddon;
+  try {
+    candidate = createRequire(import.meta.url)(path) as NativeAddon;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    throw new Error(`the native addon cannot be loaded (${reason}): build it with "npm run build:native"`);
+  }
+  const differences = layoutDifferences(candidate.layout);
+  if (differences.length > 0)
+    throw new Error(`the native addon was built from other sources (${differences.join('; ')}): run "npm run build"`);
+  loaded = candidate;
+  return candidate;
+}
+
+function succeed<T>(answer: NativeAnswer<T>): { ok: true } & T {
+  if (!answer.ok) throw new KernelError(answer.error);
+  return answer;
+}
+
+/**
+ * Loads and attaches one BPF program alone and takes it back: what this kernel and this user permit, tried.
+ * @returns null when it worked, else the refusal
+ */
+export function tryProgram(name: string): KernelError | null {
+  const answer = addon().tryProgram(name);
+  return answer.ok ? null : new KernelError(answer.error);
+}
+
+/** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */
+export class Tracer {
+  readonly set: HookSetName;
+  readonly refused: { set: string; reason: string }[];
+  readonly #native: NativeTracer;
+
+  private constructor(native: NativeTracer, set: HookSetName, refused: { set: string; reason: string }[]) {
+    this.#native = native;
+    this.set = set;
+    this.refused = refused;
+  }
+
+  /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
+  static open(options: TracerOptions): Tracer {
+    const native = new (addon().Tracer)();
+    const answer = succeed(native.open(options));
+    const set = HOOK_SETS.find((name) => name === answer.set);
+    if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
+    return new Tracer(
+      native,
+      set,
+      answer.refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
+    );
+  }
+
+  /** Selects a process by pid; it is followed once `tasks` has been walked. */
+  wantProcess(pid: number): void {
+    succeed(this.#native.wantProcess(pid));
+  }
+
+  /** Switches the hooks on. */
+  start(): void {
+    succeed(this.#native.start());
+  }
+
+  /**
+   * Reads whole records into `buffer` and returns the bytes read; 0 ends the pass, and the next call starts another.
+   */
+  read(walk: WalkName, buffer: Uint8Array): number {
+    return succeed(this.#native.read(WALKS[walk], buffer)).bytes;
+  }
+
+  /** Takes event records from the ring; returns the bytes read. */
+  drainEvents(buffer: Uint8Array): number {
+    return succeed(this.#native.drainEvents(buffer)).bytes;
+  }
+
+  /** Sums over the CPUs. */
+  counters(): Record<CounterName, number> {
+    const { values } = succeed(this.#native.counters());
+    return Object.fromEntries(COUNTERS.map((name, index) => [name, values[index] ?? 0])) as Record<CounterName, number>;
+  }
+
+  /** How often the kernel skipped each program because it was already running on that CPU. */
+  misses(): Map<string, number> {
+    return new Map(succeed(this.#native.misses()).programs.map(({ program, misses }) => [program, misses]));
+  }
+
+  /** Detaches and unloads everything. May be called again. */
+  close(): void {
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * Where the fields of bpf/records.h lie. The addon exports what its compiler made of that header; nothing is decoded
+ * unless both agree, since a record of the wrong stride looks exactly like lost data.
+ */
+
+/** [offset, size] in bytes */
+type Place = readonly [number, number];
+
+export interface RecordLayout {
+  size: number;
+  fields: Readonly<Record<string, Place>>;
+}
+
+export const SOCKET_RECORD = {
+  size: 120,
+  fields: {
+    sk: [0, 8],
+    birth_ns: [8, 8],
+    version_ns: [16, 8],
+    owner_start_ns: [32, 8],
+    owner_tgid: [40, 4],
+    netns: [44, 4],
+    uid: [48, 4],
+    local_port: [52, 2],
+    peer_port: [54, 2],
+    bind_errno: [56, 2],
+    connect_errno: [58, 2],
+    socket_errno: [60, 2],
+    family: [62, 1],
+    state: [63, 1],
+    release_state: [64, 1],
+    ever_bound: [65, 1],
+    ever_connecting: [66, 1],
+    ever_established: [67, 1],
+    ever_listening: [68, 1],
+    accepted: [69, 1],
+    seeded: [70, 1],
+    history_unknown: [71, 1],
+    released: [72, 1],
+    held_at_exit: [73, 1],
+    destroyed: [75, 1],
+    local_address: [76, 16],
+    peer_address: [92, 16],
+  },
+} as const satisfies RecordLayout;
+
+export const HOLDER_RECORD = {
+  size: 64,
+  fields: {
+    sk: [0, 8],
+    birth_ns: [8, 8],
+    start_ns: [16, 8],
+    tgid: [24, 4],
+    fd: [28, 4],
+    inode: [32, 8],
+    bytes_received: [40, 8],
+    bytes_acked: [48, 8],
+    receive_queue: [56, 4],
+    send_queue: [60, 4],
+  },
+} as const satisfies RecordLayout;
+
+export const PROCESS_RECORD = {
+  size: 112,
+  fields: {
+    start_ns: [0, 8],
+    tgid: [8, 4],
+    exited_ns: [32, 8],
+    opened: [40, 8],
+    accepted: [48, 8],
+    bound: [56, 8],
+    connected: [64, 8],
+    listened: [72, 8],
+    destroyed: [80, 8],
+    parent_tgid: [88, 4],
+    execs: [92, 4],
+    comm: [96, 16],
+  },
+} as const satisfies RecordLayout;
+
+export const FAILURE_RECORD = {
+  size: 72,
+  fields: {
+    start_ns: [0, 8],
+    tgid: [8, 4],
+    error: [12, 2],
+    operation: [14, 1],
+    detail: [15, 1],
+    count: [16, 8],
+    first_ns: [32, 8],
+    last_ns: [40, 8],
+    netns: [48, 4],
+    uid: [52, 4],
+    comm: [56, 16],
+  },
+} as const satisfies RecordLayout;
+
+export const EVENT_RECORD = {
+  size: 48,
+  fields: {
+    type: [0, 4],
+    tgid: [4, 4],
+    at_ns: [8, 8],
+    sk: [16, 8],
+    birth_ns: [24, 8],
+    error: [32, 2],
+    local_port: [34, 2],
+    peer_port: [36, 2],
+    family: [38, 1],
+    old_state: [39, 1],
+    state: [40, 1],
+  },
+} as const satisfies RecordLayout;
+
+/** enum counter of bpf/records.h, in its order */
+export const COUNTERS = [
+  'host_opened',
+  'host_cloned',
+  'host_destroyed',
+  'tracked_opened',
+  'tracked_accepted',
+  'tracked_seeded',
+  'tracked_destroyed',
+  'sockets_sent',
+  'ended_sent',
+  'events_sent',
+  'stale_replaced',
+  'confirm_repaired',
+  'loss_socket_table_full',
+  'loss_socket_insert',
+  'loss_socket_delete',
+  'loss_ended_park',
+  'loss_process_table',
+  'loss_failure_table',
+  'loss_event_ring',
+  'loss_sockaddr_unread',
+] as const;
+
+export type CounterName = (typeof COUNTERS)[number];
+
+/** What the addon exports of its own layout. */
+export interface NativeLayout {
+  records: Record<string, RecordLayout>;
+  counters: string[];
+}
+
+const EXPECTED: Readonly<Record<string, RecordLayout>> = {
+  socket: SOCKET_RECORD,
+  holder: HOLDER_RECORD,
+  process: PROCESS_RECORD,
+  failure: FAILURE_RECORD,
+  event: EVENT_RECORD,
+};
+
+/**
+ * What differs between the addon and this file, one sentence each; empty when nothing does. A field that either
+ * side lacks differs too.
+ */
+export function layoutDifferences(native: NativeLayout): string[] {
+  const differences: string[] = [];
+  for (const [name, expected] of Object.entries(EXPECTED)) {
+    const actual = native.records[name];
+    if (actual === undefined) {
+      differences.push(`the addon has no record "${name}"`);
+      continue;
+    }
+    if (actual.size !== expected.size)
+      differences.push(`record "${name}" has ${actual.size} bytes, not ${expected.size}`);
+    for (const field of new Set([...Object.keys(expected.fields), ...Object.keys(actual.fields)])) {
+      const wanted = expected.fields[field]?.join('+') ?? 'absent';
+      const got = actual.fields[field]?.join('+') ?? 'absent';
+      if (wanted !== got) differences.push(`field "${name}.${field}" is at ${got}, not ${wanted}`);
+    }
+  }
+  if (native.counters.join() !== COUNTERS.join()) differences.push('the counters differ');
+  return differences;
+}

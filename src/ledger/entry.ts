@@ -1,0 +1,95 @@
+/** What the ledger keeps of one socket: lean, because there may be a million of them. */
+import { classify, errnoOfKind, isWasteful } from './kinds.ts';
+import type { Known, PathRef, ProcessId, SocketFacts, SocketId, SocketKind } from './types.ts';
+
+/** Facts that many sockets have in common, shared between them. */
+export interface Traits {
+  kind: SocketKind;
+  owner: Known<ProcessId>;
+  errno: string | null;
+  openPath: PathRef;
+  bindPath: PathRef | null;
+  netns: number;
+  family: 4 | 6;
+}
+
+/** When bytes last moved. Kept only for kinds whose leak age is counted without traffic. */
+export interface Motion {
+  bytesMoved: string;
+  /** null while none were seen to move */
+  movedMs: number | null;
+}
+
+export interface SocketEntry {
+  readonly id: SocketId;
+  version: string;
+  traits: Traits;
+  /** when it entered its kind, CLOCK_MONOTONIC ms */
+  sinceMs: number;
+  /** 0 for none: a small integer costs no allocation */
+  port: number;
+  /** existed in its kind when watching began, so it is no growth */
+  fromStart: boolean;
+  /** null while it lives; else its exiting process held it until then */
+  endedMs: number | null;
+  /** processes with a descriptor for it; empty: none has one; null: not confirmed yet */
+  holders: readonly ProcessId[] | null;
+  /** one descriptor as an example, the owner's where it has one */
+  example: { process: ProcessId; fd: number; inode: string } | null;
+  motion: Motion | null;
+}
+
+/** The kind that a report shows: what no descriptor holds is not the program's leak, whatever its state. */
+export function shownKind(entry: SocketEntry): SocketKind {
+  const abandoned = entry.endedMs === null && entry.holders?.length === 0 && isWasteful(entry.traits.kind);
+  return abandoned ? 'released' : entry.traits.kind;
+}
+
+/** How long it has been in its kind, ms; of an ended one, how long it had been. */
+export function ageOf(entry: SocketEntry, nowMs: number): number {
+  return Math.max(0, (entry.endedMs ?? nowMs) - entry.sinceMs);
+}
+
+/** How long it has been in its kind without any byte moving, ms. */
+export function idleAgeOf(entry: SocketEntry, nowMs: number): number {
+  const sinceMs = Math.max(entry.sinceMs, entry.motion?.movedMs ?? entry.sinceMs);
+  return Math.max(0, (entry.endedMs ?? nowMs) - sinceMs);
+}
+
+/** Whether the leak age of this kind is counted from the last byte that moved. */
+export function isAgedByIdleness(kind: SocketKind): boolean {
+  return kind === 'close-wait' || kind === 'disconnected';
+}
+
+/** Gives equal traits one object. */
+export class TraitsTable {
+  readonly #byKey = new Map<string, Traits>();
+  /** Forgetting costs only some sharing, and owners come and go for as long as a session lasts. */
+  static readonly #MOST = 10_000;
+
+  of(facts: SocketFacts): Traits {
+    const kind = classify(facts);
+    const errno = errnoOfKind(kind, facts);
+    const { owner, openPath, bindPath, netns, family } = facts;
+    const key = `${kind}|${errno}|${family}|${netns}|${knownKey(owner)}|${pathKey(openPath)}|${pathKey(bindPath)}`;
+    let traits = this.#byKey.get(key);
+    if (traits === undefined) {
+      if (this.#byKey.size >= TraitsTable.#MOST) this.#byKey.clear();
+      traits = { kind, owner, errno, openPath, bindPath, netns, family };
+      this.#byKey.set(key, traits);
+    }
+    return traits;
+  }
+}
+
+/** A string that equal owners share and different ones do not. */
+export function knownKey(owner: Known<ProcessId>): string {
+  return owner.status === 'measured' ? owner.value : `?${owner.reason}`;
+}
+
+/** A string that equal path references share and different ones do not. */
+export function pathKey(path: PathRef | null): string {
+  if (path === null) return '-';
+  if (path.status === 'resolved') return `=${path.id}`;
+  return path.status === 'unavailable' ? `?${path.reason}` : path.status;
+}

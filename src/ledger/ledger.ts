@@ -1,0 +1,190 @@
+/**
+ * The ledger: everything that was observed, folded into the present state. Pure: time comes in as inputs, so a
+ * replayed recording gives the same ledger as the live run did.
+ */
+import { type SocketEntry, shownKind } from './entry.ts';
+import { GrowthSeries } from './growth.ts';
+import { SOCKET_KINDS } from './kinds.ts';
+import { type KnownProcess, ProcessStore } from './processes.ts';
+import { SocketStore } from './sockets.ts';
+import { groupSuspects, type SuspectGroup } from './suspects.ts';
+import { DEFAULT_THRESHOLDS } from './thresholds.ts';
+import type {
+  FailureFacts,
+  LedgerInput,
+  Loss,
+  LossCode,
+  ProcessId,
+  SessionFacts,
+  SocketKind,
+  Thresholds,
+} from './types.ts';
+
+export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
+
+/** Growth is sampled at most this often, and so rarely that at most SAMPLED_PER_MS sockets a ms are walked for it. */
+const SHORTEST_SAMPLE_INTERVAL_MS = 1_000;
+const SAMPLED_PER_MS = 100;
+
+export class Ledger {
+  readonly #sockets = new SocketStore();
+  readonly #processes = new ProcessStore();
+  readonly #failures = new Map<string, FailureFacts>();
+  readonly #losses = new Map<LossCode, number>();
+  #growth = new Map<string, GrowthSeries>();
+  #session: SessionFacts | null = null;
+  #firstSample: HostSample | null = null;
+  #lastSample: HostSample | null = null;
+  #nowMs = Number.NEGATIVE_INFINITY;
+  #watchedSinceMs = Number.POSITIVE_INFINITY;
+  #lastSampledMs = Number.NEGATIVE_INFINITY;
+
+  /**
+   * Takes one input. Inputs of one socket may be repeated or overtake each other.
+   * @throws TypeError when a socket's id is malformed
+   */
+  apply(input: LedgerInput): void {
+    switch (input.type) {
+      case 'session':
+        this.#session = input.session;
+        return;
+      case 'socket':
+        return this.#sockets.update(input.facts, this.#watchedSinceMs);
+      case 'ended':
+        this.#advance(input.atMs);
+        return this.#sockets.end(input.facts, input.atMs);
+      case 'process':
+        return this.#processes.update(input.facts, input.activity);
+      case 'holders':
+        this.#advance(input.atMs);
+        return this.#sockets.confirm(input.atMs, input.complete, input.sockets);
+      case 'failure':
+        return this.#applyFailure(input.facts);
+      case 'hostSample':
+        this.#advance(input.atMs);
+        return this.#applyHostSample(input);
+      case 'loss':
+        for (const loss of input.losses) this.#applyLoss(loss);
+        return;
+      case 'tick':
+        return this.#tick(input.atMs);
+      default:
+        return unknownInput(input);
+    }
+  }
+
+  /** The latest time that any input told, CLOCK_MONOTONIC ms; the session's own time before that, else 0. */
+  get nowMs(): number {
+    if (this.#nowMs !== Number.NEGATIVE_INFINITY) return this.#nowMs;
+    return this.#session?.clock.monotonicMs ?? 0;
+  }
+
+  get session(): SessionFacts | null {
+    return this.#session;
+  }
+
+  get thresholds(): Readonly<Thresholds> {
+    return this.#session?.thresholds ?? DEFAULT_THRESHOLDS;
+  }
+
+  get firstSample(): HostSample | null {
+    return this.#firstSample;
+  }
+
+  get lastSample(): HostSample | null {
+    return this.#lastSample;
+  }
+
+  /** Sockets that are alive and were shown to user space, and those that were held at exit. In no given order. */
+  sockets(): Iterable<SocketEntry> {
+    return this.#sockets.entries();
+  }
+
+  /** How many sockets of each kind there are among `sockets()`; kinds without any are left out. */
+  countByKind(): { kind: SocketKind; count: number }[] {
+    const counts = new Map<SocketKind, number>();
+    for (const entry of this.#sockets.entries()) {
+      const kind = shownKind(entry);
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+    }
+    return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
+  }
+
+  process(id: ProcessId): KnownProcess | undefined {
+    return this.#processes.get(id);
+  }
+
+  processes(): Iterable<KnownProcess> {
+    return this.#processes.all();
+  }
+
+  failures(): Iterable<FailureFacts> {
+    return this.#failures.values();
+  }
+
+  /** Totals by code; codes without loss are left out. */
+  losses(): Loss[] {
+    return [...this.#losses].map(([code, count]) => ({ code, count })).filter(({ count }) => count > 0);
+  }
+
+  /** How a group of suspects developed; undefined when no tick has seen it yet. */
+  growthOf(group: SuspectGroup): GrowthSeries | undefined {
+    return this.#growth.get(group.id);
+  }
+
+  #advance(atMs: number): void {
+    this.#nowMs = Math.max(this.#nowMs, atMs);
+  }
+
+  #applyFailure(facts: FailureFacts): void {
+    const key = `${facts.process}|${facts.operation}|${facts.errno}|${facts.detail}`;
+    const known = this.#failures.get(key);
+    if (known === undefined || facts.count >= known.count) this.#failures.set(key, facts);
+  }
+
+  #applyHostSample(sample: HostSample): void {
+    if (this.#firstSample === null || sample.atMs < this.#firstSample.atMs) this.#firstSample = sample;
+    if (this.#lastSample === null || sample.atMs >= this.#lastSample.atMs) this.#lastSample = sample;
+  }
+
+  #applyLoss({ code, count }: Loss): void {
+    this.#losses.set(code, Math.max(this.#losses.get(code) ?? 0, count));
+  }
+
+  #tick(atMs: number): void {
+    this.#advance(atMs);
+    this.#watchedSinceMs = Math.min(this.#watchedSinceMs, atMs);
+    const intervalMs = Math.max(SHORTEST_SAMPLE_INTERVAL_MS, this.#sockets.size / SAMPLED_PER_MS);
+    if (atMs - this.#lastSampledMs >= intervalMs) this.#sampleGrowth(atMs);
+    if (this.#processes.wantsPruning) this.#processes.prune(atMs, this.#referencedProcesses());
+  }
+
+  #sampleGrowth(atMs: number): void {
+    const emptyAtMs = this.#lastSampledMs === Number.NEGATIVE_INFINITY ? null : this.#lastSampledMs;
+    // Only groups that exist now are carried over, so groups of the past take no memory.
+    const growth = new Map<string, GrowthSeries>();
+    for (const group of groupSuspects(this.#sockets.entries(), atMs, this.thresholds)) {
+      const series = this.#growth.get(group.id) ?? new GrowthSeries(emptyAtMs);
+      series.add(atMs, group);
+      growth.set(group.id, series);
+    }
+    this.#growth = growth;
+    this.#lastSampledMs = atMs;
+  }
+
+  #referencedProcesses(): Set<ProcessId> {
+    const referenced = new Set<ProcessId>();
+    for (const { traits, holders } of this.#sockets.entries()) {
+      if (traits.owner.status === 'measured') referenced.add(traits.owner.value);
+      for (const holder of holders ?? []) referenced.add(holder);
+    }
+    for (const { process } of this.#failures.values()) referenced.add(process);
+    const targets = this.#session?.target.pids ?? [];
+    for (const { facts } of this.#processes.all()) if (targets.includes(facts.pid)) referenced.add(facts.id);
+    return referenced;
+  }
+}
+
+function unknownInput(input: never): never {
+  throw new TypeError(`not a ledger input: ${JSON.stringify(input)}`);
+}

@@ -1,0 +1,184 @@
+/**
+ * The sockets that the kernel side has told of. Level-triggered: each input carries whole facts, so repeated,
+ * late and skipped versions all end in the same state.
+ */
+import { isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import { compareDecimal, nsToMs, parseSocketId, type SocketIdentity } from './identity.ts';
+import { isWasteful } from './kinds.ts';
+import { Tombstones } from './tombstones.ts';
+import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
+
+export class SocketStore {
+  /** by sk address: the kernel has one socket at an address at a time */
+  readonly #live = new Map<string, SocketEntry>();
+  /** ended, and held by their exiting process until then: they stay to be reported */
+  readonly #heldAtExit = new Map<SocketId, SocketEntry>();
+  readonly #tombstones = new Tombstones();
+  readonly #traits = new TraitsTable();
+  #lastPassMs = Number.NEGATIVE_INFINITY;
+
+  get size(): number {
+    return this.#live.size + this.#heldAtExit.size;
+  }
+
+  *entries(): Generator<SocketEntry> {
+    yield* this.#live.values();
+    yield* this.#heldAtExit.values();
+  }
+
+  /**
+   * Takes the facts of one version. Ignored when older than what is known, or when that socket has ended.
+   * @param watchedSinceMs when watching began; a socket that was seeded until then is no growth
+   * @throws TypeError when the socket's id is malformed
+   */
+  update(facts: SocketFacts, watchedSinceMs: number): void {
+    const identity = parseSocketId(facts.id);
+    // Held at exit is terminal, whichever record says so: nothing can happen to that socket any more that matters.
+    if (facts.heldAtExit) return this.#end(facts, identity, facts.changedMs);
+    if (this.#tombstones.isBuried(identity.address, identity.birthNs)) return;
+
+    const live = this.#live.get(identity.address);
+    const age = live === undefined ? 1 : compareDecimal(identity.birthNs, birthOf(live));
+    if (age < 0) return;
+    if (live === undefined || age > 0) {
+      const entry = newEntry(facts, this.#traits.of(facts), null);
+      entry.fromStart = existedFromStart(facts, identity.birthNs, watchedSinceMs);
+      // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
+      this.#live.set(identity.address, entry);
+    } else if (compareDecimal(facts.version, live.version) > 0) {
+      advance(live, facts, this.#traits.of(facts));
+    }
+  }
+
+  /**
+   * Takes the last facts of a destroyed socket.
+   * @throws TypeError when the socket's id is malformed
+   */
+  end(facts: SocketFacts, atMs: number): void {
+    this.#end(facts, parseSocketId(facts.id), atMs);
+  }
+
+  /** Takes one walk of descriptors, which began at `atMs`. Walks older than the last are ignored. */
+  confirm(atMs: number, complete: boolean, sockets: readonly HeldSocket[]): void {
+    if (atMs < this.#lastPassMs) return;
+    this.#lastPassMs = atMs;
+    const sets = new HolderSets();
+    const seen = new Set<SocketEntry>();
+    for (const held of sockets) {
+      const entry = this.#find(held.id);
+      if (entry === undefined) continue;
+      seen.add(entry);
+      observe(entry, held, atMs, sets);
+    }
+    if (!complete) return;
+    for (const entry of this.#live.values()) {
+      // Born during the walk: it may have missed the descriptor.
+      if (!seen.has(entry) && nsToMs(birthOf(entry)) < atMs) {
+        entry.holders = NOBODY;
+        entry.example = null;
+      }
+    }
+  }
+
+  #find(id: SocketId): SocketEntry | undefined {
+    const live = this.#live.get(parseSocketId(id).address);
+    return live?.id === id ? live : undefined;
+  }
+
+  #end(facts: SocketFacts, { address, birthNs }: SocketIdentity, atMs: number): void {
+    const live = this.#live.get(address);
+    const known = live?.id === facts.id ? live : null;
+    if (live !== undefined && compareDecimal(birthOf(live), birthNs) <= 0) this.#live.delete(address);
+    this.#tombstones.bury(address, birthNs);
+    if (facts.heldAtExit) this.#keepHeldAtExit(facts, known, atMs);
+  }
+
+  #keepHeldAtExit(facts: SocketFacts, known: SocketEntry | null, atMs: number): void {
+    const traits = this.#traits.of(facts);
+    if (!isWasteful(traits.kind)) return;
+    const kept = this.#heldAtExit.get(facts.id);
+    if (kept !== undefined) {
+      // The row and the ended record of one socket: the later one knows when it really ended.
+      kept.endedMs = Math.max(kept.endedMs ?? atMs, atMs);
+      return;
+    }
+    const entry = newEntry(facts, traits, known);
+    entry.endedMs = atMs;
+    this.#heldAtExit.set(facts.id, entry);
+  }
+}
+
+const NOBODY: readonly ProcessId[] = [];
+
+function birthOf(entry: SocketEntry): string {
+  return parseSocketId(entry.id).birthNs;
+}
+
+function newEntry(facts: SocketFacts, traits: Traits, known: SocketEntry | null): SocketEntry {
+  const sameKind = known !== null && known.traits.kind === traits.kind;
+  return {
+    id: facts.id,
+    version: facts.version,
+    traits,
+    sinceMs: sameKind ? known.sinceMs : enteredMs(facts, traits),
+    port: facts.port ?? 0,
+    fromStart: sameKind && known.fromStart,
+    endedMs: null,
+    holders: null,
+    example: known?.example ?? null,
+    motion: sameKind ? known.motion : null,
+  };
+}
+
+function advance(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
+  if (traits.kind !== entry.traits.kind) {
+    entry.sinceMs = enteredMs(facts, traits);
+    entry.fromStart = false;
+    entry.motion = null;
+  }
+  entry.version = facts.version;
+  entry.traits = traits;
+  entry.port = facts.port ?? 0;
+}
+
+/** When a socket entered the kind that these facts give it, if no earlier version was of that kind. */
+function enteredMs(facts: SocketFacts, traits: Traits): number {
+  // An unused socket has been nothing else since it was opened, however late its first version comes.
+  return traits.kind === 'unused' && facts.openedMs.status === 'measured' ? facts.openedMs.value : facts.changedMs;
+}
+
+/** Seeded when watching began, and unchanged since: its first version is its birth. */
+function existedFromStart(facts: SocketFacts, birthNs: string, watchedSinceMs: number): boolean {
+  return facts.origin === 'seeded' && nsToMs(birthNs) <= watchedSinceMs && compareDecimal(facts.version, birthNs) <= 0;
+}
+
+function observe(entry: SocketEntry, held: HeldSocket, atMs: number, sets: HolderSets): void {
+  const { owner, kind } = entry.traits;
+  const descriptor =
+    held.holders.find((holder) => owner.status === 'measured' && holder.process === owner.value) ?? held.holders[0];
+  entry.holders = sets.of(held.holders);
+  entry.example =
+    descriptor === undefined ? null : { process: descriptor.process, fd: descriptor.fd, inode: descriptor.inode };
+  if (!isAgedByIdleness(kind)) return;
+  // The first reading is only the base line: it does not tell when these bytes moved.
+  if (entry.motion === null) entry.motion = { bytesMoved: held.bytesMoved, movedMs: null };
+  else if (entry.motion.bytesMoved !== held.bytesMoved) entry.motion = { bytesMoved: held.bytesMoved, movedMs: atMs };
+}
+
+/** Gives equal sets of holders one array; lives as long as one walk. */
+class HolderSets {
+  readonly #byKey = new Map<string, readonly ProcessId[]>();
+
+  of(holders: readonly Holder[]): readonly ProcessId[] {
+    const [first] = holders;
+    const processes =
+      first !== undefined && holders.length === 1
+        ? [first.process]
+        : [...new Set(holders.map(({ process }) => process))].sort();
+    const key = processes.join(' ');
+    const shared = this.#byKey.get(key);
+    if (shared !== undefined) return shared;
+    this.#byKey.set(key, processes);
+    return processes;
+  }
+}

@@ -1,0 +1,11 @@
+/** Which pid namespace this process lives in: the kernel side speaks of the initial one's pids. */
+import { PROC_ROOT, readLink } from './read.ts';
+
+/** PROC_PID_INIT_INO of include/linux/proc_ns.h */
+const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
+
+/** True also when it cannot be told (no /proc/self/ns): then the first look-up of a target will fail and say so. */
+export function inInitialPidNamespace(procRoot: string = PROC_ROOT): boolean {
+  const link = readLink(`${procRoot}/self/ns/pid`);
+  return link.status === 'unavailable' || link.value === INITIAL_PID_NAMESPACE;
+}

@@ -1,0 +1,18 @@
+/** The report as the JSON document that `--json` prints. */
+import type { Report } from '../report/types.ts';
+
+/** JSON escapes C0 controls itself; these a terminal may obey as well, and in JSON they can occur only in strings. */
+const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** One document, indented, ending in a newline. Parses to an equal report. */
+export function renderJson(report: Report): string {
+  return `${JSON.stringify(report, null, 2).replace(UNSAFE, toEscape)}\n`;
+}
+
+function toEscape(character: string): string {
+  // Characters beyond the first plane are two escapes in JSON.
+  return Array.from(
+    { length: character.length },
+    (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`,
+  ).join('');
+}

@@ -1,0 +1,34 @@
+/** How reports name processes and targets. */
+import type { Known, ProcessId, SelectedTarget } from '../ledger/types.ts';
+import type { Report, ReportProcess } from '../report/types.ts';
+import { escapeText } from './escape.ts';
+
+/** `leakyd[1234]`; finds each process of one report by its id. */
+export class ProcessNames {
+  readonly #byId: Map<ProcessId, ReportProcess>;
+
+  constructor(report: Report) {
+    this.#byId = new Map(report.processes.map((process) => [process.id, process]));
+  }
+
+  find(id: ProcessId): ReportProcess | undefined {
+    return this.#byId.get(id);
+  }
+
+  of(id: ProcessId): string {
+    const process = this.#byId.get(id);
+    return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${process.pid}]`;
+  }
+
+  ofKnown(process: Known<ProcessId>): string {
+    return process.status === 'measured' ? this.of(process.value) : 'unknown process';
+  }
+}
+
+/** `pid 1234 and its children`. */
+export function targetName({ pids, follow }: SelectedTarget): string {
+  if (pids.length === 0) return 'all processes';
+  const named = `pid${pids.length > 1 ? 's' : ''} ${pids.join(', ')}`;
+  if (!follow) return named;
+  return `${named} and ${pids.length > 1 ? 'their' : 'its'} children`;
+}

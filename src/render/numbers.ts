@@ -1,0 +1,25 @@
+/** Counts as people read them. */
+
+/** `41,019`. Not by locale: the same report everywhere. */
+export function formatCount(count: number): string {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
+/** `+812`, `-3`, `0`. */
+export function formatChange(change: number): string {
+  return change > 0 ? `+${formatCount(change)}` : change < 0 ? `-${formatCount(-change)}` : '0';
+}
+
+/** `+812/min`, `+0.5/min`, `steady`, `?` when unknown. */
+export function formatRate(perMinute: number | null): string {
+  if (perMinute === null) return '?';
+  const size = Math.abs(perMinute);
+  if (size < 0.05) return 'steady';
+  const text = size < 10 ? size.toFixed(1).replace(/\.0$/, '') : formatCount(Math.round(size));
+  return `${perMinute < 0 ? '-' : '+'}${text}/min`;
+}
+
+/** `1 socket`, `12,000 sockets`. */
+export function countOf(count: number, noun: string, plural: string = `${noun}s`): string {
+  return `${formatCount(count)} ${count === 1 ? noun : plural}`;
+}

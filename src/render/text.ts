@@ -1,0 +1,37 @@
+/** The closing report for a terminal: verdict first, then what it rests on, then what to type next. */
+import type { Report } from '../report/types.ts';
+import { formatDuration } from './duration.ts';
+import { escapeText } from './escape.ts';
+import { targetName } from './names.ts';
+import { PLAIN, type Style } from './style.ts';
+import { accountLines } from './text/accounts.ts';
+import { failureLines } from './text/failures.ts';
+import { findingLines } from './text/findings.ts';
+import { headline } from './text/headline.ts';
+import { nextLines } from './text/next.ts';
+import { observationLines } from './text/observation.ts';
+import { processLines } from './text/processes.ts';
+
+/** Lines of about 100 columns, ending in a newline. What others chose (names, arguments) is escaped. */
+export function renderText(report: Report, style: Style = PLAIN): string {
+  const sections = [
+    headline(report, style),
+    [style.dim(subject(report))],
+    findingLines(report, style),
+    processLines(report, style),
+    failureLines(report, style),
+    accountLines(report, style),
+    observationLines(report, style),
+    nextLines(report, style),
+  ];
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+function subject({ tool, host, target, window }: Report): string {
+  const where = `${escapeText(host.hostname)} (Linux ${escapeText(host.kernel)})`;
+  const how = `watched for ${formatDuration(window.durationMs)} until ${window.endedAt}`;
+  return `${tool.name} ${tool.version} on ${where}: ${targetName(target)}, ${how}`;
+}

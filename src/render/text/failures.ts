@@ -1,0 +1,63 @@
+/** Failed socket calls, and who suffers from a shortage of ports. */
+import type { Failure, Report } from '../../report/types.ts';
+import { escapeText } from '../escape.ts';
+import { countOf, formatCount } from '../numbers.ts';
+import type { Style } from '../style.ts';
+import { type Column, layOut } from '../table.ts';
+import { CAUSE_MEANING } from '../words.ts';
+
+const MOST_FAILURES = 15;
+
+const COLUMNS: readonly Column[] = [
+  { title: '', align: 'left' },
+  { title: 'COUNT', align: 'right' },
+  { title: 'CALL', align: 'left' },
+  { title: 'ERRNO', align: 'left' },
+  { title: 'PROCESS', align: 'left' },
+  { title: 'CAUSE', align: 'left' },
+];
+
+export function failureLines(report: Report, style: Style): string[] {
+  const { failures } = report;
+  if (failures.status === 'unavailable')
+    return [style.bold('FAILED CALLS'), `  not known: ${escapeText(failures.reason)}`];
+  if (failures.value.length === 0) return [style.bold('FAILED CALLS'), '  none'];
+  // Victims first: they are why somebody looks, and few calls of theirs may stand against many of others.
+  const isVictim = victimTest(report);
+  const ordered = [...failures.value.filter(isVictim), ...failures.value.filter((failure) => !isVictim(failure))];
+  const shown = ordered.slice(0, MOST_FAILURES);
+  const table = layOut(
+    COLUMNS,
+    shown.map((failure) => cells(failure, isVictim(failure))),
+  );
+  const lines = [style.bold('FAILED CALLS'), style.dim(`  ${table.title}`)];
+  shown.forEach((failure, i) => {
+    const row = `  ${table.rows[i] ?? ''}`;
+    lines.push(isVictim(failure) ? style.yellow(row) : row);
+  });
+  const hidden = ordered.slice(MOST_FAILURES);
+  if (hidden.length > 0) {
+    const calls = hidden.reduce((sum, { count }) => sum + count, 0);
+    lines.push(`  and ${countOf(hidden.length, 'more line')} of ${countOf(calls, 'call')}: --json lists them all`);
+  }
+  return lines;
+}
+
+/** A victim found no port and is not the one that leaks them. */
+function victimTest({ findings }: Report): (failure: Failure) => boolean {
+  const leakers = new Set(
+    findings.flatMap(({ leak, process }) => (leak && process.status === 'measured' ? [process.value] : [])),
+  );
+  return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process);
+}
+
+function cells({ operation, errno, cause, count, comm, pid }: Failure, victim: boolean): string[] {
+  return [
+    victim ? 'VICTIM' : '',
+    formatCount(count),
+    `${operation}()`,
+    errno,
+    `${escapeText(comm)}[${pid}]`,
+    CAUSE_MEANING[cause],
+  ];
+}

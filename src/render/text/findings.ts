@@ -1,0 +1,102 @@
+/** The table of findings, each with what it means and where to look. */
+import type { Finding, FindingExample, Report } from '../../report/types.ts';
+import { formatDuration } from '../duration.ts';
+import { escapeText } from '../escape.ts';
+import { ProcessNames } from '../names.ts';
+import { countOf, formatCount, formatRate } from '../numbers.ts';
+import type { Style } from '../style.ts';
+import { type Column, layOut } from '../table.ts';
+import { KIND_MEANING } from '../words.ts';
+
+const MOST_FINDINGS = 20;
+const MOST_HOLDERS = 5;
+
+const COLUMNS: readonly Column[] = [
+  { title: '', align: 'left' },
+  { title: 'COUNT', align: 'right' },
+  { title: 'KIND', align: 'left' },
+  { title: 'ERRNO', align: 'left' },
+  { title: 'PORTS', align: 'right' },
+  { title: 'OLDEST', align: 'right' },
+  { title: 'GROWTH', align: 'right' },
+  { title: 'OPENED BY', align: 'left' },
+];
+
+export function findingLines(report: Report, style: Style): string[] {
+  if (report.findings.length === 0) {
+    return [style.bold('FINDINGS'), `  none older than ${formatDuration(report.window.minAgeMs)}`];
+  }
+  const names = new ProcessNames(report);
+  const shown = report.findings.slice(0, MOST_FINDINGS);
+  const table = layOut(
+    COLUMNS,
+    shown.map((finding) => cells(finding, names)),
+  );
+  const lines = [style.bold('FINDINGS'), style.dim(`  ${table.title}`)];
+  shown.forEach((finding, i) => {
+    const row = `  ${table.rows[i] ?? ''}`;
+    lines.push(finding.leak ? style.red(row) : row, ...details(finding, names).map((line) => `    ${line}`));
+  });
+  const hidden = report.findings.slice(MOST_FINDINGS);
+  if (hidden.length > 0) {
+    const sockets = hidden.reduce((sum, { count }) => sum + count, 0);
+    lines.push(
+      `  and ${countOf(hidden.length, 'more finding')} of ${countOf(sockets, 'socket')}: --json lists them all`,
+    );
+  }
+  return lines;
+}
+
+function cells(
+  { leak, kind, count, errno, ports, oldestMs, perMinute, process }: Finding,
+  names: ProcessNames,
+): string[] {
+  return [
+    leak ? 'LEAK' : kind === 'released' ? '' : 'suspect',
+    formatCount(count),
+    kind,
+    errno ?? '-',
+    formatCount(ports),
+    formatDuration(oldestMs),
+    formatRate(perMinute),
+    names.ofKnown(process),
+  ];
+}
+
+function details(finding: Finding, names: ProcessNames): string[] {
+  const lines = [KIND_MEANING[finding.kind]];
+  if (finding.heldAtExit > 0) {
+    lines.push(
+      `${finding.heldAtExit === finding.count ? 'all' : formatCount(finding.heldAtExit)} held when the process exited`,
+    );
+  }
+  if (finding.process.status === 'unavailable') lines.push(`opened by: ${escapeText(finding.process.reason)}`);
+  lines.push(...holders(finding, names));
+  const example = finding.examples.find(({ fd }) => fd !== null) ?? finding.examples[0];
+  if (example !== undefined) lines.push(`e.g. ${describe(example, names)}`);
+  return lines;
+}
+
+/** Only where it says more than the owner does. */
+function holders({ holders, process, count, heldAtExit, kind }: Finding, names: ProcessNames): string[] {
+  if (kind === 'released' || heldAtExit === count) return [];
+  if (holders.length === 0) return ['descriptors not confirmed yet'];
+  const [only] = holders;
+  const byOwner = holders.length === 1 && process.status === 'measured' && only?.process === process.value;
+  if (byOwner && only.count === count - heldAtExit) return [];
+  const shown = holders
+    .slice(0, MOST_HOLDERS)
+    .map((holder) => `${names.of(holder.process)} ${formatCount(holder.count)}`);
+  const more = holders.length - shown.length;
+  return [`held by ${shown.join(', ')}${more > 0 ? ` and ${countOf(more, 'more process', 'more processes')}` : ''}`];
+}
+
+function describe({ process, fd, inode, family, localPort, ageMs }: FindingExample, names: ProcessNames): string {
+  return [
+    ...(fd !== null && process !== null ? [`fd ${fd} of ${names.of(process)}`] : []),
+    ...(inode === null ? [] : [`socket:[${inode}]`]),
+    `IPv${family}`,
+    localPort === null ? 'no port' : `port ${localPort}`,
+    `${formatDuration(ageMs)} in this state`,
+  ].join(', ');
+}

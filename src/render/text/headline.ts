@@ -1,0 +1,62 @@
+/** The verdict in a few lines: what an engineer reads first, and perhaps only. */
+import type { Finding, Report } from '../../report/types.ts';
+import { formatDuration } from '../duration.ts';
+import { ProcessNames, targetName } from '../names.ts';
+import { countOf, formatRate } from '../numbers.ts';
+import type { Style } from '../style.ts';
+import { KIND_CLAUSE } from '../words.ts';
+
+const MOST_LEAKS = 5;
+
+export function headline(report: Report, style: Style): string[] {
+  const { verdict } = report;
+  switch (verdict.is) {
+    case 'leak':
+      return leakLines(report, style);
+    case 'no-leak':
+      return [noLeakLine(report, style), ...suspectLine(report)];
+    case 'not-known':
+      return [
+        `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found, but a leak may have been missed, because of`,
+        ...verdict.because.map((reason) => `  ${reason}`),
+        ...suspectLine(report),
+      ];
+  }
+}
+
+function noLeakLine({ target, window }: Report, style: Style): string {
+  const watched = `in ${formatDuration(window.durationMs)} of watching ${targetName(target)}`;
+  if (window.durationMs >= window.leakAgeMs) return `${style.bold(style.green('NO LEAK'))} ${watched}`;
+  const shortest = `nothing counts as a leak before ${formatDuration(window.leakAgeMs)}`;
+  return `${style.bold(style.yellow('NO LEAK YET'))} ${watched}: ${shortest}`;
+}
+
+function leakLines(report: Report, style: Style): string[] {
+  const names = new ProcessNames(report);
+  const leaks = report.findings.filter(({ leak }) => leak);
+  const lines = leaks.slice(0, MOST_LEAKS).map((leak) => `${style.bold(style.red('LEAK'))}  ${sentence(leak, names)}`);
+  if (leaks.length > MOST_LEAKS) lines.push(`      and ${countOf(leaks.length - MOST_LEAKS, 'more leak')}, below`);
+  return lines;
+}
+
+function sentence(leak: Finding, names: ProcessNames): string {
+  const { count, heldAtExit, kind, errno, ports, oldestMs, perMinute } = leak;
+  const atExit = heldAtExit === count;
+  const who = `${names.ofKnown(leak.process)} ${atExit ? 'exited with' : 'holds'}`;
+  const facts = [
+    `${countOf(count, 'socket')} ${KIND_CLAUSE[kind]}${errno === null ? '' : ` (${errno})`}`,
+    ...(ports > 0 ? [countOf(ports, 'port')] : []),
+    `oldest ${formatDuration(oldestMs)}`,
+    ...(perMinute !== null && !atExit ? [formatRate(perMinute)] : []),
+  ];
+  return `${who} ${facts.join(', ')}`;
+}
+
+function suspectLine({ findings, window }: Report): string[] {
+  const suspects = findings.filter(({ kind }) => kind !== 'released').reduce((sum, { count }) => sum + count, 0);
+  if (suspects === 0) return [];
+  return [
+    `  ${countOf(suspects, 'suspect socket')} below: a leak is ${formatDuration(window.leakAgeMs)} old (close-wait and ` +
+      `disconnected ${formatDuration(window.idleLeakAgeMs)} idle), and grows or numbers ${window.leakCount}`,
+  ];
+}

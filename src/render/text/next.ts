@@ -1,0 +1,62 @@
+/** What to type next. Only commands that exist. */
+import type { Finding, Report } from '../../report/types.ts';
+import { formatDuration } from '../duration.ts';
+import { ProcessNames } from '../names.ts';
+import type { Style } from '../style.ts';
+
+interface Step {
+  command: string;
+  why: string;
+}
+
+export function nextLines(report: Report, style: Style): string[] {
+  const steps = unique([...inspect(report), ...watchLonger(report)]);
+  if (steps.length === 0) return [];
+  const width = Math.max(...steps.map(({ command }) => command.length));
+  return [
+    style.bold('NEXT'),
+    ...steps.map(({ command, why }) => `  ${command.padEnd(width)}  ${style.dim(`# ${why}`)}`),
+  ];
+}
+
+/** For the first finding whose sockets somebody still holds. */
+function inspect(report: Report): Step[] {
+  const names = new ProcessNames(report);
+  for (const finding of report.findings) {
+    if (finding.kind === 'released' || finding.heldAtExit === finding.count) continue;
+    const example = finding.examples.find(({ process, fd }) => process !== null && fd !== null);
+    const owner = finding.process.status === 'measured' ? finding.process.value : null;
+    const holder = names.find(example?.process ?? owner ?? '');
+    if (holder === undefined || holder.exited) continue;
+    const one = { command: `ls -l /proc/${holder.pid}/fd/${example?.fd}`, why: 'one of these sockets' };
+    return [...(example === undefined ? [] : [one]), ...listing(finding, holder.pid)];
+  }
+  return [];
+}
+
+function listing({ kind }: Finding, pid: number): Step[] {
+  // ss lists only sockets in the kernel's hash tables, and of the wasteful kinds only close-wait is in one.
+  if (kind === 'close-wait') return [{ command: 'ss -tnp state close-wait', why: 'all of them with their peers' }];
+  return [{ command: `lsof -nP -p ${pid}`, why: 'all open files of the process; ss does not list closed sockets' }];
+}
+
+/** When time is what is missing. */
+function watchLonger({ findings, processes, verdict, window, target }: Report): Step[] {
+  const exited = new Set(processes.filter((process) => process.exited).map(({ pid }) => pid));
+  const pids = target.pids.filter((pid) => !exited.has(pid));
+  if (verdict.is === 'leak' || pids.length === 0) return [];
+  const neededMs = window.leakAgeMs + window.minAgeMs;
+  if (window.durationMs >= neededMs && findings.length === 0 && verdict.is === 'no-leak') return [];
+  const minutes = Math.max(5, Math.ceil((2 * window.durationMs) / 60_000), Math.ceil((2 * neededMs) / 60_000));
+  const why =
+    window.durationMs < neededMs
+      ? `a leak shows after ${formatDuration(neededMs)} at the earliest`
+      : 'watch whether the suspects grow';
+  const longer = verdict.is === 'not-known' && findings.length === 0 ? 'again: this run missed something' : why;
+  const selection = pids.map((pid) => `--pid ${pid}`).join(' ');
+  return [{ command: `socktrace ${selection} --duration ${minutes}m`, why: longer }];
+}
+
+function unique(steps: readonly Step[]): Step[] {
+  return steps.filter(({ command }, i) => steps.findIndex((step) => step.command === command) === i);
+}

@@ -1,0 +1,65 @@
+/** The processes that a report speaks of. */
+import type { Ledger } from '../ledger/ledger.ts';
+import { compareText } from '../ledger/order.ts';
+import type { ProcessId } from '../ledger/types.ts';
+import type { Failure, Finding, ReportProcess } from './types.ts';
+
+/** The targets, and every owner, holder and failing process, by pid. */
+export function reportedProcesses(
+  ledger: Ledger,
+  targetPids: readonly number[],
+  findings: readonly Finding[],
+  failures: readonly Failure[],
+): ReportProcess[] {
+  const ids = new Set<ProcessId>();
+  for (const { facts } of ledger.processes()) if (targetPids.includes(facts.pid)) ids.add(facts.id);
+  for (const { process, holders, examples } of findings) {
+    if (process.status === 'measured') ids.add(process.value);
+    for (const holder of holders) ids.add(holder.process);
+    for (const example of examples) if (example.process !== null) ids.add(example.process);
+  }
+  const failing = new Map(failures.map((failure) => [failure.process, failure]));
+  for (const id of failing.keys()) ids.add(id);
+  return [...ids]
+    .map((id) => describe(ledger, id, failing.get(id)?.comm ?? null))
+    .sort((a, b) => a.pid - b.pid || compareText(a.id, b.id));
+}
+
+function describe(ledger: Ledger, id: ProcessId, commWhenItFailed: string | null): ReportProcess {
+  const known = ledger.process(id);
+  if (known === undefined) return stranger(id, commWhenItFailed);
+  const { namespacePids, startTime, comm, exe, cmdline, unit, container, netns, pid, exitedMs } = known.facts;
+  return {
+    id,
+    pid,
+    namespacePids,
+    startTime,
+    comm,
+    exe,
+    cmdline,
+    unit,
+    container,
+    netns,
+    exited: exitedMs !== null,
+    activity: known.activity,
+  };
+}
+
+/** A process that only a record named: nobody looked at it while it lived. */
+function stranger(id: ProcessId, comm: string | null): ReportProcess {
+  const unread = { status: 'unavailable', reason: 'the process was not examined' } as const;
+  return {
+    id,
+    pid: Number(id.split(':')[1]) || 0,
+    namespacePids: unread,
+    startTime: unread,
+    comm: comm ?? '?',
+    exe: unread,
+    cmdline: unread,
+    unit: unread,
+    container: unread,
+    netns: unread,
+    exited: false,
+    activity: { status: 'unavailable', reason: 'the process was not traced' },
+  };
+}

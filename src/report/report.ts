@@ -1,0 +1,93 @@
+/** The report document, from a ledger. Deterministic: the same inputs give the same document. */
+import { allocMovement } from '../accounting/sockstat.ts';
+import { findingsOf } from '../ledger/findings.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import { type Known, LOSS_CODES, type SessionFacts } from '../ledger/types.ts';
+import { decideVerdict } from '../ledger/verdict.ts';
+import { reportedFailures } from './failures.ts';
+import { reportedProcesses } from './processes.ts';
+import { type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
+
+const NO_CALL_PATHS = 'this version does not capture call paths';
+const NO_PORT_MAP = 'this version does not list the ports that other sockets of the host hold';
+const NO_CLASSES = 'this version does not place the host-wide count into classes';
+
+/**
+ * Builds the report of everything that `ledger` holds.
+ * @param nowMs the instant to report at, CLOCK_MONOTONIC ms
+ * @throws Error when the ledger has had no `session` input: who traced whom is then not known
+ */
+export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Report {
+  const { session } = ledger;
+  if (session === null) throw new Error('a report needs the session line, and the ledger has had none');
+  const findings = findingsOf(ledger, nowMs);
+  const failures = reportedFailures(ledger.failures());
+  const losses = ledger.losses().sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
+  const blindness = ledger.lastSample === null ? ['the counters of the hooks were never read'] : [];
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    tool: session.tool,
+    host: session.host,
+    target: session.target,
+    window: windowOf(session, nowMs),
+    verdict: decideVerdict(findings, losses, blindness),
+    loss: {
+      complete: losses.length === 0,
+      reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
+    },
+    sockets: accountsOf(ledger),
+    processes: reportedProcesses(ledger, session.target.pids, findings, failures),
+    callPaths: unavailable(NO_CALL_PATHS),
+    findings,
+    failures: { status: 'measured', value: failures },
+    sockstat: sockstatOf(ledger),
+    ports: unavailable(NO_PORT_MAP),
+  };
+}
+
+function windowOf({ clock, thresholds }: SessionFacts, nowMs: number): Report['window'] {
+  const durationMs = Math.max(0, nowMs - clock.monotonicMs);
+  return {
+    startedAt: new Date(clock.wallMs).toISOString(),
+    // Elapsed time is the monotonic clock's, so a clock that was set meanwhile does not stretch the window.
+    endedAt: new Date(clock.wallMs + durationMs).toISOString(),
+    durationMs,
+    ...thresholds,
+  };
+}
+
+function accountsOf(ledger: Ledger): Report['sockets'] {
+  const tracked = ledger.lastSample?.tracked;
+  return {
+    opened: tracked?.opened ?? null,
+    accepted: tracked?.accepted ?? null,
+    destroyed: tracked?.destroyed ?? null,
+    held: tracked === undefined ? null : tracked.opened + tracked.accepted + tracked.preexisting - tracked.destroyed,
+    preexisting: tracked?.preexisting ?? null,
+    byKind: ledger.countByKind(),
+  };
+}
+
+function sockstatOf({ firstSample, lastSample }: Ledger): Known<SockstatReport> {
+  if (firstSample === null || lastSample === null || firstSample === lastSample) {
+    return unavailable('/proc/net/sockstat was read less than twice');
+  }
+  if (firstSample.sockstat.status === 'unavailable') return firstSample.sockstat;
+  if (lastSample.sockstat.status === 'unavailable') return lastSample.sockstat;
+  const before = firstSample.sockstat.value;
+  const after = lastSample.sockstat.value;
+  return {
+    status: 'measured',
+    value: {
+      before,
+      after,
+      moved: allocMovement(before, after, firstSample.counters, lastSample.counters),
+      classes: unavailable(NO_CLASSES),
+      unplaced: unavailable(NO_CLASSES),
+    },
+  };
+}
+
+function unavailable(reason: string): { status: 'unavailable'; reason: string } {
+  return { status: 'unavailable', reason };
+}

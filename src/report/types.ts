@@ -1,0 +1,137 @@
+/**
+ * The report document that `--json` prints. Names are a contract (report.schema.json ships with the tool);
+ * additions keep schemaVersion 1. Times are milliseconds, 64-bit kernel numbers strings, errno a name.
+ */
+import type {
+  FailedOperation,
+  FailureCause,
+  HookChoice,
+  Known,
+  LossCode,
+  PathRef,
+  ProcessActivity,
+  ProcessId,
+  SelectedTarget,
+  SocketKind,
+  Sockstat,
+  Verdict,
+  WastefulKind,
+} from '../ledger/types.ts';
+
+export const SCHEMA_VERSION = 1;
+
+export interface ReportProcess {
+  id: ProcessId;
+  pid: number;
+  namespacePids: Known<number[]>;
+  startTime: Known<string>;
+  comm: string;
+  exe: Known<string>;
+  cmdline: Known<string[]>;
+  unit: Known<string | null>;
+  container: Known<string | null>;
+  netns: Known<number>;
+  /** seen to exit while traced */
+  exited: boolean;
+  activity: Known<ProcessActivity>;
+}
+
+export interface FindingExample {
+  /** null when no descriptor showed it */
+  inode: string | null;
+  /** whose descriptor `fd` is: the owner's where it has one */
+  process: ProcessId | null;
+  fd: number | null;
+  family: 4 | 6;
+  localPort: number | null;
+  ageMs: number;
+}
+
+/** Suspects of one kind, owner, errno and pair of call paths. */
+export interface Finding {
+  /** stable across runs: kind, exe, errno and path fingerprint */
+  key: string;
+  kind: WastefulKind | 'released';
+  leak: boolean;
+  /** the owner: who opened or accepted the sockets */
+  process: Known<ProcessId>;
+  /** who has descriptors for them now, and for how many of them */
+  holders: { process: ProcessId; count: number }[];
+  openPath: PathRef;
+  bindPath: PathRef | null;
+  errno: string | null;
+  count: number;
+  /** distinct ports held; of sockets that have ended, the ports they held when their process exited */
+  ports: number;
+  oldestMs: number;
+  /** growth over the window in which it was watched; null while too short to tell */
+  perMinute: number | null;
+  /** of `count`: ended, because their last holder exited */
+  heldAtExit: number;
+  examples: FindingExample[];
+}
+
+export interface Failure {
+  process: ProcessId;
+  pid: number;
+  comm: string;
+  operation: FailedOperation;
+  errno: string;
+  cause: FailureCause;
+  count: number;
+  path: PathRef | null;
+}
+
+/** Whether the host's `alloc` moved by what the hooks counted. */
+export interface AllocMovement {
+  /** after - before */
+  alloc: number;
+  opened: number;
+  cloned: number;
+  destroyed: number;
+  /** alloc - (opened + cloned - destroyed): 0 when the sums close */
+  unexplained: number;
+}
+
+export interface SockstatReport {
+  before: Sockstat;
+  after: Sockstat;
+  moved: AllocMovement;
+  classes: Known<{ name: string; count: number; evidence: string }[]>;
+  unplaced: Known<number>;
+}
+
+export interface Report {
+  schemaVersion: typeof SCHEMA_VERSION;
+  tool: { name: string; version: string };
+  host: { hostname: string; bootId: string; kernel: string; hooks: HookChoice };
+  target: SelectedTarget;
+  window: {
+    /** RFC 3339 */
+    startedAt: string;
+    endedAt: string;
+    durationMs: number;
+    minAgeMs: number;
+    leakAgeMs: number;
+    idleLeakAgeMs: number;
+    leakCount: number;
+  };
+  verdict: Verdict;
+  loss: { complete: boolean; reasons: { code: LossCode; what: string; count: number }[] };
+  /** exact counts; null when no counters were read */
+  sockets: {
+    opened: number | null;
+    accepted: number | null;
+    destroyed: number | null;
+    held: number | null;
+    preexisting: number | null;
+    /** of the sockets shown to user space: suspects, what became of them, and those held at exit. Healthy ones are in `held` only. */
+    byKind: { kind: SocketKind; count: number }[];
+  };
+  processes: ReportProcess[];
+  callPaths: Known<never[]>;
+  findings: Finding[];
+  failures: Known<Failure[]>;
+  sockstat: Known<SockstatReport>;
+  ports: Known<never[]>;
+}

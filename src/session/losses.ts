@@ -1,0 +1,32 @@
+/** What the kernel side counted as not observed, in the ledger's words. */
+import type { CounterName } from '../kernel/layout.ts';
+import type { Loss, LossCode } from '../ledger/types.ts';
+
+const COUNTED: readonly (readonly [CounterName, LossCode])[] = [
+  ['loss_socket_table_full', 'socket-table-full'],
+  ['loss_socket_insert', 'socket-insert-failed'],
+  ['loss_socket_delete', 'socket-delete-failed'],
+  ['loss_ended_park', 'ended-park-failed'],
+  ['loss_process_table', 'process-table-full'],
+  ['loss_failure_table', 'failure-table-full'],
+  ['loss_event_ring', 'event-ring-full'],
+  ['loss_sockaddr_unread', 'sockaddr-unread'],
+  ['confirm_repaired', 'state-mended'],
+];
+
+/** Facts that one program alone reports: when it is skipped, nobody else brings them. */
+const ALONE: readonly (readonly [string, LossCode])[] = [['syscall_exit', 'syscall-exit-missed']];
+
+/** Losses so far, only those that happened. */
+export function lossesOf(
+  counters: Readonly<Record<CounterName, number>>,
+  misses: ReadonlyMap<string, number>,
+  failedWalks: number,
+): Loss[] {
+  const all: Loss[] = [
+    ...COUNTED.map(([counter, code]) => ({ code, count: counters[counter] })),
+    ...ALONE.map(([program, code]) => ({ code, count: misses.get(program) ?? 0 })),
+    { code: 'iterator-failed', count: failedWalks },
+  ];
+  return all.filter(({ count }) => count > 0);
+}

@@ -1,0 +1,85 @@
+/** Looks up in /proc, once each, who the processes are that the kernel side names. */
+import type { TracedProcess } from '../kernel/decode.ts';
+import type { Known, LedgerInput, ProcessActivity, ProcessFacts, ProcessId } from '../ledger/types.ts';
+import { type BootClock, readProcess } from '../procfs/process.ts';
+
+type ProcessInput = Extract<LedgerInput, { type: 'process' }>;
+
+interface Lookup {
+  facts: ProcessFacts;
+  execs: number;
+}
+
+/** How many strangers (holders, failing processes) are looked up before the oldest are forgotten and read again. */
+const MOST_KNOWN = 10_000;
+
+export class ProcessDirectory {
+  readonly #boot: BootClock;
+  readonly #hideArguments: boolean;
+  readonly #known = new Map<ProcessId, Lookup>();
+
+  constructor(boot: BootClock, hideArguments: boolean) {
+    this.#boot = boot;
+    this.#hideArguments = hideArguments;
+  }
+
+  /** A traced process whose row changed. It is read again after an exec: program and arguments are others. */
+  traced(row: TracedProcess): ProcessInput {
+    const before = this.#known.get(row.id);
+    const facts =
+      before !== undefined && before.execs === row.execs ? before.facts : this.#read(row.id, row.pid, row.comm);
+    const now: ProcessFacts = {
+      ...facts,
+      comm: row.comm,
+      parentPid: row.parentPid ?? facts.parentPid,
+      exitedMs: row.exitedMs,
+    };
+    if (row.exitedMs === null) this.#remember(row.id, { facts: now, execs: row.execs });
+    else this.#known.delete(row.id);
+    return { type: 'process', facts: now, activity: { status: 'measured', value: row.activity } };
+  }
+
+  /** Null when the process is known already. */
+  stranger(id: ProcessId, pid: number, comm: string | null): ProcessInput | null {
+    if (this.#known.has(id)) return null;
+    const facts = this.#read(id, pid, comm);
+    this.#remember(id, { facts, execs: 0 });
+    const untraced: Known<ProcessActivity> = { status: 'unavailable', reason: 'the process was not traced' };
+    return { type: 'process', facts, activity: untraced };
+  }
+
+  #remember(id: ProcessId, lookup: Lookup): void {
+    this.#known.set(id, lookup);
+    if (this.#known.size <= MOST_KNOWN) return;
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest);
+      return;
+    }
+  }
+
+  #read(id: ProcessId, pid: number, comm: string | null): ProcessFacts {
+    const read = readProcess(pid, this.#boot);
+    // A pid that means another process by now says nothing about this one.
+    if (read.status === 'measured' && read.value.id === id) {
+      const facts = read.value;
+      return this.#hideArguments
+        ? { ...facts, cmdline: { status: 'unavailable', reason: 'left out by --no-cmdline' } }
+        : facts;
+    }
+    const gone = { status: 'unavailable', reason: 'the process had ended before it could be looked up' } as const;
+    return {
+      id,
+      pid,
+      parentPid: null,
+      comm: comm ?? '?',
+      exe: gone,
+      cmdline: gone,
+      namespacePids: gone,
+      startTime: gone,
+      unit: gone,
+      container: gone,
+      netns: gone,
+      exitedMs: null,
+    };
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * One tracing session: opens the tracer, feeds the ledger from its tables, and gives the report. The live command
+ * and the library share it; it does no output of its own.
+ */
+import { hostname } from 'node:os';
+import { type HookSetName, KernelError, Tracer } from '../kernel/binding.ts';
+import { type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
+import { Ledger } from '../ledger/ledger.ts';
+import type { HeldSocket, HookChoice, HostCounters, LedgerInput, SessionFacts, Thresholds } from '../ledger/types.ts';
+import { readBootId, readBootTimeMs, readKernelRelease } from '../procfs/boot.ts';
+import { readSockstat } from '../procfs/sockstat.ts';
+import { buildReport } from '../report/report.ts';
+import type { Report } from '../report/types.ts';
+import { VERSION } from '../version.ts';
+import { monotonicMs } from './clock.ts';
+import { lossesOf } from './losses.ts';
+import { Pace } from './pace.ts';
+import { ProcessDirectory } from './processes.ts';
+
+export interface SessionOptions {
+  pids: readonly number[];
+  /** trace children too, those that exist and those to come */
+  follow: boolean;
+  thresholds: Thresholds;
+  hooks: 'auto' | HookSetName;
+  /** count failures of processes that are not traced */
+  victims: boolean;
+  hideArguments: boolean;
+  /** most sockets followed at a time */
+  maxSockets: number;
+  maxProcesses: number;
+  /** rows are read at least this far apart */
+  sweepMs: number;
+  confirmMs: number;
+  /** bytes of the event ring, a power of two of pages; null: no event stream */
+  eventRingBytes: number | null;
+}
+
+export const DEFAULT_MAX_SOCKETS = 1_048_576;
+export const DEFAULT_MAX_PROCESSES = 65_536;
+export const DEFAULT_SWEEP_MS = 250;
+export const DEFAULT_CONFIRM_MS = 2_000;
+
+const BUFFER_BYTES = 1 << 20;
+const HOST_SAMPLE_MS = 1_000;
+/** A sample whose counters moved while sockstat was read is taken again, so often. */
+const SAMPLE_TRIES = 20;
+
+const BLIND_SPOTS: Readonly<Record<HookSetName, readonly string[]>> = {
+  cgroup: [
+    'sockets that the kernel makes for itself (MPTCP subflows, NFS, ...)',
+    'errnos of 32-bit programs and of io_uring requests',
+  ],
+  fentry: [],
+  kprobe: [],
+};
+
+export interface SessionSinks {
+  /** every input, after the ledger has taken it */
+  input?: (input: LedgerInput) => void;
+  event?: (event: SocketEvent) => void;
+}
+
+export class Session {
+  readonly ledger = new Ledger();
+  readonly hooks: HookChoice;
+  readonly #tracer: Tracer;
+  readonly #decoder: Decoder;
+  readonly #processes: ProcessDirectory;
+  readonly #sinks: SessionSinks;
+  readonly #options: SessionOptions;
+  readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
+  readonly #sweepPace: Pace;
+  readonly #confirmPace: Pace;
+  readonly #samplePace: Pace;
+  #failedWalks = 0;
+
+  /**
+   * Attaches, switches on, and seeds what the processes hold already.
+   * @throws KernelError when the kernel refuses; nothing stays attached then
+   */
+  static open(options: SessionOptions, sinks: SessionSinks = {}): Session {
+    const bootId = readBootId();
+    if (bootId.status === 'unavailable') throw new Error(`no boot id, which process identities need: ${bootId.reason}`);
+    const tracer = Tracer.open({
+      hooks: options.hooks,
+      maxSockets: options.maxSockets,
+      maxProcesses: options.maxProcesses,
+      eventRingBytes: options.eventRingBytes ?? 4096,
+      minAgeNs: Math.round(options.thresholds.minAgeMs * 1e6),
+      followChildren: options.follow,
+      countVictims: options.victims,
+      streamEvents: options.eventRingBytes !== null,
+    });
+    try {
+      return new Session(tracer, bootId.value, options, sinks);
+    } catch (error) {
+      tracer.close();
+      throw error;
+    }
+  }
+
+  private constructor(tracer: Tracer, bootId: string, options: SessionOptions, sinks: SessionSinks) {
+    this.#tracer = tracer;
+    this.#options = options;
+    this.#sinks = sinks;
+    this.#decoder = new Decoder(bootId);
+    this.#processes = new ProcessDirectory({ bootId, bootTimeMs: readBootTimeMs() }, options.hideArguments);
+    this.hooks = { set: tracer.set, refused: tracer.refused, blindSpots: [...BLIND_SPOTS[tracer.set]] };
+    const now = monotonicMs();
+    this.#sweepPace = new Pace(options.sweepMs, now);
+    this.#confirmPace = new Pace(options.confirmMs, now);
+    this.#samplePace = new Pace(HOST_SAMPLE_MS, now);
+    this.#feed({ type: 'session', session: this.#facts(bootId) });
+    this.#start();
+  }
+
+  /** Does what is due. Call it often; it decides by itself what to read. */
+  poll(): void {
+    const started = monotonicMs();
+    if (this.#options.eventRingBytes !== null) this.#drainEvents();
+    if (this.#sweepPace.isDue(started)) {
+      this.#sweep();
+      this.#sweepPace.ran(started, monotonicMs());
+    }
+    const confirming = monotonicMs();
+    if (this.#confirmPace.isDue(confirming)) {
+      this.#confirm();
+      this.#confirmPace.ran(confirming, monotonicMs());
+    }
+    const sampling = monotonicMs();
+    if (this.#samplePace.isDue(sampling)) {
+      this.#sampleHost();
+      this.#samplePace.ran(sampling, monotonicMs());
+    }
+    this.#feed({ type: 'tick', atMs: monotonicMs() });
+  }
+
+  /** Whether every traced process has exited. */
+  get targetsGone(): boolean {
+    let known = 0;
+    for (const { facts, activity } of this.ledger.processes()) {
+      if (activity.status === 'unavailable') continue;
+      if (facts.exitedMs === null) return false;
+      known++;
+    }
+    return known > 0;
+  }
+
+  /**
+   * Reads everything a last time, and reports. Ends come after the confirm pass: a socket closed in between would
+   * look as if no descriptor held it. New suspects do not: nobody would have confirmed them.
+   */
+  finish(): Report {
+    if (this.#options.eventRingBytes !== null) this.#drainEvents();
+    this.#sweep();
+    this.#confirm();
+    this.#readEnded();
+    this.#sampleHost();
+    this.#readProcesses();
+    this.#feedLosses();
+    this.#feed({ type: 'tick', atMs: monotonicMs() });
+    return buildReport(this.ledger);
+  }
+
+  /** The report as of now, with the session going on. */
+  report(): Report {
+    return buildReport(this.ledger);
+  }
+
+  /** How often the kernel skipped each program because it was already running on that CPU. */
+  programMisses(): ReadonlyMap<string, number> {
+    return this.#tracer.misses();
+  }
+
+  /** Detaches. May be called again. */
+  close(): void {
+    this.#tracer.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #facts(bootId: string): SessionFacts {
+    const kernel = readKernelRelease();
+    return {
+      tool: { name: 'socktrace', version: VERSION },
+      host: {
+        hostname: hostname(),
+        bootId,
+        kernel: kernel.status === 'measured' ? kernel.value : 'unknown',
+        hooks: this.hooks,
+      },
+      target: { pids: [...this.#options.pids], follow: this.#options.follow },
+      thresholds: this.#options.thresholds,
+      clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
+    };
+  }
+
+  /**
+   * Processes first, then the switch, then processes again (a child forked in between), then what they hold: from
+   * the switch on, whatever is opened makes its own row, so seeding afterwards leaves no gap.
+   */
+  #start(): void {
+    for (const pid of this.#options.pids) this.#tracer.wantProcess(pid);
+    this.#walkThrough('tasks');
+    this.#tracer.start();
+    this.#walkThrough('tasks');
+    this.#walkThrough('descriptors');
+    this.#readProcesses();
+    this.#sampleHost();
+  }
+
+  #sweep(): void {
+    this.#readProcesses();
+    this.#read('sockets', (bytes) => this.#sockets(bytes));
+    this.#readEnded();
+    this.#read('failures', (bytes) => {
+      for (const { facts } of this.#decoder.failures(this.#buffer, bytes)) {
+        this.#introduce(facts.process, facts.pid, facts.comm);
+        this.#feed({ type: 'failure', facts });
+      }
+    });
+    this.#feedLosses();
+  }
+
+  #feedLosses(): void {
+    this.#feed({ type: 'loss', losses: lossesOf(this.#tracer.counters(), this.#tracer.misses(), this.#failedWalks) });
+  }
+
+  #readEnded(): void {
+    this.#read('ended', (bytes) => this.#sockets(bytes));
+  }
+
+  #readProcesses(): void {
+    this.#read('processes', (bytes) => {
+      for (const row of this.#decoder.processes(this.#buffer, bytes)) this.#feed(this.#processes.traced(row));
+    });
+  }
+
+  #sockets(bytes: number): void {
+    for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#socket(socket);
+  }
+
+  #socket({ facts, destroyed, ownerPid }: DecodedSocket): void {
+    if (facts.owner.status === 'measured') this.#introduce(facts.owner.value, ownerPid, null);
+    this.#feed(destroyed ? { type: 'ended', facts, atMs: facts.changedMs } : { type: 'socket', facts });
+  }
+
+  /** One pass over all descriptors of the host: who holds the sockets that the ledger knows. */
+  #confirm(): void {
+    const atMs = monotonicMs();
+    const held = new Map<string, HeldSocket>();
+    const complete = this.#read('descriptors', (bytes) => {
+      for (const { socket, holder } of this.#decoder.holders(this.#buffer, bytes)) {
+        this.#introduce(holder.process, holder.pid, null);
+        const known = held.get(socket.id);
+        if (known === undefined) held.set(socket.id, { ...socket, holders: [holder] });
+        else known.holders.push(holder);
+      }
+    });
+    this.#feed({ type: 'holders', atMs, complete, sockets: [...held.values()] });
+  }
+
+  #sampleHost(): void {
+    let counters = this.#hostCounters();
+    let sockstat = readSockstat();
+    for (let tries = 1; tries < SAMPLE_TRIES; tries++) {
+      const again = this.#hostCounters();
+      const moved =
+        again.opened !== counters.opened || again.cloned !== counters.cloned || again.destroyed !== counters.destroyed;
+      if (!moved) break;
+      counters = again;
+      sockstat = readSockstat();
+    }
+    const now = this.#tracer.counters();
+    this.#feed({
+      type: 'hostSample',
+      atMs: monotonicMs(),
+      sockstat,
+      counters,
+      tracked: {
+        opened: now.tracked_opened,
+        accepted: now.tracked_accepted,
+        preexisting: now.tracked_seeded,
+        destroyed: now.tracked_destroyed,
+      },
+    });
+  }
+
+  /** The first program of each pair counts every event it runs for; the kernel counts those it skipped. */
+  #hostCounters(): HostCounters {
+    const counters = this.#tracer.counters();
+    const misses = this.#tracer.misses();
+    return {
+      opened: counters.host_opened,
+      cloned: counters.host_cloned,
+      destroyed: counters.host_destroyed + (misses.get('destroy_first') ?? 0),
+    };
+  }
+
+  #drainEvents(): void {
+    let bytes: number;
+    do {
+      bytes = this.#tracer.drainEvents(this.#buffer);
+      for (const event of this.#decoder.events(this.#buffer, bytes)) this.#sinks.event?.(event);
+    } while (bytes > this.#buffer.byteLength - 2 * EVENT_RECORD.size);
+  }
+
+  #introduce(id: string, pid: number, comm: string | null): void {
+    const input = this.#processes.stranger(id, pid, comm);
+    if (input !== null) this.#feed(input);
+  }
+
+  #walkThrough(walk: 'tasks' | 'descriptors'): void {
+    this.#read(walk, () => {});
+  }
+
+  /** One whole pass of an iterator. An error ends it, is counted as loss, and makes the answer false. */
+  #read(walk: Parameters<Tracer['read']>[0], take: (bytes: number) => void): boolean {
+    try {
+      for (let bytes = this.#tracer.read(walk, this.#buffer); bytes > 0; bytes = this.#tracer.read(walk, this.#buffer))
+        take(bytes);
+      return true;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#failedWalks++;
+      return false;
+    }
+  }
+
+  #feed(input: LedgerInput): void {
+    this.ledger.apply(input);
+    this.#sinks.input?.(input);
+  }
+}
