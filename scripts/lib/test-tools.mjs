@@ -1,0 +1,38 @@
+/** Programs that only the tests use. A missing one is installed when possible, and named when not. */
+import { findClangFormat, wantedMajor } from '../lint-native.mjs';
+import { canInstall, installByApt } from './packages.mjs';
+import { capture, findProgram, say } from './run.mjs';
+
+const works = (name, ...args) => {
+  const path = findProgram(name);
+  return path !== null && (args.length === 0 || capture(path, args).ok);
+};
+
+const tools = [
+  { name: 'ip', package: 'iproute2', present: () => works('ip') },
+  { name: 'ss', package: 'iproute2', present: () => works('ss') },
+  { name: 'lsof', package: 'lsof', present: () => works('lsof') },
+  { name: 'capsh', package: 'libcap2-bin', present: () => works('capsh') },
+  { name: 'setpriv', package: 'util-linux', present: () => works('setpriv') },
+  { name: 'unshare', package: 'util-linux', present: () => works('unshare') },
+  { name: 'bpftool', package: 'bpftool', present: () => works('bpftool') },
+  { name: 'python3', package: 'python3-minimal', present: () => works('python3', '-c', 'import socket, select, time') },
+  {
+    name: `clang-format ${wantedMajor}`,
+    package: `clang-format-${wantedMajor}`,
+    present: () => findClangFormat()?.major === wantedMajor,
+  },
+];
+
+const missingTools = () => tools.filter(({ present }) => !present());
+
+/** Returns the names of the tools that are still missing. */
+export function ensureTestTools() {
+  const missing = missingTools();
+  if (missing.length === 0 || !canInstall()) return missing.map(({ name }) => name);
+  const packages = [...new Set(missing.map((tool) => tool.package))];
+  say(`setup: apt-get install ${packages.join(' ')}, for the tests`);
+  // One that this release does not have must not keep the others away.
+  if (!installByApt(packages).ok) for (const name of packages) installByApt([name]);
+  return missingTools().map(({ name }) => name);
+}

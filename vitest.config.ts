@@ -1,0 +1,35 @@
+import { defineConfig } from 'vitest/config';
+
+// Host and end-to-end tests load BPF programs and count this machine's sockets: root only, and one file at a time.
+const isRoot = process.getuid?.() === 0;
+const oneAtATime = { pool: 'forks', fileParallelism: false, maxWorkers: 1 } as const;
+
+if (!isRoot) console.error('host and e2e tests NOT RUN: not root');
+
+const unit = {
+  test: { name: 'unit', include: ['test/unit/**/*.test.ts'], sequence: { groupOrder: 0 } },
+};
+
+const host = {
+  test: {
+    name: 'host',
+    include: ['test/host/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    sequence: { groupOrder: 1 },
+    ...oneAtATime,
+  },
+};
+
+const e2e = {
+  test: {
+    name: 'e2e',
+    include: ['test/e2e/**/*.test.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    sequence: { groupOrder: 2 },
+    ...oneAtATime,
+  },
+};
+
+export default defineConfig({ test: { projects: isRoot ? [unit, host, e2e] : [unit], retry: 0 } });
