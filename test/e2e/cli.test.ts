@@ -1,0 +1,240 @@
+// The command line: bad input, signals, closed outputs, and what stays in the kernel.
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Report } from '../../src/report/types.ts';
+import { Puppet } from '../host/puppet.ts';
+import { heldBy, leftInKernel, Socktrace, socktrace } from './socktrace.ts';
+
+const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
+
+/** The kernel frees programs after a grace period. */
+async function nothingLeft(): Promise<void> {
+  let left = await leftInKernel();
+  for (let tries = 0; left.length > 0 && tries < 100; tries++) {
+    await sleep(50);
+    left = await leftInKernel();
+  }
+  expect(left).toEqual([]);
+}
+
+afterEach(async () => {
+  Socktrace.killAll();
+  await nothingLeft();
+});
+
+describe('bad input', () => {
+  it.each([
+    { name: 'not a number', args: ['--pid', 'nginx'], says: /a process id is a whole number/ },
+    { name: 'no such pid', args: ['--pid', '4194303'], says: /there is no process 4194303/ },
+    { name: 'kernel thread', args: ['--pid', '2'], says: /kernel thread/ },
+    { name: 'pid 0', args: ['--pid', '0'], says: /a process id is a whole number/ },
+    { name: 'no pid', args: [], says: /no process given/ },
+    { name: 'not a duration', args: ['--pid', '1', '--duration', '5'], says: /no duration/ },
+    { name: 'mistyped option', args: ['--pidd', '1'], says: /Did you mean --pid/ },
+    { name: 'no such hook set', args: ['--pid', '1', '--hooks', 'magic'], says: /Allowed choices are auto/ },
+    { name: 'no such command', args: ['trcae'], says: /trcae|too many arguments/ },
+  ])('$name: exit 2', async ({ args, says }) => {
+    const { code, stderr, stdout } = await socktrace(...args);
+    expect(stderr).toMatch(says);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  it('a thread of a process: exit 2, and says which process', async () => {
+    const { readdirSync } = await import('node:fs');
+    const thread = readdirSync('/proc/self/task').find((tid) => tid !== String(process.pid)) as string;
+    const { code, stderr } = await socktrace('--pid', thread);
+    expect(stderr).toContain(`--pid ${process.pid}`);
+    expect(code).toBe(2);
+  });
+
+  it('no privilege: exit 3, names the capabilities and the way to give them', async () => {
+    await using puppet = await Puppet.start();
+    const plain = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const { code, stderr, stdout } = await Socktrace.startUnder(plain, ['--pid', String(puppet.pid)]).finished();
+    for (const name of ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'sudo']) expect(stderr).toContain(name);
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+  });
+
+  it('two capabilities short: exit 3, names those', async () => {
+    await using puppet = await Puppet.start();
+    const lacking = '-net_admin,-sys_admin';
+    const short = ['setpriv', '--bounding-set', lacking, '--inh-caps', lacking];
+    const { code, stderr } = await Socktrace.startUnder(short, ['--pid', String(puppet.pid)]).finished();
+    expect(stderr).toContain('missing CAP_NET_ADMIN');
+    expect(stderr).toContain('missing CAP_SYS_ADMIN');
+    expect(stderr).not.toContain('missing CAP_BPF');
+    expect(code).toBe(3);
+  });
+
+  it.each(['fentry', 'kprobe'])(
+    'a hook set that this kernel refuses, by name (%s): exit 3 with its reason',
+    async (set) => {
+      await using puppet = await Puppet.start();
+      const { code, stderr } = await socktrace('--pid', String(puppet.pid), '--hooks', set);
+      expect(stderr).toMatch(/cannot trace: (load|attach|choose)/);
+      expect(code).toBe(3);
+    },
+  );
+
+  it('no BTF: exit 3', async () => {
+    await using puppet = await Puppet.start();
+    const without = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', 'sh'];
+    const { code, stderr } = await Socktrace.startUnder(without, ['--pid', String(puppet.pid)]).finished();
+    expect(stderr).toContain('CONFIG_DEBUG_INFO_BTF');
+    expect(code).toBe(3);
+  });
+
+  it('a pid namespace of its own: exit 3', async () => {
+    const nested = ['unshare', '--pid', '--fork', '--mount-proc'];
+    const { code, stderr } = await Socktrace.startUnder(nested, ['--pid', '1']).finished();
+    expect(stderr).toContain('--pid=host');
+    expect(code).toBe(3);
+  });
+});
+
+describe('output', () => {
+  it('--json is one document that the schema accepts', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), '--json', '--duration', '2s', ...SHORT]);
+    await running.tracing();
+    await puppet.commands('open g v4 12', 'bind g zero');
+    const { code, stdout } = await running.finished();
+    const report = JSON.parse(stdout) as Report;
+    const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
+    const validate = new Ajv2020({ allErrors: true, strict: false }).compile(schema);
+    expect(validate(report), JSON.stringify(validate.errors)).toBe(true);
+    expect(report.verdict.is).toBe('leak');
+    expect(report.findings).toMatchObject([{ kind: 'bound-inactive', count: 12, ports: 12, leak: true }]);
+    expect(code).toBe(0);
+  });
+
+  it('--ndjson: every line is JSON, the last is the report', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), '--ndjson', '--duration', '1s', ...SHORT]);
+    await running.tracing();
+    await puppet.command('open g v6 5');
+    const { stdout } = await running.finished();
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string });
+    expect(lines[0]?.type).toBe('session');
+    expect(lines.filter(({ type }) => type === 'socket')).toHaveLength(5);
+    expect(lines.at(-1)?.type).toBe('report');
+  });
+
+  it('--events all shows each change of a socket', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), '--events', 'all', ...SHORT]);
+    await running.tracing();
+    await puppet.commands('open g v4 1', 'bind g 20000', 'connect g lo 9', 'close g');
+    await running.said(/destroyed in CLOSE/);
+    running.child.kill('SIGINT');
+    const { stderr } = await running.finished();
+    for (const line of [/opened$/m, /bind port 20000$/m, /CLOSE -> SYN_SENT/, /= ECONNREFUSED$/m, /released$/m])
+      expect(stderr).toMatch(line);
+  });
+
+  it('--fail-on-leak: 10 for a leak, 0 for none', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const args = ['--pid', String(puppet.pid), '--fail-on-leak', '--duration', '1500ms', ...SHORT];
+    expect((await socktrace(...args)).code).toBe(0);
+    await puppet.command('open g v4 12');
+    expect((await socktrace(...args)).code).toBe(10);
+  });
+
+  it('--fail-on-leak: 11 when it cannot be known', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start([
+      '--pid',
+      String(puppet.pid),
+      '--fail-on-leak',
+      '--duration',
+      '1500ms',
+      '--max-sockets',
+      '16',
+      ...SHORT,
+    ]);
+    await running.tracing();
+    await puppet.commands('open g v4 50', 'close g');
+    const { code, stdout } = await running.finished();
+    expect(stdout).toMatch(/not known/i);
+    expect(code).toBe(11);
+  });
+
+  it('stdout closed early: a quiet end', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), '--ndjson', ...SHORT]);
+    await running.tracing();
+    running.child.stdout?.destroy();
+    await puppet.command('open g v4 50');
+    const { code, stderr } = await running.finished();
+    expect(code).toBe(0);
+    expect(stderr).not.toMatch(/EPIPE|error/i);
+  });
+});
+
+describe('ends', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('%s once: detaches and reports', async (signal) => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), ...SHORT]);
+    await running.tracing();
+    await puppet.command('open g v4 5');
+    running.child.kill(signal);
+    const { code, stdout } = await running.finished();
+    expect(stdout).toContain('ACCOUNTS');
+    expect(code).toBe(0);
+  });
+
+  it('a signal before the hooks are on still ends in order', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), ...SHORT]);
+    await running.tracing();
+    running.child.kill('SIGINT');
+    running.child.kill('SIGINT');
+    const { code } = await running.finished();
+    expect([0, 130]).toContain(code);
+  });
+
+  it('the target exits: the report comes by itself', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), ...SHORT]);
+    await running.tracing();
+    await puppet.command('open g v4 5');
+    await puppet.kill();
+    const { code, stdout } = await running.finished();
+    expect(stdout).toMatch(/5/);
+    expect(stdout).toContain('unused');
+    expect(code).toBe(0);
+  });
+
+  it('kill -9: nothing stays in the kernel, and the traced process goes on', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const running = Socktrace.start(['--pid', String(puppet.pid), ...SHORT]);
+    await running.tracing();
+    expect(heldBy(String(running.child.pid)).length).toBeGreaterThan(20);
+    running.child.kill('SIGKILL');
+    await running.finished();
+    await nothingLeft();
+    expect((await puppet.command('open g v4 5')).count).toBe(5);
+  });
+});
+
+describe('doctor', () => {
+  it('root: a trace is possible, exit 0', async () => {
+    const { code, stdout } = await socktrace('doctor');
+    expect(stdout).toMatch(/ok +kernel types/);
+    expect(stdout).toContain('socktrace can trace here');
+    expect(code).toBe(0);
+  });
+
+  it('a plain user: each refusal with its fix, exit 3', async () => {
+    const plain = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const { code, stdout } = await Socktrace.startUnder(plain, ['doctor']).finished();
+    expect(stdout).toMatch(/refused capabilities: CAP_BPF/);
+    expect(stdout.match(/fix: /g)?.length).toBeGreaterThan(3);
+    expect(code).toBe(3);
+  });
+});

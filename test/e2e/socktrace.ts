@@ -1,0 +1,115 @@
+// Runs the built command line as a user would.
+import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+
+export const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+const run = promisify(execFile);
+
+export interface Finished {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** A socktrace that is running. */
+export class Socktrace {
+  /** those that a failed test may have left running */
+  static readonly #running = new Set<ChildProcess>();
+
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly #closed: Promise<unknown>;
+
+  private constructor(command: string, args: readonly string[], options: SpawnOptions) {
+    this.child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.#closed = once(this.child, 'close');
+    Socktrace.#running.add(this.child);
+    this.child.once('close', () => Socktrace.#running.delete(this.child));
+  }
+
+  static killAll(): void {
+    for (const child of Socktrace.#running) child.kill('SIGKILL');
+  }
+
+  static start(args: readonly string[], options: SpawnOptions = {}): Socktrace {
+    return new Socktrace(process.execPath, [MAIN, ...args], options);
+  }
+
+  /** Through another command: `setpriv ... node main.js ARGS` */
+  static startUnder(prefix: readonly string[], args: readonly string[]): Socktrace {
+    const [command, ...rest] = [...prefix, process.execPath, MAIN, ...args] as [string, ...string[]];
+    return new Socktrace(command, rest, {});
+  }
+
+  /** Resolves once the hooks are on. */
+  async tracing(): Promise<void> {
+    await this.said(/^tracing /m);
+  }
+
+  async said(what: RegExp): Promise<void> {
+    while (!what.test(this.stderr)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`socktrace ended without saying ${what}: ${this.stderr}`);
+      await Promise.race([once(this.child.stderr as NodeJS.ReadableStream, 'data'), this.#closed]);
+    }
+  }
+
+  async finished(): Promise<Finished> {
+    await this.#closed;
+    return { code: this.child.exitCode, signal: this.child.signalCode, stdout: this.stdout, stderr: this.stderr };
+  }
+}
+
+export async function socktrace(...args: string[]): Promise<Finished> {
+  return Socktrace.start(args).finished();
+}
+
+/** BPF objects of the kernel, `prog 12 sweep_sockets`, by bpftool. */
+async function kernelObjects(): Promise<{ key: string; name: string }[]> {
+  const lists = await Promise.all(
+    (['prog', 'map', 'link'] as const).map(async (type) => {
+      const { stdout } = await run('bpftool', ['-j', type, 'list']);
+      const objects = JSON.parse(stdout) as { id: number; name?: string; type?: string }[];
+      return objects.map(({ id, name, type: kind }) => ({ key: `${type} ${id}`, name: name ?? kind ?? '' }));
+    }),
+  );
+  return lists.flat();
+}
+
+/** `prog 12`, `map 3`, `link 7` that a process holds by descriptor. */
+export function heldBy(pid: string): string[] {
+  const held: string[] = [];
+  try {
+    for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+      for (const [, type, id] of readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8').matchAll(
+        /^(prog|map|link)_id:\s*(\d+)$/gm,
+      ))
+        held.push(`${type} ${id}`);
+    }
+  } catch {
+    // It has ended, or closed that descriptor.
+  }
+  return held;
+}
+
+/** BPF objects that no process holds: what somebody left behind. Other tracers of this host hold theirs. */
+export async function leftInKernel(): Promise<string[]> {
+  const objects = await kernelObjects();
+  const held = new Set(
+    readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .flatMap(heldBy),
+  );
+  return objects.filter(({ key }) => !held.has(key)).map(({ key, name }) => `${key} ${name}`);
+}

@@ -1,0 +1,127 @@
+// Runs a real session inside the test, with short ages, and waits for what it reports.
+import { expect } from 'vitest';
+import type { LedgerInput } from '../../src/ledger/types.ts';
+import type { Finding, Report } from '../../src/report/types.ts';
+import { Session, type SessionOptions } from '../../src/session/session.ts';
+
+export const MIN_AGE_MS = 200;
+const POLL_MS = 10;
+const PATIENCE_MS = 20_000;
+
+/** What a test says of one finding; the process is the owner's pid. */
+export interface ExpectedFinding {
+  kind: Finding['kind'];
+  count: number;
+  ports?: number;
+  errno?: string | null;
+  pid?: number;
+  heldAtExit?: number;
+}
+
+export class Tracing {
+  readonly session: Session;
+  /** every input since the start, as a recording would hold it */
+  readonly inputs: LedgerInput[] = [];
+
+  private constructor(options: SessionOptions) {
+    this.session = Session.open(options, { input: (input) => this.inputs.push(input) });
+  }
+
+  static of(pids: readonly number[], changed: Partial<SessionOptions> = {}): Tracing {
+    return new Tracing({
+      pids,
+      follow: true,
+      thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
+      hooks: 'auto',
+      victims: true,
+      hideArguments: false,
+      maxSockets: 65_536,
+      maxProcesses: 4_096,
+      sweepMs: 20,
+      confirmMs: 50,
+      eventRingBytes: null,
+      ...changed,
+    });
+  }
+
+  /** Polls until `holds` does; fails with `what` and the last report after 20 s. */
+  async until(what: string, holds: (report: Report) => boolean): Promise<Report> {
+    const end = performance.now() + PATIENCE_MS;
+    for (;;) {
+      this.session.poll();
+      const report = this.session.report();
+      if (holds(report)) return report;
+      if (performance.now() > end) throw new Error(`not seen within ${PATIENCE_MS} ms: ${what}\n${describe(report)}`);
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** Waits until the findings are exactly these, in any order, and fails with the difference. */
+  async findings(expected: readonly ExpectedFinding[]): Promise<Report> {
+    const wanted = [...expected].sort(byText);
+    let report = this.session.report();
+    try {
+      report = await this.until('findings', (now) => {
+        report = now;
+        return JSON.stringify(shape(now, wanted)) === JSON.stringify(wanted.map(ordered));
+      });
+    } catch {
+      expect(shape(report, wanted)).toEqual(wanted.map(ordered));
+    }
+    return report;
+  }
+
+  /** Lets every socket that is idle now become a suspect: polls until min-age has passed twice and a pass was made. */
+  async ripen(): Promise<Report> {
+    const end = performance.now() + 3 * MIN_AGE_MS;
+    const passes = this.#passes();
+    return this.until('a confirm pass after min-age', () => performance.now() > end && this.#passes() > passes + 1);
+  }
+
+  /** Ends the session with its final reading. */
+  finish(): Report {
+    const report = this.session.finish();
+    this.session.close();
+    return report;
+  }
+
+  [Symbol.dispose](): void {
+    this.session.close();
+  }
+
+  #passes(): number {
+    return this.inputs.reduce((passes, input) => passes + (input.type === 'holders' ? 1 : 0), 0);
+  }
+}
+
+/** The findings of a report, with only what the test speaks of. */
+function shape(report: Report, wanted: readonly ExpectedFinding[]): ExpectedFinding[] {
+  const speaksOf = new Set(wanted.flatMap((finding) => Object.keys(finding)));
+  return report.findings
+    .map((finding) => {
+      const pid = report.processes.find(
+        ({ id }) => finding.process.status === 'measured' && id === finding.process.value,
+      )?.pid;
+      const full = { ...finding, pid } as unknown as Record<string, unknown>;
+      return ordered(
+        Object.fromEntries(Object.entries(full).filter(([name]) => speaksOf.has(name))) as unknown as ExpectedFinding,
+      );
+    })
+    .sort(byText);
+}
+
+function ordered(finding: ExpectedFinding): ExpectedFinding {
+  return Object.fromEntries(Object.entries(finding).sort(([a], [b]) => (a < b ? -1 : 1))) as unknown as ExpectedFinding;
+}
+
+function byText(a: ExpectedFinding, b: ExpectedFinding): number {
+  return JSON.stringify(ordered(a)) < JSON.stringify(ordered(b)) ? -1 : 1;
+}
+
+function describe(report: Report): string {
+  return JSON.stringify(
+    { findings: report.findings, sockets: report.sockets, loss: report.loss, verdict: report.verdict },
+    null,
+    1,
+  );
+}

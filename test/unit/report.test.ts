@@ -1,0 +1,153 @@
+import { readFileSync } from 'node:fs';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { describe, expect, it } from 'vitest';
+import { SOCKET_KINDS } from '../../src/ledger/kinds.ts';
+import { Ledger } from '../../src/ledger/ledger.ts';
+import { type LedgerInput, LOSS_CODES } from '../../src/ledger/types.ts';
+import { buildReport } from '../../src/report/report.ts';
+import {
+  ended,
+  failure,
+  history,
+  hostSample,
+  OTHER,
+  OWNER,
+  process,
+  row,
+  session,
+  socket,
+  tick,
+  unavailable,
+  walk,
+} from './facts.ts';
+import { incidentInputs, reportOf } from './sample-report.ts';
+
+const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
+const validate = new Ajv2020({ allErrors: true }).compile(schema);
+
+function expectValid(inputs: LedgerInput[]): void {
+  validate(JSON.parse(JSON.stringify(reportOf(inputs))));
+  expect(validate.errors).toBeNull();
+}
+
+describe('the schema', () => {
+  it('holds for a leak with victims', () => expectValid(incidentInputs()));
+
+  it('holds for a session in which nothing happened', () => expectValid([session()]));
+
+  it('holds for what is unknown, lost, held at exit and released', () => {
+    const nobody = unavailable('the row had no owner');
+    const held = socket(3, 1_000, { released: true, releaseState: 'CLOSE_WAIT', heldAtExit: true, port: 80 });
+    expectValid([
+      session(),
+      row(
+        socket(1, 1_000, { owner: nobody, origin: 'seeded', ever: unavailable(), openPath: { status: 'preexisting' } }),
+      ),
+      row(socket(2, 1_000, { ever: history({ bound: true }), bindPath: { status: 'resolved', id: 'p1' } })),
+      ended(held, 2_000),
+      walk(3_000, []),
+      failure({ process: OTHER }),
+      { type: 'loss', losses: [{ code: 'socket-table-full', count: 3 }] },
+      tick(20_000),
+    ]);
+  });
+
+  it('refuses a document that lacks a field', () => {
+    const { verdict: _verdict, ...rest } = reportOf(incidentInputs());
+    expect(validate(JSON.parse(JSON.stringify(rest)))).toBe(false);
+  });
+
+  it('knows every kind and every code of loss', () => {
+    expect(schema.$defs.kind.enum).toEqual([...SOCKET_KINDS]);
+    expect(schema.$defs.lossCode.enum).toEqual(Object.keys(LOSS_CODES));
+  });
+});
+
+describe('buildReport', () => {
+  it('tells incident A: who, how many, why, and that the sums close', () => {
+    const report = reportOf(incidentInputs());
+    expect(report.verdict).toEqual({
+      is: 'leak',
+      findings: ['bind-failed:/usr/sbin/leakyd:EADDRINUSE:-:-', 'bound-inactive:/usr/sbin/leakyd:-:-:-'],
+    });
+    expect(report.findings).toMatchObject([
+      { kind: 'bind-failed', errno: 'EADDRINUSE', count: 29, ports: 0, holders: [{ process: OWNER, count: 29 }] },
+      { kind: 'bound-inactive', errno: null, count: 12, ports: 12 },
+    ]);
+    expect(report.sockets).toMatchObject({ opened: 41, preexisting: 2, destroyed: 0, held: 43 });
+    expect(report.sockstat).toMatchObject({ value: { moved: { alloc: 41, unexplained: 0 } } });
+    expect(report.processes.map(({ comm }) => comm)).toEqual(['leakyd', 'ftp']);
+  });
+
+  it('sums failures that differ only in what the reader does not see', () => {
+    const { failures } = reportOf(incidentInputs());
+    expect(failures).toMatchObject({
+      value: [
+        { comm: 'leakyd', count: 29 },
+        { comm: 'ftp', errno: 'EADDRNOTAVAIL', count: 7 },
+        { comm: 'ftp', errno: 'ECONNREFUSED', count: 5 },
+      ],
+    });
+  });
+
+  it('takes totals as totals: repeated and late ones change nothing', () => {
+    const inputs = [session(), failure({ count: 5 }), failure({ count: 7 }), failure({ count: 5 }), tick(1_000)];
+    expect(reportOf(inputs).failures).toMatchObject({ value: [{ count: 7 }] });
+    const losses: LedgerInput[] = [3, 5, 4].map((count) => ({
+      type: 'loss',
+      losses: [{ code: 'iterator-failed', count }],
+    }));
+    expect(reportOf([session(), ...losses]).loss.reasons).toMatchObject([{ code: 'iterator-failed', count: 5 }]);
+  });
+
+  it('says no leak only without loss; harmless loss does not count', () => {
+    const quiet = [session(), hostSample(0, 1), tick(60_000)];
+    const lose = (code: keyof typeof LOSS_CODES): LedgerInput => ({ type: 'loss', losses: [{ code, count: 2 }] });
+    expect(reportOf(quiet).verdict).toEqual({ is: 'no-leak' });
+    expect(reportOf([...quiet, lose('event-ring-full')]).verdict).toEqual({ is: 'no-leak' });
+    expect(reportOf([...quiet, lose('event-ring-full')]).loss.complete).toBe(false);
+    expect(reportOf([...quiet, lose('socket-table-full')]).verdict).toEqual({
+      is: 'not-known',
+      because: [`2 ${LOSS_CODES['socket-table-full']}`],
+    });
+    expect(reportOf([...incidentInputs(), lose('socket-table-full')]).verdict.is).toBe('leak');
+  });
+
+  it('never shows counters that were not read as zero', () => {
+    const report = reportOf([session(), tick(60_000)]);
+    expect(report.sockets).toMatchObject({ opened: null, held: null });
+    expect(report.verdict.is).toBe('not-known');
+    expect(report.sockstat.status).toBe('unavailable');
+  });
+
+  it('maps its window to the wall clock', () => {
+    const { window } = reportOf([session({ clock: { monotonicMs: 5_000, wallMs: 0 } }), tick(65_000)]);
+    expect(window).toMatchObject({
+      startedAt: '1970-01-01T00:00:00.000Z',
+      endedAt: '1970-01-01T00:01:00.000Z',
+      durationMs: 60_000,
+    });
+  });
+
+  it('keeps what /proc told of a process after it is gone', () => {
+    const gone = { exe: unavailable('gone'), cmdline: unavailable('gone'), exitedMs: 5_000 };
+    const { processes } = reportOf([session(), process(), process(gone), tick(10_000)]);
+    expect(processes).toMatchObject([{ exited: true, exe: { value: '/usr/sbin/leakyd' } }]);
+  });
+
+  it('forgets children that exited and left nothing, but no target', () => {
+    const ledger = new Ledger();
+    ledger.apply(session());
+    ledger.apply(process({ exitedMs: 1 }));
+    for (let pid = 10_000; pid < 13_000; pid += 1) {
+      ledger.apply(process({ id: `boot:${pid}:1`, pid, exitedMs: 1 }));
+      ledger.apply(tick(100_000 + pid));
+    }
+    expect([...ledger.processes()].length).toBeLessThan(1_100);
+    expect(buildReport(ledger).processes.map(({ pid }) => pid)).toEqual([1234]);
+  });
+
+  it('needs a session line', () => {
+    expect(() => buildReport(new Ledger())).toThrow('session line');
+  });
+});
