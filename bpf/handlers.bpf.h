@@ -46,6 +46,17 @@ static __always_inline void fill_owner(struct socket_row *row, const struct task
 	row->owner_tgid = key.tgid;
 }
 
+/*
+ * The row belongs to a socket that is gone, though no destroy was seen: its address has been born again, or a
+ * descriptor refers to it although the last one had been released.
+ */
+static __always_inline void forget_stale(__u64 sk, struct socket_row *row)
+{
+	if (!row->destroyed)
+		table_count(COUNTER_TRACKED_DESTROYED);
+	row_end_stale(sk, row);
+}
+
 /* socket(2) made an sk, in the context of its owner. */
 static __always_inline void on_open(__u64 sk, __u8 family, const struct task_struct *task)
 {
@@ -56,7 +67,7 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct task_str
 	/* For every process: the address may have belonged to a traced socket. */
 	stale = table_lookup(sk);
 	if (stale)
-		row_end_stale(sk, stale);
+		forget_stale(sk, stale);
 	process = traced_process(task);
 	if (!process)
 		return;
@@ -89,10 +100,13 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 						    const struct task_struct *task)
 {
 	struct process_row *process = traced_process(task);
-	struct socket_row row = {};
+	struct socket_row *known, row = {};
 
 	if (!process)
 		return NULL;
+	known = table_lookup(sk);
+	if (known && known->released)
+		forget_stale(sk, known);
 	fill_owner(&row, task);
 	row.birth_ns = table_now();
 	row.version_ns = row.birth_ns;
@@ -103,10 +117,18 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 	row.local_port = port;
 	row.accepted = 1;
 	row.ever_established = 1;
+	if (table_insert(sk, &row)) {
+		/* A walk of descriptors saw the descriptor before this did, and took the socket for an older one. */
+		known = table_lookup(sk);
+		if (!known || !known->seeded)
+			return NULL;
+		known->accepted = 1;
+		known->seeded = 0;
+		row_changed(known);
+		table_discount(COUNTER_TRACKED_SEEDED);
+	}
 	table_count(COUNTER_TRACKED_ACCEPTED);
 	count_for(process, accepted);
-	if (table_insert(sk, &row))
-		return NULL;
 	stream_event(EVENT_ACCEPTED, sk, &row, 0, 0);
 	return table_lookup(sk);
 }
@@ -117,7 +139,7 @@ static __always_inline void on_clone(__u64 sk)
 	struct socket_row *stale = table_lookup(sk);
 
 	if (stale)
-		row_end_stale(sk, stale);
+		forget_stale(sk, stale);
 }
 
 /* A bind(2) has succeeded, and the socket holds `port` (0 with IP_BIND_ADDRESS_NO_PORT). */
@@ -271,8 +293,10 @@ static __always_inline void on_release(__u64 sk, struct socket_row *row, const s
 	if (row->released)
 		return;
 	row->release_state = row->state;
-	row->held_at_exit = (task->flags & PF_EXITING) && state_is_wasteful(row->state);
 	row->released = 1;
+	/* Last: a reader takes it as terminal, so whatever it is copied with must be complete. */
+	barrier();
+	row->held_at_exit = (task->flags & PF_EXITING) && state_is_wasteful(row->state);
 	row_changed(row);
 	stream_event(EVENT_RELEASED, sk, row, row->state, 0);
 }

@@ -38,6 +38,10 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -64,6 +68,7 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	possible_net_t skc_net;
+	refcount_t skc_refcnt;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -291,6 +296,19 @@ static __always_inline __u64 current_socket(const struct task_struct *task, __u3
 		return 0;
 	socket = BPF_CORE_READ(file, private_data);
 	return (__u64)BPF_CORE_READ(socket, sk);
+}
+
+/*
+ * True when nothing refers to the sock at this address any more. A TCP sock has references from before its first hook
+ * until it is freed, and its slab (SLAB_TYPESAFE_BY_RCU) keeps the count readable.
+ */
+static __always_inline bool sock_is_free(__u64 address)
+{
+	int references = 1;
+
+	bpf_core_read(&references, sizeof(references),
+		      &((const struct sock *)address)->__sk_common.skc_refcnt.refs.counter);
+	return references == 0;
 }
 
 /* True when the last thread of the process is on its way out (do_exit has dropped signal->live). */

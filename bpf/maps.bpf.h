@@ -92,10 +92,25 @@ static __always_inline void table_count(__u32 counter)
 		__sync_fetch_and_add(value, 1);
 }
 
-/* A locked add of nothing: a full barrier in every kernel that runs BPF on x86, with no fetch (5.12) needed. */
+/* Takes a count back. */
+static __always_inline void table_discount(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		__sync_fetch_and_add(value, -1);
+}
+
+/*
+ * A locked add of nothing: a full barrier on x86, with no fetching atomics (5.12) needed. The nothing is hidden from
+ * clang, which would make a locked OR of it, and that needs 5.12 too.
+ */
 static __always_inline void table_full_barrier(__u64 *word)
 {
-	__sync_fetch_and_add(word, 0);
+	__u64 nothing = 0;
+
+	asm volatile("" : "+r"(nothing));
+	__sync_fetch_and_add(word, nothing);
 }
 
 static __always_inline __u64 *table_sweep_fence(void)

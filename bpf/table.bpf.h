@@ -28,6 +28,7 @@
 #define SETTLE_NS 1000000ULL
 #endif
 
+/* The one primitive that is defined after this file. */
 static __always_inline struct socket_row *table_lookup(__u64 sk);
 
 static __always_inline bool state_is_wasteful(__u8 state)
@@ -59,7 +60,7 @@ static __always_inline void row_end(__u64 sk, struct socket_row *row)
 		return;
 	WRITE_ONCE(row->destroyed, 1);
 	row_changed(row);
-	/* Either this sees the sweep's sent_ns, or the sweep sees destroyed: both store, fence, load. */
+	/* Either this sees the sweep's sent_ns, or the sweep sees the new version: both store, fence, load. */
 	table_full_barrier(&row->fence);
 	YIELD();
 	if (READ_ONCE(row->sent_ns) || row->held_at_exit) {

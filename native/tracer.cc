@@ -18,6 +18,7 @@ struct WalkProgram {
 constexpr WalkProgram kWalks[] = {
     {"sweep_sockets", "sockets", sizeof(socket_record)},
     {"drain_ended", "ended", sizeof(socket_record)},
+    {"sweep_vanished", "sockets", sizeof(socket_record)},
     {"sweep_processes", "processes", sizeof(process_record)},
     {"sweep_failures", "failures", sizeof(failure_record)},
     {"walk_descriptors", "", sizeof(holder_record)},

@@ -28,6 +28,7 @@ struct TracerOptions {
 enum class Walk {
   kSockets,
   kEnded,
+  kVanished,
   kProcesses,
   kFailures,
   kDescriptors,

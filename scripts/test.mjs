@@ -1,6 +1,7 @@
 /**
  * `npm test`: sets up, checks layout, lint and types, then runs all tests. Arguments go to vitest:
- * `npm test -- test/unit/ledger`. The last line counts tests and checks: "N passed, N failed[, N skipped]".
+ * `npm test -- test/unit/ledger`. The last line is "N passed, N failed[, N skipped]": the tests, and
+ * each check that failed or was not run.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -63,7 +64,7 @@ function finish(tests, results) {
   for (const { name, status } of results) if (status !== 'passed') console.log(`check ${words[status]}: ${name}`);
   const failed = tests.failed + count('failed');
   const skipped = tests.skipped + count('not-run');
-  console.log(`${tests.passed + count('passed')} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+  console.log(`${tests.passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
   return failed === 0 ? 0 : 1;
 }
 

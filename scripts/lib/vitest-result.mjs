@@ -21,7 +21,7 @@ export function readVitestResult(path, exitCode) {
     failed: report.numFailedTests + broken,
     skipped: report.numPendingTests + report.numTodoTests,
     suites: new Set(report.testResults.map((file) => relative(root, file.name).split(sep)[1])),
-    problem: broken > 0 ? `${broken} test files could not be run` : null,
+    problem: broken > 0 ? `test files that could not be run: ${broken}` : null,
   };
   if (exitCode === 0 || counts.failed > 0) return counts;
   // For example an unhandled rejection outside of any test, or no test at all.

@@ -45,7 +45,7 @@ export interface TracerOptions {
 }
 
 /** What can be read from the tracer; the numbers are enum Walk of native/tracer.h. */
-const WALKS = { sockets: 0, ended: 1, processes: 2, failures: 3, descriptors: 4, tasks: 5 } as const;
+const WALKS = { sockets: 0, ended: 1, vanished: 2, processes: 3, failures: 4, descriptors: 5, tasks: 6 } as const;
 export type WalkName = keyof typeof WALKS;
 
 /** A step that the kernel, or the addon on its behalf, refused. */

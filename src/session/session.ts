@@ -262,6 +262,7 @@ export class Session {
       }
     });
     this.#feed({ type: 'holders', atMs, complete, sockets: [...held.values()] });
+    this.#read('vanished', (bytes) => this.#sockets(bytes));
   }
 
   #sampleHost(): void {

@@ -5,7 +5,9 @@
 // at every YIELD() who runs next and how far the clock moves. When all has come to rest, what the reader was told
 // is compared with what happened.
 //
-//   protocol-interleave [--seed N] [--runs M]     one line of JSON; exit 1 on a violation. Run k has the seed N + k.
+//   protocol-interleave [--seed N] [--runs M] [--stop-at-first]
+//
+// prints one line of JSON; exit 1 on a violation. Run k has the seed N + k.
 //
 // -DMUTATE_... breaks one rule each: a test that cannot fail proves nothing.
 #define _GNU_SOURCE
@@ -114,6 +116,7 @@ static struct {
   unsigned longest_sweep_pause;
   unsigned switch_one_in;
   unsigned freeze_one_in;
+  unsigned held_up_one_in;
   unsigned insert_fails_one_in;
   unsigned park_fails_one_in;
   unsigned delete_fails_one_in;
@@ -125,7 +128,7 @@ static struct {
   uint64_t claims, abortedCopies, failedEmissions, destroyedAfterClaim, reuseDuringCopy, parks, tombstones;
   uint64_t staleReplaced, insertFailures, deleteFailures, heldAtExit, heldAtExitUnsent, liveSent, endsSent,
       earlySends;
-  uint64_t versionsBackwards, lostAndCounted;
+  uint64_t lostAndCounted;
 } covered;
 
 static char violation[512];
@@ -144,9 +147,8 @@ struct life {
   bool tracked;            // its row went into the table
   bool told;               // a row was given to the reader before its end
   bool destroy_begun;      // the kernel has destroyed it
-  bool found_stale; // its destroy was missed, or its row stayed, and the next open at its address ends it
-  bool end_lost;    // by two refusals of the ended table in turn: counted as loss
-  bool stray_claim; // a claim of another socket wrote into its row
+  bool end_lost;           // by two refusals of the ended table in turn: counted as loss
+  bool stray_claim;        // a claim of another socket wrote into its row
 };
 
 static struct life lives[MOST_LIVES];
@@ -310,9 +312,17 @@ static struct ended_element ended[ENDED_ELEMENTS];
 // Last in, first out: a deleted element is the next one to be used, as in the kernel.
 static unsigned free_rows[ROW_ELEMENTS], free_row_count, free_ended[ENDED_ELEMENTS], free_ended_count;
 static __u64 sweep_fence_word;
+static bool claim_is_made; // by the sweep, in the element that it looks at
 
 static __u64 table_now(void) {
-  return run.bounded ? clock_ns : ++clock_ns;
+  __u64 now;
+  if (run.bounded || current < 0)
+    return clock_ns;
+  now = ++clock_ns;
+  // Between its clock and its store is the worst place for a hook to be held up.
+  if (current <= OTHER_CPU && one_in(run.held_up_one_in))
+    sleep_steps(1 + below(250));
+  return now;
 }
 
 static void table_count(__u32 counter) {
@@ -324,7 +334,7 @@ static void table_count(__u32 counter) {
 
 // The simulation is sequentially consistent: the order of stores and loads is what counts here.
 static void table_full_barrier(__u64 *word) {
-  (void)word;
+  claim_is_made |= word == &sweep_fence_word;
   barrier();
 }
 
@@ -336,10 +346,13 @@ static __u64 *table_sweep_fence(void) {
 static void copy_slowly(void *to, const void *from, size_t bytes) {
   size_t words = bytes / sizeof(__u64);
   bool forward = one_in(2);
+  size_t held_up_at = one_in(run.held_up_one_in) ? below((unsigned)words) : words;
   for (size_t i = 0; i < words; i++) {
     size_t at = forward ? i : words - 1 - i;
     ((volatile __u64 *)to)[at] = ((const __u64 *)from)[at];
-    if (at < 3 || at == words / 2)
+    if (i == held_up_at)
+      sleep_steps(1 + below(120));
+    else if (at < 3 || at == words / 2)
       yield();
   }
 }
@@ -465,6 +478,7 @@ static bool row_claim(__u64 sk, struct socket_row *row, struct socket_record *re
   sent = READ_ONCE(row->version_ns);
 #endif
   WRITE_ONCE(row->sent_ns, sent);
+  table_full_barrier(table_sweep_fence());
   yield();
 #ifdef MUTATE_ONLY_DESTROYED_CHECKED
   record->row.destroyed = READ_ONCE(row->destroyed);
@@ -493,9 +507,14 @@ static void row_end(__u64 sk, struct socket_row *row) {
 #ifdef MUTATE_END
   struct socket_identity identity = {.sk = sk, .birth_ns = row->birth_ns};
   __u64 sent = READ_ONCE(row->sent_ns);
+  if (READ_ONCE(row->destroyed))
+    return;
+#ifdef MUTATE_SENT_READ_FIRST
   yield();
+#endif
   WRITE_ONCE(row->destroyed, 1);
   row_changed(row);
+  table_full_barrier(&row->fence);
   yield();
 #ifndef MUTATE_SENT_READ_FIRST
   sent = READ_ONCE(row->sent_ns);
@@ -512,7 +531,8 @@ static void row_end(__u64 sk, struct socket_row *row) {
 #endif
   }
   yield();
-  table_delete(sk);
+  if (table_delete(sk))
+    table_count(COUNTER_LOSS_SOCKET_DELETE);
 #else
   table_row_end(sk, row);
 #endif
@@ -669,9 +689,7 @@ static void destroy_socket(struct life *life) {
   struct socket_row *row;
   life->destroy_begun = true;
   if (life->tracked) {
-    if (one_in(run.destroy_missed_one_in)) {
-      life->found_stale = true;
-    } else {
+    if (!one_in(run.destroy_missed_one_in)) {
       row = table_lookup(life->sk);
       if (row && !row->destroyed) {
         if (run.bounded)
@@ -818,6 +836,7 @@ static void sweep_element(struct row_element *element) {
   copying.record = &record;
   copying.row = &element->row;
   after_copy = current >= 0 ? tear_copy : NULL;
+  claim_is_made = false;
   wasteful = state_is_wasteful(element->row.state) || element->row.destroyed;
   claimed = row_claim(sk, &element->row, &record, now, MIN_AGE_NS, &previous);
   // A state that is being written may be seen before its version.
@@ -827,7 +846,8 @@ static void sweep_element(struct row_element *element) {
   covered.reuseDuringCopy += record.sk && element->generation != generation;
   if (record.sk && !claimed) {
     covered.abortedCopies++;
-    covered.destroyedAfterClaim += element->row.destroyed || element->generation != generation;
+    covered.destroyedAfterClaim +=
+        claim_is_made && (element->row.destroyed || element->generation != generation);
     note_stray_claim(element);
   }
   if (!claimed)
@@ -1070,6 +1090,7 @@ static void start_run(uint64_t seed) {
   run.owners = 1 + below(OWNERS);
   run.most_changes = one_in(3) ? 16 : 4;
   run.longest_pause = one_in(2) ? 80 : 8;
+  run.held_up_one_in = one_in(2) ? 3 : 0;
   refusals = one_in(3);
   run.insert_fails_one_in = refusals ? 8 : 0;
   run.park_fails_one_in = refusals ? (one_in(2) ? 3 : 12) : 0;
@@ -1109,24 +1130,31 @@ static void run_once(uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-  uint64_t seed = 1, runs = 20000, violations = 0, first_seed = 0;
+  uint64_t seed = 1, runs = 20000, done = 0, violations = 0, first_seed = 0;
+  bool stop_at_first = false;
   char first_message[sizeof(violation)] = "";
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (strcmp(argv[i], "--seed") == 0)
-      seed = strtoull(argv[i + 1], NULL, 0);
-    else if (strcmp(argv[i], "--runs") == 0)
-      runs = strtoull(argv[i + 1], NULL, 0);
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
+      seed = strtoull(argv[++i], NULL, 0);
+    } else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
+      runs = strtoull(argv[++i], NULL, 0);
+    } else if (strcmp(argv[i], "--stop-at-first") == 0) {
+      stop_at_first = true;
+    } else {
+      fprintf(stderr, "usage: %s [--seed N] [--runs M] [--stop-at-first]\n", argv[0]);
+      return 2;
+    }
   }
-  for (uint64_t nth = 0; nth < runs; nth++) {
+  for (; done < runs && !(stop_at_first && violations); done++) {
     violation[0] = 0;
-    run_once(seed + nth);
+    run_once(seed + done);
     if (violation[0] && violations++ == 0) {
-      first_seed = seed + nth;
+      first_seed = seed + done;
       memcpy(first_message, violation, sizeof(violation));
     }
   }
 #define COUNT(name) printf(",\"" #name "\":%llu", (unsigned long long)covered.name)
-  printf("{\"runs\":%llu,\"violations\":%llu", (unsigned long long)runs, (unsigned long long)violations);
+  printf("{\"runs\":%llu,\"violations\":%llu", (unsigned long long)done, (unsigned long long)violations);
   if (violations)
     printf(",\"firstSeed\":%llu,\"message\":\"%s\"", (unsigned long long)first_seed, first_message);
   else
