@@ -6,17 +6,19 @@ import { VERSION } from '../version.ts';
 import { addDemo } from './demo.ts';
 import { addDoctor } from './doctor.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
+import { guardOutput } from './output.ts';
 import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
-const EXAMPLES = `
-Examples:
-  socktrace --pid 1234                  trace until Ctrl-C, then report
-  socktrace --pid 1234 --duration 2m    trace for two minutes
-  socktrace --pid 1234 --json | jq .findings
-  socktrace doctor                      what this kernel and this user permit
-  socktrace demo unused                 a leaking service to try it on
+const EXAMPLES = `Examples:
+  socktrace --pid 1234                        trace until Ctrl-C, then report
+  socktrace --pid 1234 --duration 2m          trace for two minutes
+  socktrace --pid 1234 --json | jq .findings  the report as one JSON document
+  socktrace doctor                            what this kernel and this user permit
+  socktrace demo unused                       a leaking service to try it on
+`;
 
-Exit status: 0 done, 2 usage, 3 cannot trace; with --fail-on-leak 10 leak, 11 not known.`;
+const EXIT_STATUS = `
+Exit status: 0 done, 1 internal error, 2 usage, 3 cannot trace; with --fail-on-leak 10 leak, 11 not known.`;
 
 async function main(): Promise<void> {
   const program = new Command('socktrace')
@@ -24,7 +26,8 @@ async function main(): Promise<void> {
     .version(VERSION)
     .showSuggestionAfterError()
     .exitOverride()
-    .addHelpText('after', EXAMPLES);
+    .addHelpText('before', EXAMPLES)
+    .addHelpText('after', EXIT_STATUS);
   addTraceOptions(program).action(async (options: TraceOptions) => {
     process.exitCode = await trace(options);
   });
@@ -33,6 +36,7 @@ async function main(): Promise<void> {
   await program.parseAsync();
 }
 
+guardOutput();
 try {
   await main();
 } catch (error) {

@@ -1,13 +1,18 @@
 /** Options that several commands share, parsed and checked. */
 import { InvalidArgumentError, Option } from 'commander';
-import { HOOK_SETS, type HookSetName } from '../kernel/binding.ts';
-import { parseDuration } from '../render/duration.ts';
+import { HOOK_SETS } from '../kernel/binding.ts';
+import { formatDuration, parseDuration } from '../render/duration.ts';
 
 /** commander parser: `500ms`, `14s`, `5m`, `2h` to milliseconds */
 export function durationArgument(text: string): number {
   const parsed = parseDuration(text);
   if (!parsed.ok) throw new InvalidArgumentError(parsed.error);
   return parsed.ms;
+}
+
+/** An option that takes a duration and shows its default as one. */
+export function durationOption(flags: string, description: string, defaultMs: number): Option {
+  return new Option(flags, description).argParser(durationArgument).default(defaultMs, formatDuration(defaultMs));
 }
 
 /** commander parser: a positive whole number of at most `most` */
@@ -31,5 +36,3 @@ export function pidArgument(text: string, before: number[] | undefined): number[
 export function hooksOption(): Option {
   return new Option('--hooks <set>', 'which BPF hooks to use').choices(['auto', ...HOOK_SETS]).default('auto');
 }
-
-export type HooksValue = 'auto' | HookSetName;

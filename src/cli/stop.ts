@@ -9,7 +9,6 @@ export class StopRequest {
 
   constructor() {
     for (const signal of SIGNALS) process.on(signal, this.#onSignal);
-    // A reader that went away (| head) is no error of ours, and wants no report.
     process.stdout.on('error', this.#onOutputError);
   }
 
@@ -32,6 +31,7 @@ export class StopRequest {
 
   dispose(): void {
     for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+    process.stdout.off('error', this.#onOutputError);
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
@@ -41,10 +41,8 @@ export class StopRequest {
     this.#stop();
   };
 
-  readonly #onOutputError = (error: NodeJS.ErrnoException): void => {
-    if (error.code !== 'EPIPE') throw error;
-    this.#stop();
-  };
+  /** Nobody reads on: output.ts says what there is to say. */
+  readonly #onOutputError = (): void => this.#stop();
 
   #stop(): void {
     this.#requested = true;

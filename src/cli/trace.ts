@@ -19,7 +19,7 @@ import {
 } from '../session/session.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
 import { createLog, type Log } from './log.ts';
-import { countArgument, durationArgument, hooksOption, pidArgument } from './options.ts';
+import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { StatusLine } from './status-line.ts';
 import { StopRequest } from './stop.ts';
@@ -55,17 +55,15 @@ export function addTraceOptions(command: Command): Command {
     .option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument)
     .option('--no-follow', 'do not trace its children')
     .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument)
-    .option(
-      '--min-age <time>',
-      'a socket unused for this long is a suspect',
-      durationArgument,
-      DEFAULT_THRESHOLDS.minAgeMs,
+    .addOption(
+      durationOption('--min-age <time>', 'a socket unused for this long is a suspect', DEFAULT_THRESHOLDS.minAgeMs),
     )
-    .option(
-      '--leak-age <time>',
-      'suspects this old may be a leak; close-wait and disconnected: twice that without a byte moving',
-      durationArgument,
-      DEFAULT_THRESHOLDS.leakAgeMs,
+    .addOption(
+      durationOption(
+        '--leak-age <time>',
+        'suspects this old may be a leak; close-wait and disconnected: twice that without a byte moving',
+        DEFAULT_THRESHOLDS.leakAgeMs,
+      ),
     )
     .option(
       '--leak-count <n>',

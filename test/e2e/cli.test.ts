@@ -1,11 +1,13 @@
 // The command line: bad input, signals, closed outputs, and what stays in the kernel.
-import { readFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
-import { heldBy, leftInKernel, Socktrace, socktrace } from './socktrace.ts';
+import { heldBy, leftInKernel, MAIN, Socktrace, socktrace } from './socktrace.ts';
 
 const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
 
@@ -162,6 +164,38 @@ describe('output', () => {
     const { code, stdout } = await running.finished();
     expect(stdout).toMatch(/not known/i);
     expect(code).toBe(11);
+  });
+
+  it('--help into a pipe that closes early: quiet, exit 0', async () => {
+    const { stdout } = await promisify(execFile)('bash', [
+      '-c',
+      'set -o pipefail; "$0" "$1" --help 2>&1 | head -n 1; echo "status $PIPESTATUS"',
+      process.execPath,
+      MAIN,
+    ]);
+    expect(stdout).toBe('Examples:\nstatus 0\n');
+  });
+
+  it('a full disk: said, exit 1', async () => {
+    await using puppet = await Puppet.start();
+    const full = openSync('/dev/full', 'w');
+    const running = Socktrace.start(['--pid', String(puppet.pid), '--json', '--duration', '300ms'], {
+      stdio: ['ignore', full, 'pipe'],
+    });
+    const { code, stderr } = await running.finished();
+    closeSync(full);
+    expect(stderr).toContain('ENOSPC');
+    expect(code).toBe(1);
+  });
+
+  it('on a terminal: a status line that is rewritten, and gone at the end', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const command = `${process.execPath} ${MAIN} --pid ${puppet.pid} --duration 1500ms`;
+    const { stdout } = await promisify(execFile)('script', ['-qec', command, '/dev/null']);
+    const drawn = stdout.split('\r\x1b[K');
+    expect(drawn.length).toBeGreaterThan(2);
+    expect(drawn[1]).toContain('held');
+    expect(stdout).toContain('ACCOUNTS');
   });
 
   it('stdout closed early: a quiet end', async () => {
