@@ -257,8 +257,8 @@ export interface Loss {
 }
 
 export const LOSS_CODES = {
-  'socket-table-full': 'sockets not followed: the socket table was full (raise --max-sockets)',
-  'socket-insert-failed': 'sockets not followed: the kernel refused the table entry (EBUSY or ENOMEM)',
+  'socket-table-full': 'times a socket could not be followed: the socket table was full (raise --max-sockets)',
+  'socket-insert-failed': 'times a socket could not be followed: the kernel refused the table entry (EBUSY or ENOMEM)',
   'socket-delete-failed': 'rows of destroyed sockets that could not be removed',
   'ended-park-failed': 'ends of sockets that came late: their queue refused them, the table kept them',
   'process-table-full': 'child processes not followed: the process table was full',
@@ -273,12 +273,13 @@ export const LOSS_CODES = {
 
 export type LossCode = keyof typeof LOSS_CODES;
 
-/** Loss that touches only the event stream or a cause in words, never a socket, finding or count of one. */
+/** Loss that touches the event stream, the failed calls or their causes, never a socket, a finding or its count. */
 export const HARMLESS_LOSSES: readonly LossCode[] = [
   'event-ring-full',
   'sockaddr-unread',
   'state-mended',
   'ended-park-failed',
+  'failure-table-full',
 ];
 
 export interface SelectedTarget {

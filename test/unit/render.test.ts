@@ -125,7 +125,7 @@ describe('renderText', () => {
     const text = renderText(
       reportOf([session(), hostSample(0, 1), { ...loss, losses: [...loss.losses] }, tick(60_000)]),
     );
-    expect(text).toMatch(/^NOT KNOWN: .*\n {2}12 sockets not followed/);
+    expect(text).toMatch(/^NOT KNOWN: .*\n {2}12 times a socket could not be followed/);
   });
 
   it('says what was held when a process exited, and sends nobody to its descriptors', () => {
