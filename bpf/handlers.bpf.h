@@ -38,12 +38,19 @@ static __always_inline void stream_event(__u32 type, __u64 sk, const struct sock
 	table_count(COUNTER_EVENTS_SENT);
 }
 
-static __always_inline void fill_owner(struct socket_row *row, const struct task_struct *task)
+/* The row of a socket that the current task has just been given. */
+static __always_inline void fill_row(struct socket_row *row, const struct task_struct *task, __u8 family, __u8 state)
 {
-	struct process_key key = process_key_of(task);
+	struct process_key owner = process_key_of(task);
 
-	row->owner_start_ns = key.start_ns;
-	row->owner_tgid = key.tgid;
+	row->birth_ns = table_now();
+	row->version_ns = row->birth_ns;
+	row->owner_start_ns = owner.start_ns;
+	row->owner_tgid = owner.tgid;
+	row->netns = current_netns(task);
+	row->uid = (__u32)bpf_get_current_uid_gid();
+	row->family = family;
+	row->state = state;
 }
 
 /*
@@ -71,13 +78,7 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct task_str
 	process = traced_process(task);
 	if (!process)
 		return;
-	fill_owner(&row, task);
-	row.birth_ns = table_now();
-	row.version_ns = row.birth_ns;
-	row.netns = current_netns(task);
-	row.uid = (__u32)bpf_get_current_uid_gid();
-	row.family = family;
-	row.state = TCP_CLOSE;
+	fill_row(&row, task, family, TCP_CLOSE);
 	table_count(COUNTER_TRACKED_OPENED);
 	count_for(process, opened);
 	if (table_insert(sk, &row) == 0)
@@ -107,13 +108,7 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 	known = table_lookup(sk);
 	if (known && known->released)
 		forget_stale(sk, known);
-	fill_owner(&row, task);
-	row.birth_ns = table_now();
-	row.version_ns = row.birth_ns;
-	row.netns = current_netns(task);
-	row.uid = (__u32)bpf_get_current_uid_gid();
-	row.family = family;
-	row.state = state;
+	fill_row(&row, task, family, state);
 	row.local_port = port;
 	row.accepted = 1;
 	row.ever_established = 1;

@@ -218,82 +218,65 @@ static __always_inline bool is_outcome(__u32 error)
 	       error != 115 /* EINPROGRESS */ && error < 512;
 }
 
-static __always_inline void bind_returned(const struct task_struct *task, const struct pt_regs *regs, long result)
+/* `row` is that of `seen`, NULL when it is not traced. */
+static __always_inline void bind_returned(const struct task_struct *task, const struct seen_socket *seen,
+					  struct socket_row *row, __u64 address, long result)
 {
-	struct seen_socket seen;
-	struct socket_row *row;
-
-	if (!look_up_socket(task, syscall_argument_1(regs), &seen))
+	/* post_bind has been here, unless the port was left to connect(2) (IP_BIND_ADDRESS_NO_PORT). */
+	if (!result && row)
+		on_bound(seen->sk, row, seen->port);
+	if (!result)
 		return;
-	row = table_lookup(seen.sk);
-	if (!result) {
-		/* post_bind has been here, unless the port was left to connect(2) (IP_BIND_ADDRESS_NO_PORT). */
-		if (row)
-			on_bound(seen.sk, row, seen.port);
-		return;
-	}
-	count_failure(task, FAILED_BIND, -result, requested_port(syscall_argument_2(regs)));
+	count_failure(task, FAILED_BIND, -result, requested_port(address));
 	if (row)
-		on_bind_failed(seen.sk, row, -result);
+		on_bind_failed(seen->sk, row, -result);
 }
 
-static __always_inline void connect_returned(const struct task_struct *task, const struct pt_regs *regs, long result)
+static __always_inline void connect_returned(const struct task_struct *task, const struct seen_socket *seen,
+					     struct socket_row *row, long result)
 {
-	struct seen_socket seen;
-	struct socket_row *row;
-
-	if (!look_up_socket(task, syscall_argument_1(regs), &seen))
-		return;
-	row = table_lookup(seen.sk);
 	if (result == -115 /* EINPROGRESS */ && row)
 		on_connect_pending(row);
 	if (!result || !is_outcome(-result))
 		return;
 	/* connect(2) leaves inet_sport alone when it finds no port, and a bind before has set it. */
-	count_failure(task, FAILED_CONNECT, -result, seen.stale_port ? FAILURE_BOUND : FAILURE_UNBOUND);
+	count_failure(task, FAILED_CONNECT, -result, seen->stale_port ? FAILURE_BOUND : FAILURE_UNBOUND);
 	if (row)
-		on_connect_failed(seen.sk, row, -result, seen.port);
+		on_connect_failed(seen->sk, row, -result, seen->port);
 }
 
-static __always_inline void listen_returned(const struct task_struct *task, const struct pt_regs *regs, long result)
+static __always_inline void listen_returned(const struct task_struct *task, const struct seen_socket *seen,
+					    struct socket_row *row, long result)
 {
-	struct seen_socket seen;
-	struct socket_row *row;
-
-	if (!look_up_socket(task, syscall_argument_1(regs), &seen))
-		return;
-	row = table_lookup(seen.sk);
-	if (!result) {
-		/* An unbound listener gets its port after the change of state. */
-		if (row && row->local_port != seen.port && row->state == TCP_LISTEN) {
-			row->local_port = seen.port;
-			row_changed(row);
-		}
-		return;
+	/* An unbound listener gets its port after the change of state. */
+	if (!result && row && row->local_port != seen->port && row->state == TCP_LISTEN) {
+		row->local_port = seen->port;
+		row_changed(row);
 	}
-	count_failure(task, FAILED_LISTEN, -result, seen.port ? FAILURE_BOUND : FAILURE_UNBOUND);
+	if (!result)
+		return;
+	count_failure(task, FAILED_LISTEN, -result, seen->port ? FAILURE_BOUND : FAILURE_UNBOUND);
 	if (row)
-		on_listen_failed(seen.sk, row, -result);
+		on_listen_failed(seen->sk, row, -result);
 }
 
-static __always_inline void accept_returned(const struct task_struct *task, const struct pt_regs *regs, long result)
+/* `seen` is the accepted socket, or of a failed accept(2) the listener. */
+static __always_inline void accept_returned(const struct task_struct *task, const struct seen_socket *seen, long result)
 {
-	struct seen_socket seen, again;
+	struct seen_socket again;
 	struct socket_row *row;
 
 	if (result < 0) {
-		if (is_outcome(-result) && look_up_socket(task, syscall_argument_1(regs), &seen))
+		if (is_outcome(-result))
 			count_failure(task, FAILED_ACCEPT, -result, FAILURE_PLAIN);
 		return;
 	}
-	if (!look_up_socket(task, result, &seen))
-		return;
-	row = on_accept(seen.sk, seen.family, seen.state, seen.port, task);
+	row = on_accept(seen->sk, seen->family, seen->state, seen->port, task);
 	if (!row)
 		return;
 	/* A change between the reading and the insert had no row to go to. */
-	if (look_up_socket(task, result, &again) && again.sk == seen.sk && again.state != seen.state &&
-	    row->state == seen.state) {
+	if (look_up_socket(task, result, &again) && again.sk == seen->sk && again.state != seen->state &&
+	    row->state == seen->state) {
 		row->state = again.state;
 		row->local_port = again.port;
 		row_changed(row);
@@ -315,10 +298,13 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 {
 	long number = syscall_number(regs);
 	struct task_struct *task;
+	struct seen_socket seen;
+	struct socket_row *row;
+	bool accepts;
 
 	/* Runs at the exit of every system call of the host: leave at once. */
-	if (number != NR_SOCKET && number != NR_CONNECT && number != NR_ACCEPT && number != NR_BIND &&
-	    number != NR_LISTEN && number != NR_ACCEPT4)
+	accepts = number == NR_ACCEPT || number == NR_ACCEPT4;
+	if (!accepts && number != NR_SOCKET && number != NR_CONNECT && number != NR_BIND && number != NR_LISTEN)
 		return 0;
 	if (!tracing)
 		return 0;
@@ -327,22 +313,23 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return 0;
 	if (!traced_process(task) && (result >= 0 || !config.count_victims))
 		return 0;
-	switch (number) {
-	case NR_SOCKET:
+	if (number == NR_SOCKET) {
 		socket_returned(task, regs, result);
-		break;
-	case NR_BIND:
-		bind_returned(task, regs, result);
-		break;
-	case NR_CONNECT:
-		connect_returned(task, regs, result);
-		break;
-	case NR_LISTEN:
-		listen_returned(task, regs, result);
-		break;
-	default:
-		accept_returned(task, regs, result);
+		return 0;
 	}
+	if (!look_up_socket(task, accepts && result >= 0 ? result : syscall_argument_1(regs), &seen))
+		return 0;
+	if (accepts) {
+		accept_returned(task, &seen, result);
+		return 0;
+	}
+	row = table_lookup(seen.sk);
+	if (number == NR_BIND)
+		bind_returned(task, &seen, row, syscall_argument_2(regs), result);
+	else if (number == NR_CONNECT)
+		connect_returned(task, &seen, row, result);
+	else
+		listen_returned(task, &seen, row, result);
 	return 0;
 }
 

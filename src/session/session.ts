@@ -14,6 +14,7 @@ import { buildReport } from '../report/report.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
 import { monotonicMs } from './clock.ts';
+import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
@@ -44,8 +45,8 @@ export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
 const HOST_SAMPLE_MS = 1_000;
-/** A sample whose counters moved while sockstat was read is taken again, so often. */
-const SAMPLE_TRIES = 20;
+/** Each takes about 0.2 ms. */
+const SAMPLE_READINGS = 9;
 
 const BLIND_SPOTS: Readonly<Record<HookSetName, readonly string[]>> = {
   cgroup: [
@@ -266,16 +267,7 @@ export class Session {
   }
 
   #sampleHost(): void {
-    let counters = this.#hostCounters();
-    let sockstat = readSockstat();
-    for (let tries = 1; tries < SAMPLE_TRIES; tries++) {
-      const again = this.#hostCounters();
-      const moved =
-        again.opened !== counters.opened || again.cloned !== counters.cloned || again.destroyed !== counters.destroyed;
-      if (!moved) break;
-      counters = again;
-      sockstat = readSockstat();
-    }
+    const { sockstat, counters } = this.#hostReading();
     const now = this.#tracer.counters();
     this.#feed({
       type: 'hostSample',
@@ -289,6 +281,19 @@ export class Session {
         destroyed: now.tracked_destroyed,
       },
     });
+  }
+
+  /** sockstat and counters, as near to one moment as can be had: both go on moving on a busy host. */
+  #hostReading(): HostReading {
+    const readings: HostReading[] = [];
+    let before = this.#hostCounters();
+    for (let i = 0; i < SAMPLE_READINGS; i++) {
+      const sockstat = readSockstat();
+      const counters = this.#hostCounters();
+      readings.push({ sockstat, counters, still: sameCounters(before, counters) });
+      before = counters;
+    }
+    return truestReading(readings);
   }
 
   /** The first program of each pair counts every event it runs for; the kernel counts those it skipped. */

@@ -222,7 +222,7 @@ describe('ends', () => {
     expect(code).toBe(0);
   });
 
-  it('a signal before the hooks are on still ends in order', async () => {
+  it('SIGINT twice: ends at once, with or without the report', async () => {
     await using puppet = await Puppet.start({ netns: true });
     const running = Socktrace.start(['--pid', String(puppet.pid), ...SHORT]);
     await running.tracing();

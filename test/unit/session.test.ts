@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { COUNTERS, type CounterName } from '../../src/kernel/layout.ts';
+import { type HostReading, truestReading } from '../../src/session/host-reading.ts';
 import { lossesOf } from '../../src/session/losses.ts';
 import { Pace } from '../../src/session/pace.ts';
 
@@ -50,5 +51,26 @@ describe('pace', () => {
     pace.ran(1000, 1030);
     expect(pace.isDue(4029)).toBe(false);
     expect(pace.isDue(4030)).toBe(true);
+  });
+});
+
+describe('readings of the host', () => {
+  const reading = (alloc: number, opened: number, still: boolean): HostReading => ({
+    sockstat: {
+      status: 'measured',
+      value: { socketsUsed: 0, tcpInuse: 0, tcp6Inuse: 0, orphan: 0, timeWait: 0, alloc, memPages: 0 },
+    },
+    counters: { opened, cloned: 0, destroyed: 0 },
+    still,
+  });
+
+  it('of still ones, the one with the fewest sockets half way', () => {
+    const truest = reading(110, 10, true);
+    expect(truestReading([reading(112, 11, true), truest, reading(90, 10, false)])).toBe(truest);
+  });
+
+  it('of moving ones, the middle', () => {
+    const middle = reading(110, 10, false);
+    expect(truestReading([reading(109, 10, false), reading(111, 10, false), middle])).toBe(middle);
   });
 });
