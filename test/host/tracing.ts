@@ -1,5 +1,4 @@
 // Runs a real session inside the test, with short ages, and waits for what it reports.
-import { availableParallelism } from 'node:os';
 import { expect } from 'vitest';
 import type { LedgerInput } from '../../src/ledger/types.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
@@ -96,14 +95,15 @@ export class Tracing {
 }
 
 /**
- * `alloc` must have moved by what the hooks counted: exactly, while nobody else on the host opens sockets. Where others
- * do, sockets of theirs may be half way at either of the two readings, on each CPU.
+ * `alloc` must have moved by what the hooks counted. It is the whole host's: while others open sockets, some may be half
+ * way at a reading or be made by the kernel, and nothing can be compared.
  */
 export function expectSumsToClose(report: Report): void {
   if (report.sockstat.status === 'unavailable') throw new Error(report.sockstat.reason);
-  const { opened, unexplained } = report.sockstat.value.moved;
-  const alone = opened === report.sockets.opened;
-  expect(Math.abs(unexplained)).toBeLessThanOrEqual(alone ? 0 : 2 * availableParallelism());
+  const { moved } = report.sockstat.value;
+  const others = moved.opened - (report.sockets.opened ?? 0);
+  if (others > 0) console.warn(`NOT CHECKED: whether the sums close (others opened ${others} sockets meanwhile)`);
+  else expect(moved).toMatchObject({ unexplained: 0 });
 }
 
 /** The findings of a report, with only what the test speaks of. */
