@@ -71,18 +71,26 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct task_str
 	struct process_row *process;
 
 	table_count(COUNTER_HOST_OPENED);
-	/* For every process: the address may have belonged to a traced socket. */
-	stale = table_lookup(sk);
-	if (stale)
-		forget_stale(sk, stale);
 	process = traced_process(task);
-	if (!process)
+	if (!process) {
+		/* The address may have belonged to a traced socket. */
+		stale = table_lookup(sk);
+		if (stale)
+			forget_stale(sk, stale);
 		return;
+	}
 	fill_row(&row, task, family, TCP_CLOSE);
 	table_count(COUNTER_TRACKED_OPENED);
 	count_for(process, opened);
-	if (table_insert(sk, &row) == 0)
-		stream_event(EVENT_OPENED, sk, &row, 0, 0);
+	if (table_insert(sk, &row)) {
+		stale = table_lookup(sk);
+		if (!stale)
+			return;
+		forget_stale(sk, stale);
+		if (table_insert(sk, &row))
+			return;
+	}
+	stream_event(EVENT_OPENED, sk, &row, 0, 0);
 }
 
 /* State flags that a socket's present state proves. */
@@ -273,11 +281,10 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 		}
 		break;
 	}
-	if (new != TCP_CLOSE) {
+	if (new == TCP_SYN_SENT || new == TCP_ESTABLISHED || new == TCP_LISTEN)
 		fill_endpoints(row, sk);
-	} else if (old == TCP_SYN_SENT && row->connect_pending) {
+	if (new == TCP_CLOSE && old == TCP_SYN_SENT && row->connect_pending)
 		on_late_connect_failure(row);
-	}
 	row_changed(row);
 	stream_event(EVENT_STATE, (__u64)sk, row, old, sk_err);
 }

@@ -263,6 +263,7 @@ static __always_inline void listen_returned(const struct task_struct *task, cons
 /* `seen` is the accepted socket, or of a failed accept(2) the listener. */
 static __always_inline void accept_returned(const struct task_struct *task, const struct seen_socket *seen, long result)
 {
+	const struct sock *sk = (const struct sock *)seen->sk;
 	struct seen_socket again;
 	struct socket_row *row;
 
@@ -275,8 +276,8 @@ static __always_inline void accept_returned(const struct task_struct *task, cons
 	if (!row)
 		return;
 	/* A change between the reading and the insert had no row to go to. */
-	if (look_up_socket(task, result, &again) && again.sk == seen->sk && again.state != seen->state &&
-	    row->state == seen->state) {
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != seen->state && look_up_socket(task, result, &again) &&
+	    again.sk == seen->sk && again.state != seen->state && row->state == seen->state) {
 		row->state = again.state;
 		row->local_port = again.port;
 		row_changed(row);
@@ -306,7 +307,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	accepts = number == NR_ACCEPT || number == NR_ACCEPT4;
 	if (!accepts && number != NR_SOCKET && number != NR_CONNECT && number != NR_BIND && number != NR_LISTEN)
 		return 0;
-	if (!tracing)
+	/* Nothing to learn from these successes, and a look-up of the socket is a dozen probe reads. */
+	if (!tracing || (number == NR_CONNECT && !result) || (number == NR_SOCKET && result >= 0))
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (in_compat_syscall(task))

@@ -91,17 +91,17 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 
 	if (!key || !row)
 		return 0;
-	version = READ_ONCE(row->version_ns);
+	version = READ_ONCE(row->version);
 	barrier();
 	gone = row->exited_ns && now - row->exited_ns > 1000 * SETTLE_NS;
-	if (version == row->sent_ns && !gone)
+	if (version == row->sent && !gone)
 		return 0;
 	identity = *key;
 	record.key = identity;
 	record.row = *row;
 	if (bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
 		return 0;
-	WRITE_ONCE(row->sent_ns, version);
+	WRITE_ONCE(row->sent, version);
 	if (gone)
 		bpf_map_delete_elem(&processes, &identity);
 	return 0;

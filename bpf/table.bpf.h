@@ -59,11 +59,15 @@ static __always_inline void row_end(__u64 sk, struct socket_row *row)
 	if (READ_ONCE(row->destroyed))
 		return;
 	WRITE_ONCE(row->destroyed, 1);
-	row_changed(row);
+	YIELD();
+	barrier();
+	/* Another version, for the sweep to see. When it was matters only if somebody is told. */
+	WRITE_ONCE(row->version_ns, READ_ONCE(row->version_ns) + 1);
 	/* Either this sees the sweep's sent_ns, or the sweep sees the new version: both store, fence, load. */
 	table_full_barrier(&row->fence);
 	YIELD();
 	if (READ_ONCE(row->sent_ns) || row->held_at_exit) {
+		row_changed(row);
 		if (table_park_ended(&identity, row)) {
 			table_count(COUNTER_LOSS_ENDED_PARK);
 			return;

@@ -16,7 +16,13 @@ const tools = [
   { name: 'setpriv', package: 'util-linux', present: () => works('setpriv') },
   { name: 'unshare', package: 'util-linux', present: () => works('unshare') },
   { name: 'bpftool', package: 'bpftool', present: () => works('bpftool') },
-  { name: 'python3', package: 'python3-minimal', present: () => works('python3', '-c', 'import socket, select, time') },
+  {
+    name: 'python3',
+    package: 'python3',
+    present: () =>
+      works('python3', '-c', 'import asyncio, http.server, multiprocessing.connection, socketserver, urllib.request'),
+  },
+  { name: 'socat', package: 'socat', present: () => works('socat') },
   {
     name: `clang-format ${wantedMajor}`,
     package: `clang-format-${wantedMajor}`,

@@ -513,7 +513,9 @@ static void row_end(__u64 sk, struct socket_row *row) {
   yield();
 #endif
   WRITE_ONCE(row->destroyed, 1);
-  row_changed(row);
+  yield();
+  barrier();
+  WRITE_ONCE(row->version_ns, READ_ONCE(row->version_ns) + 1);
   table_full_barrier(&row->fence);
   yield();
 #ifndef MUTATE_SENT_READ_FIRST
@@ -525,10 +527,13 @@ static void row_end(__u64 sk, struct socket_row *row) {
 #ifdef MUTATE_NO_PARK
   sent = 0;
 #endif
-  if (sent && table_park_ended(&identity, row)) {
+  if (sent) {
+    row_changed(row);
+    if (table_park_ended(&identity, row)) {
 #ifndef MUTATE_NO_TOMBSTONE
-    return;
+      return;
 #endif
+    }
   }
   yield();
   if (table_delete(sk))

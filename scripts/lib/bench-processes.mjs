@@ -1,0 +1,144 @@
+/** The processes of the benchmark: the one that is timed, and what is attached to the kernel meanwhile. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { findProgram, root } from './run.mjs';
+
+const patienceMs = 20_000;
+// What is timed has a CPU of its own; everything that this starts beside it shares the first.
+const timedCpu = availableParallelism() - 1;
+const taskset = timedCpu > 0 ? findProgram('taskset') : null;
+
+export const pinning = taskset ? `timed on CPU ${timedCpu}, tracers on CPU 0` : 'nothing is pinned to a CPU';
+
+function spawnOn(cpu, program, args, stdio) {
+  const command = taskset ? [taskset, '-c', String(cpu), program, ...args] : [program, ...args];
+  return spawn(command[0], command.slice(1), { cwd: root, stdio });
+}
+
+/** Resolves with the next line of a stream that `accept` takes. */
+function nextLine(child, stream, accept = () => true) {
+  return new Promise((resolve, reject) => {
+    const lines = createInterface({ input: stream });
+    const seen = [];
+    const settle = (how, value) => {
+      clearTimeout(timer);
+      lines.removeAllListeners();
+      child.off('exit', onExit);
+      how(value);
+    };
+    const fail = (why) => settle(reject, new Error(`${child.spawnargs.join(' ')}: ${why}\n${seen.join('\n')}`));
+    const onExit = (code, signal) => fail(`ended early (${signal ?? code})`);
+    const timer = setTimeout(() => fail(`said nothing in ${patienceMs} ms`), patienceMs);
+    child.once('exit', onExit);
+    lines.on('line', (line) => (accept(line) ? settle(resolve, line) : seen.push(line)));
+  });
+}
+
+async function ended(child) {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+}
+
+/** A process that makes sockets in a loop when told to, in a network namespace of its own. */
+export class Cycles {
+  #child;
+  #lines;
+
+  static async start(cpu = timedCpu) {
+    const child = spawnOn(cpu, join(root, 'build/bench-cycles'), [], ['pipe', 'pipe', 'inherit']);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const cycles = new Cycles(child, lines);
+    await cycles.#answer();
+    return cycles;
+  }
+
+  constructor(child, lines) {
+    this.#child = child;
+    this.#lines = lines;
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** `{ns, quiet, medianNs, cyclesPerSecond}`: see cycles.c. */
+  run(workload, ms) {
+    return this.#ask(`run ${workload} ${ms}`);
+  }
+
+  /** How many BPF links the host has, -1 when the kernel does not say. */
+  async links() {
+    return (await this.#ask('links')).links;
+  }
+
+  async stop() {
+    this.#child.stdin.end();
+    await ended(this.#child);
+  }
+
+  #ask(command) {
+    this.#child.stdin.write(`${command}\n`);
+    return this.#answer();
+  }
+
+  async #answer() {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error('bench-cycles has ended');
+    return JSON.parse(value);
+  }
+}
+
+/** Hooks that hardly do anything; `without` names programs that are left out. */
+export async function startFloor(without = []) {
+  const args = [join(root, 'build/floor.bpf.o'), ...without];
+  const child = spawnOn(0, join(root, 'build/bench-floor'), args, ['pipe', 'pipe', 'inherit']);
+  await nextLine(child, child.stdout);
+  return {
+    pid: child.pid,
+    stop() {
+      child.stdin.end();
+      return ended(child);
+    },
+  };
+}
+
+/** socktrace of a built checkout, tracing `pid`. `attachMs`: from the start of the process to its word that it traces. */
+export async function startTracer(checkout, pid) {
+  const begun = performance.now();
+  const args = [join(checkout, 'dist/cli/main.js'), '--pid', String(pid)];
+  const child = spawnOn(0, process.execPath, args, ['ignore', 'ignore', 'pipe']);
+  await nextLine(child, child.stderr, (line) => line.startsWith('tracing '));
+  const attachMs = performance.now() - begun;
+  child.stderr.resume();
+  return {
+    pid: child.pid,
+    attachMs,
+    stop() {
+      child.kill('SIGINT');
+      return ended(child);
+    },
+  };
+}
+
+/** CPU time of all threads of a process so far, in ns (proc(5), schedstat). */
+export function cpuNsOf(pid) {
+  return readdirSync(`/proc/${pid}/task`).reduce(
+    (sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]),
+    0,
+  );
+}
+
+/** How many BPF links a process holds. */
+export function linksOf(pid) {
+  const folder = `/proc/${pid}/fdinfo`;
+  return readdirSync(folder).filter((fd) => {
+    try {
+      return readFileSync(join(folder, fd), 'utf8').includes('link_type:');
+    } catch {
+      return false; // closed since
+    }
+  }).length;
+}
