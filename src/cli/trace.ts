@@ -16,6 +16,7 @@ import {
   DEFAULT_MAX_SOCKETS,
   DEFAULT_SWEEP_MS,
   Session,
+  TargetGoneError,
 } from '../session/session.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
 import { createLog, type Log } from './log.ts';
@@ -169,6 +170,7 @@ function openSession(options: TraceOptions, pids: number[], log: Log): Session {
     return session;
   } catch (error) {
     if (error instanceof KernelError) throw explainRefusal(error);
+    if (error instanceof TargetGoneError) throw new UsageError(`${error.message}: ${pids.join(', ')}`);
     throw error;
   }
 }

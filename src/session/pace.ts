@@ -17,8 +17,8 @@ export class Pace {
     return nowMs >= this.#dueMs;
   }
 
-  /** The job ran from `startedMs` to `endedMs`; the next run comes at least 100 times that duration later. */
-  ran(startedMs: number, endedMs: number): void {
-    this.#dueMs = endedMs + Math.max(this.#shortestMs, SHARE * (endedMs - startedMs));
+  /** The job cost `durationMs` and ended at `endedMs`; the next run comes at least 100 times that duration later. */
+  ran(durationMs: number, endedMs: number): void {
+    this.#dueMs = endedMs + Math.max(this.#shortestMs, SHARE * durationMs);
   }
 }

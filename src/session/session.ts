@@ -3,11 +3,19 @@
  * and the library share it; it does no output of its own.
  */
 import { hostname } from 'node:os';
-import { type HookSetName, KernelError, Tracer } from '../kernel/binding.ts';
+import { type HookSetName, KernelError, Tracer, type WalkName } from '../kernel/binding.ts';
 import { type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
-import type { HeldSocket, HookChoice, HostCounters, LedgerInput, SessionFacts, Thresholds } from '../ledger/types.ts';
+import type {
+  HeldSocket,
+  HookChoice,
+  HostCounters,
+  LedgerInput,
+  ProcessFacts,
+  SessionFacts,
+  Thresholds,
+} from '../ledger/types.ts';
 import { readBootId, readBootTimeMs, readKernelRelease } from '../procfs/boot.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
 import { buildReport } from '../report/report.ts';
@@ -63,6 +71,11 @@ export interface SessionSinks {
   event?: (event: SocketEvent) => void;
 }
 
+/** None of the processes asked for was there when the hooks went on. */
+export class TargetGoneError extends Error {
+  override readonly name = 'TargetGoneError';
+}
+
 export class Session {
   readonly ledger = new Ledger();
   readonly hooks: HookChoice;
@@ -76,10 +89,13 @@ export class Session {
   readonly #confirmPace: Pace;
   readonly #samplePace: Pace;
   #failedWalks = 0;
+  /** time spent in iterators so far */
+  #walkedMs = 0;
 
   /**
    * Attaches, switches on, and seeds what the processes hold already.
-   * @throws KernelError when the kernel refuses; nothing stays attached then
+   * @throws KernelError when the kernel refuses, TargetGoneError when the processes have ended meanwhile; nothing stays
+   * attached then
    */
   static open(options: SessionOptions, sinks: SessionSinks = {}): Session {
     const bootId = readBootId();
@@ -119,34 +135,27 @@ export class Session {
 
   /** Does what is due. Call it often; it decides by itself what to read. */
   poll(): void {
-    const started = monotonicMs();
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
-    if (this.#sweepPace.isDue(started)) {
-      this.#sweep();
-      this.#sweepPace.ran(started, monotonicMs());
-    }
-    const confirming = monotonicMs();
-    if (this.#confirmPace.isDue(confirming)) {
-      this.#confirm();
-      this.#confirmPace.ran(confirming, monotonicMs());
-    }
-    const sampling = monotonicMs();
-    if (this.#samplePace.isDue(sampling)) {
-      this.#sampleHost();
-      this.#samplePace.ran(sampling, monotonicMs());
-    }
+    this.#whenDue(this.#sweepPace, () => this.#sweep());
+    this.#whenDue(this.#confirmPace, () => this.#confirm());
+    this.#whenDue(this.#samplePace, () => this.#sampleHost());
     this.#feed({ type: 'tick', atMs: monotonicMs() });
+  }
+
+  /**
+   * Paced by what the walks cost, which grows with the tables and comes again each time; taking in what they brought
+   * does not, and a batch of news must not put the next walk off.
+   */
+  #whenDue(pace: Pace, job: () => void): void {
+    if (!pace.isDue(monotonicMs())) return;
+    const before = this.#walkedMs;
+    job();
+    pace.ran(this.#walkedMs - before, monotonicMs());
   }
 
   /** Whether every traced process has exited. */
   get targetsGone(): boolean {
-    let known = 0;
-    for (const { facts, activity } of this.ledger.processes()) {
-      if (activity.status === 'unavailable') continue;
-      if (facts.exitedMs === null) return false;
-      known++;
-    }
-    return known > 0;
+    return this.#traced().every(({ exitedMs }) => exitedMs !== null);
   }
 
   /**
@@ -211,6 +220,7 @@ export class Session {
     this.#walkThrough('tasks');
     this.#walkThrough('descriptors');
     this.#readProcesses();
+    if (this.#traced().length === 0) throw new TargetGoneError('the processes to trace have ended');
     this.#sampleHost();
   }
 
@@ -229,6 +239,12 @@ export class Session {
 
   #feedLosses(): void {
     this.#feed({ type: 'loss', losses: lossesOf(this.#tracer.counters(), this.#tracer.misses(), this.#failedWalks) });
+  }
+
+  #traced(): ProcessFacts[] {
+    return [...this.ledger.processes()]
+      .filter(({ activity }) => activity.status === 'measured')
+      .map(({ facts }) => facts);
   }
 
   #readEnded(): void {
@@ -325,15 +341,23 @@ export class Session {
   }
 
   /** One whole pass of an iterator. An error ends it, is counted as loss, and makes the answer false. */
-  #read(walk: Parameters<Tracer['read']>[0], take: (bytes: number) => void): boolean {
+  #read(walk: WalkName, take: (bytes: number) => void): boolean {
     try {
-      for (let bytes = this.#tracer.read(walk, this.#buffer); bytes > 0; bytes = this.#tracer.read(walk, this.#buffer))
-        take(bytes);
+      for (let bytes = this.#readPart(walk); bytes > 0; bytes = this.#readPart(walk)) take(bytes);
       return true;
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
       this.#failedWalks++;
       return false;
+    }
+  }
+
+  #readPart(walk: WalkName): number {
+    const started = monotonicMs();
+    try {
+      return this.#tracer.read(walk, this.#buffer);
+    } finally {
+      this.#walkedMs += monotonicMs() - started;
     }
   }
 

@@ -1,6 +1,7 @@
 // Who opened a socket and who holds it now are two facts, through fork, exec, dup, passing and exit.
 import { describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
+import { TargetGoneError } from '../../src/session/session.ts';
 import { Puppet } from './puppet.ts';
 import { Tracing } from './tracing.ts';
 
@@ -172,6 +173,12 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     await tracing.findings([{ kind: 'unused', count: 2, pid: puppet.pid, heldAtExit: 2 }]);
     expect(tracing.finish().sockets.opened).toBe(2);
   });
+});
+
+it('a process that ended before the hooks were on is said to be gone, and nothing stays attached', async () => {
+  const puppet = await Puppet.start();
+  await puppet.kill();
+  expect(() => Tracing.of([puppet.pid])).toThrow(TargetGoneError);
 });
 
 /** A puppet with this pid: the kernel hands out the number after ns_last_pid. */
