@@ -289,16 +289,32 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 	stream_event(EVENT_STATE, (__u64)sk, row, old, sk_err);
 }
 
+/*
+ * Whether a task that exits leaks what it leaves to exit(2) to close. A connection that the peer has only just ended
+ * is no leak: a process that serves one connection exits upon its end.
+ */
+static __always_inline bool leaks_at_exit(const struct socket_row *row, const struct task_struct *task)
+{
+	bool was_used = row->state == TCP_CLOSE_WAIT || row->ever_established || row->ever_listening;
+
+	if (!(task->flags & PF_EXITING) || !state_is_wasteful(row->state))
+		return false;
+	return !was_used || table_now() - row->version_ns >= config.min_age_ns;
+}
+
 /* The last descriptor is gone (inet_release), in the context of whoever closed it. */
 static __always_inline void on_release(__u64 sk, struct socket_row *row, const struct task_struct *task)
 {
+	bool leaks;
+
 	if (row->released)
 		return;
+	leaks = leaks_at_exit(row, task);
 	row->release_state = row->state;
 	row->released = 1;
 	/* Last: a reader takes it as terminal, so whatever it is copied with must be complete. */
 	barrier();
-	row->held_at_exit = (task->flags & PF_EXITING) && state_is_wasteful(row->state);
+	row->held_at_exit = leaks;
 	row_changed(row);
 	stream_event(EVENT_RELEASED, sk, row, row->state, 0);
 }
