@@ -80,7 +80,6 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct task_str
 		return;
 	}
 	fill_row(&row, task, family, TCP_CLOSE);
-	table_count(COUNTER_TRACKED_OPENED);
 	count_for(process, opened);
 	if (table_insert(sk, &row)) {
 		stale = table_lookup(sk);
@@ -90,6 +89,8 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct task_str
 		if (table_insert(sk, &row))
 			return;
 	}
+	/* Those that could not be followed are losses, and would be counted again when a walk finds room for them. */
+	table_count(COUNTER_TRACKED_OPENED);
 	stream_event(EVENT_OPENED, sk, &row, 0, 0);
 }
 

@@ -7,7 +7,7 @@ import type { LedgerInput } from '../ledger/types.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { checkTarget } from '../procfs/target.ts';
 import { renderEvent } from '../render/event.ts';
-import { renderJson } from '../render/json.ts';
+import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import {
@@ -46,6 +46,8 @@ export interface TraceOptions {
 }
 
 const POLL_MS = 50;
+/** Sockets that others inherited stay held for ever; freeing a large process's memory takes a second or so. */
+const EXIT_PATIENCE_MS = 3_000;
 const EVENT_RING_BYTES = 1 << 20;
 /** close-wait and disconnected sockets may be a slow download's: they get twice the time, as by default */
 const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAgeMs;
@@ -192,6 +194,12 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     status?.show(() => session.report());
     await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
   }
+  // The exit is told before descriptors are closed: what was held is known only afterwards.
+  const closed = performance.now() + EXIT_PATIENCE_MS;
+  while (!stop.requested && session.targetsGone && session.held > 0 && performance.now() < closed) {
+    session.poll();
+    await stop.wait(POLL_MS);
+  }
   status?.clear();
   log.debug(
     { reason: stop.requested ? 'asked to' : session.targetsGone ? 'every target exited' : 'time is up' },
@@ -204,7 +212,7 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
 }
 
 function print(report: Report, options: TraceOptions): void {
-  if (options.ndjson) process.stdout.write(`${JSON.stringify({ type: 'report', report })}\n`);
+  if (options.ndjson) process.stdout.write(renderJsonLine({ type: 'report', report }));
   else process.stdout.write(options.json ? renderJson(report) : renderText(report, styleFor(process.stdout)));
 }
 
@@ -221,7 +229,7 @@ function exitCodeOf(report: Report, failOnLeak: boolean): ExitCode {
 }
 
 function printLine(input: LedgerInput): void {
-  process.stdout.write(`${JSON.stringify(input)}\n`);
+  process.stdout.write(renderJsonLine(input));
 }
 
 function printEvent(event: SocketEvent): void {

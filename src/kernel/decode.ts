@@ -136,8 +136,11 @@ export class Decoder {
     return records(buffer, bytes, HOLDER_RECORD.size, (view, at) => {
       const pid = view.getUint32(at + field.tgid[0], true);
       const startNs = view.getBigUint64(at + field.start_ns[0], true);
-      const moved =
-        view.getBigUint64(at + field.bytes_received[0], true) + view.getBigUint64(at + field.bytes_acked[0], true);
+      const received = view.getBigUint64(at + field.bytes_received[0], true);
+      const acknowledged = view.getBigUint64(at + field.bytes_acked[0], true);
+      const receiveQueue = view.getUint32(at + field.receive_queue[0], true);
+      // What came, what the owner has read of it, and what went: all three only grow.
+      const moved = received + (received - BigInt(receiveQueue)) + acknowledged;
       return {
         startNs,
         holder: {
@@ -148,7 +151,7 @@ export class Decoder {
         },
         socket: {
           id: socketId(view, at + field.sk[0], at + field.birth_ns[0]),
-          receiveQueue: view.getUint32(at + field.receive_queue[0], true),
+          receiveQueue,
           sendQueue: view.getUint32(at + field.send_queue[0], true),
           bytesMoved: moved.toString(),
         },

@@ -1,6 +1,9 @@
 /** What is known of processes, without keeping every short-lived child of a long session. */
 import type { Known, ProcessActivity, ProcessFacts, ProcessId } from './types.ts';
 
+/** Shown for a process that was never seen alive. */
+export const UNKNOWN_COMM = '?';
+
 export interface KnownProcess {
   facts: ProcessFacts;
   activity: Known<ProcessActivity>;
@@ -49,6 +52,8 @@ function merge(known: KnownProcess, facts: ProcessFacts, activity: Known<Process
   return {
     facts: {
       ...facts,
+      // Nobody knows the name of a process looked up after its end; who knew it before is right.
+      comm: facts.comm === UNKNOWN_COMM ? before.comm : facts.comm,
       parentPid: facts.parentPid ?? before.parentPid,
       exe: measured(facts.exe, before.exe),
       cmdline: measured(facts.cmdline, before.cmdline),

@@ -134,7 +134,7 @@ export interface HeldSocket {
   holders: Holder[];
   receiveQueue: number;
   sendQueue: number;
-  /** bytes received plus bytes acknowledged, decimal: when it changes, something moved */
+  /** bytes received, read by the owner and acknowledged, added up, decimal: when it changes, something moved */
   bytesMoved: string;
 }
 

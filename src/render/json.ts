@@ -9,6 +9,11 @@ export function renderJson(report: Report): string {
   return `${JSON.stringify(report, null, 2).replace(UNSAFE, toEscape)}\n`;
 }
 
+/** Any value as one line of JSON, as safe on a terminal as the document is. */
+export function renderJsonLine(value: object): string {
+  return `${JSON.stringify(value).replace(UNSAFE, toEscape)}\n`;
+}
+
 function toEscape(character: string): string {
   // Characters beyond the first plane are two escapes in JSON.
   return Array.from(

@@ -1,5 +1,6 @@
 /** Looks up in /proc, once each, who the processes are that the kernel side names. */
 import type { TracedProcess } from '../kernel/decode.ts';
+import { UNKNOWN_COMM } from '../ledger/processes.ts';
 import type { Known, LedgerInput, ProcessActivity, ProcessFacts, ProcessId } from '../ledger/types.ts';
 import { type BootClock, readProcess } from '../procfs/process.ts';
 
@@ -71,7 +72,7 @@ export class ProcessDirectory {
       id,
       pid,
       parentPid: null,
-      comm: comm ?? '?',
+      comm: comm ?? UNKNOWN_COMM,
       exe: gone,
       cmdline: gone,
       namespacePids: gone,

@@ -46,7 +46,7 @@ export interface SessionOptions {
   eventRingBytes: number | null;
 }
 
-export const DEFAULT_MAX_SOCKETS = 1_048_576;
+export const DEFAULT_MAX_SOCKETS = 262_144;
 export const DEFAULT_MAX_PROCESSES = 65_536;
 export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
@@ -156,6 +156,12 @@ export class Session {
   /** Whether every traced process has exited. */
   get targetsGone(): boolean {
     return this.#traced().every(({ exitedMs }) => exitedMs !== null);
+  }
+
+  /** Sockets of the traced processes that have not been destroyed, as counted now. */
+  get held(): number {
+    const now = this.#tracer.counters();
+    return now.tracked_opened + now.tracked_accepted + now.tracked_seeded - now.tracked_destroyed;
   }
 
   /**

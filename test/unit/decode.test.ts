@@ -176,7 +176,7 @@ describe('other records', () => {
     });
   });
 
-  it('bytes moved are both directions together', () => {
+  it('bytes moved are those received, those read and those acknowledged', () => {
     const bytes = record(HOLDER_RECORD, {
       sk: 1n,
       birth_ns: 2n,
@@ -186,7 +186,7 @@ describe('other records', () => {
       bytes_acked: 6n,
     });
     expect(decoder.holders(bytes, bytes.length)[0]).toMatchObject({
-      socket: { id: '1:2', bytesMoved: '11' },
+      socket: { id: '1:2', bytesMoved: '16' },
       holder: { fd: 9 },
     });
   });
