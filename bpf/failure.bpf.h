@@ -5,9 +5,10 @@
 
 #include "target.bpf.h"
 
-static __always_inline void count_failure_of(struct process_key process, __u8 operation, __u16 error, __u8 detail,
-					     __u32 netns, __u32 uid, const char *comm)
+static __always_inline void count_failure_of(struct process_key process, bool traced, __u8 operation, __u16 error,
+					     __u8 detail, __u32 netns, __u32 uid, const char *comm)
 {
+	void *table = traced ? (void *)&failures : (void *)&victims;
 	struct failure_key key = {
 		.start_ns = process.start_ns,
 		.tgid = process.tgid,
@@ -15,7 +16,7 @@ static __always_inline void count_failure_of(struct process_key process, __u8 op
 		.operation = operation,
 		.detail = detail,
 	};
-	struct failure_row *known = bpf_map_lookup_elem(&failures, &key);
+	struct failure_row *known = bpf_map_lookup_elem(table, &key);
 
 	if (!known) {
 		struct failure_row first = { .netns = netns, .uid = uid };
@@ -25,11 +26,11 @@ static __always_inline void count_failure_of(struct process_key process, __u8 op
 		if (comm)
 			__builtin_memcpy(first.comm, comm, sizeof(first.comm));
 		/* Count 0 and then the same atomic add as ever: two CPUs may both come first. */
-		refused = bpf_map_update_elem(&failures, &key, &first, BPF_NOEXIST);
-		known = bpf_map_lookup_elem(&failures, &key);
+		refused = bpf_map_update_elem(table, &key, &first, BPF_NOEXIST);
+		known = bpf_map_lookup_elem(table, &key);
 		if (!known) {
 			if (refused)
-				table_count(COUNTER_LOSS_FAILURE_TABLE);
+				table_count(traced ? COUNTER_LOSS_FAILURE_TABLE : COUNTER_LOSS_VICTIM_TABLE);
 			return;
 		}
 	}
@@ -43,8 +44,8 @@ static __always_inline void count_failure(const struct task_struct *task, __u8 o
 	char comm[SOCKTRACE_COMM_LENGTH];
 
 	bpf_get_current_comm(comm, sizeof(comm));
-	count_failure_of(process_key_of(task), operation, error, detail, current_netns(task),
-			 (__u32)bpf_get_current_uid_gid(), comm);
+	count_failure_of(process_key_of(task), traced_process(task) != NULL, operation, error, detail,
+			 current_netns(task), (__u32)bpf_get_current_uid_gid(), comm);
 }
 
 #endif

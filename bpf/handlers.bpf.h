@@ -59,8 +59,10 @@ static __always_inline void fill_row(struct socket_row *row, const struct task_s
  */
 static __always_inline void forget_stale(__u64 sk, struct socket_row *row)
 {
-	if (!row->destroyed)
+	if (!row->destroyed && !row_has_vanished(row)) {
 		table_count(COUNTER_TRACKED_DESTROYED);
+		table_count(COUNTER_DESTROY_UNSEEN);
+	}
 	row_end_stale(sk, row);
 }
 
@@ -126,10 +128,10 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 		known = table_lookup(sk);
 		if (!known || !known->seeded)
 			return NULL;
+		table_discount(known->seeded == TRACING_SEEDS ? COUNTER_TRACKED_SEEDED : COUNTER_TRACKED_ARRIVED);
 		known->accepted = 1;
 		known->seeded = 0;
 		row_changed(known);
-		table_discount(COUNTER_TRACKED_SEEDED);
 	}
 	table_count(COUNTER_TRACKED_ACCEPTED);
 	count_for(process, accepted);
@@ -193,9 +195,11 @@ static __always_inline void on_late_connect_failure(struct socket_row *row)
 	struct process_row *known = bpf_map_lookup_elem(&processes, &process);
 
 	row->connect_pending = 0;
-	if (row->connect_errno)
-		count_failure_of(process, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns,
-				 row->uid, known ? known->comm : NULL);
+	if (!row->connect_errno)
+		return;
+	row->late_failure = 1;
+	count_failure_of(process, true, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns, row->uid,
+			 known ? known->comm : NULL);
 }
 
 /* connect(2) returned EINPROGRESS. Over loopback the outcome may be there already. */
@@ -214,6 +218,7 @@ static __always_inline void on_listen_failed(__u64 sk, struct socket_row *row, _
 	if (row->state != TCP_CLOSE || !row->ever_listening)
 		return;
 	row->ever_listening = 0;
+	discount_for(owner_of(row), listened);
 	row_changed(row);
 }
 
@@ -251,13 +256,16 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 	if (row->state == new) /* the other program was here */
 		return;
 	row->state = new;
-	row->local_port = sk->__sk_common.skc_num;
+	/* What a process exited with is told as it was then. */
+	if (!row->held_at_exit)
+		row->local_port = sk->__sk_common.skc_num;
 	row->history_unknown = 0;
 	switch (new) {
 	case TCP_SYN_SENT:
 		row->ever_connecting = 1;
 		row->connect_errno = 0;
 		row->connect_pending = 0;
+		row->late_failure = 0;
 		break;
 	case TCP_ESTABLISHED:
 		row->ever_established = 1;
@@ -326,7 +334,8 @@ static __always_inline void on_destroy(__u64 sk)
 
 	if (!row || row->destroyed)
 		return;
-	table_count(COUNTER_TRACKED_DESTROYED);
+	if (!row_has_vanished(row))
+		table_count(COUNTER_TRACKED_DESTROYED);
 	count_for(owner_of(row), destroyed);
 	stream_event(EVENT_DESTROYED, sk, row, row->state, 0);
 	row_end(sk, row);

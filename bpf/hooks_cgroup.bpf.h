@@ -239,6 +239,11 @@ static __always_inline void connect_returned(const struct task_struct *task, con
 		on_connect_pending(row);
 	if (!result || !is_outcome(-result))
 		return;
+	/* The way to ask for the outcome of a non-blocking connect: it has been counted when it happened. */
+	if (row && row->late_failure) {
+		row->late_failure = 0;
+		return;
+	}
 	/* connect(2) leaves inet_sport alone when it finds no port, and a bind before has set it. */
 	count_failure(task, FAILED_CONNECT, -result, seen->stale_port ? FAILURE_BOUND : FAILURE_UNBOUND);
 	if (row)

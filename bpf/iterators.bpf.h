@@ -54,9 +54,9 @@ int drain_ended(struct bpf_iter__bpf_map_elem *ctx)
 }
 
 /*
- * Rows that user space knows whose sock has been freed without a destroy that any program saw: a program may be skipped
- * uncounted (kernels that run none in the context of protected tasks). Told as ended at each pass; the row itself stays
- * until its address is born again, since nobody could delete it here without racing with that.
+ * Rows whose sock has been freed without a destroy that any program saw: a program may be skipped uncounted (kernels
+ * that run none in the context of protected tasks). Counted once, and told as ended if user space knows of it; the row
+ * itself stays until its address is born again, since nobody could delete it here without racing with that.
  */
 SEC("iter/bpf_map_elem")
 int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
@@ -65,7 +65,7 @@ int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
 	struct socket_record record;
 	__u64 *sk = ctx->key;
 
-	if (!sk || !row || !row->sent_ns || row->destroyed)
+	if (!sk || !row || row->destroyed || row_has_vanished(row))
 		return 0;
 	record.sk = *sk;
 	if (table_lookup(record.sk) != row)
@@ -75,7 +75,12 @@ int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
 	if (!sock_is_free(record.sk) || table_lookup(record.sk) != row || row->birth_ns != record.row.birth_ns)
 		return 0;
 	record.row.destroyed = 1;
-	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
+	if (row->sent_ns && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
+		return 0;
+	/* Of this birth only: should the element be another socket's by now, it means nothing there. */
+	WRITE_ONCE(row->vanished_ns, record.row.birth_ns);
+	table_count(COUNTER_TRACKED_DESTROYED);
+	table_count(COUNTER_DESTROY_UNSEEN);
 	return 0;
 }
 
@@ -107,29 +112,62 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 	return 0;
 }
 
+/* Whether there was news; what was written to the reader is marked as sent. */
+static __always_inline bool send_failure(struct bpf_iter__bpf_map_elem *ctx, const struct failure_key *key,
+					 struct failure_row *row)
+{
+	struct failure_record record;
+	__u64 count = READ_ONCE(row->count);
+
+	if (count == row->sent_count)
+		return false;
+	record.key = *key;
+	record.row = *row;
+	record.row.count = count;
+	if (!bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
+		row->sent_count = count;
+	return true;
+}
+
 SEC("iter/bpf_map_elem")
 int sweep_failures(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct failure_row *row = ctx->value;
 	struct failure_key *key = ctx->key;
-	struct failure_record record;
-	__u64 count;
 
-	if (!key || !row)
-		return 0;
-	count = READ_ONCE(row->count);
-	if (count == row->sent_count)
-		return 0;
-	record.key = *key;
-	record.row = *row;
-	record.row.count = count;
-	if (bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
-		return 0;
-	row->sent_count = count;
+	if (key && row)
+		send_failure(ctx, key, row);
 	return 0;
 }
 
-/* Turns the tgids in `wanted`, and with follow_children their descendants, into traced identities. */
+/* Any number of programs may fail and end while a trace goes on: what has been quiet for QUIET_NS and is sent goes. */
+#define QUIET_NS 30000000000ULL
+
+SEC("iter/bpf_map_elem")
+int sweep_victims(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct failure_row *row = ctx->value;
+	struct failure_key *key = ctx->key, identity;
+
+	if (!key || !row || send_failure(ctx, key, row) || table_now() - row->last_ns < QUIET_NS)
+		return 0;
+	identity = *key;
+	bpf_map_delete_elem(&victims, &identity);
+	return 0;
+}
+
+/* The unit of /proc/PID/stat: USER_HZ is 100 everywhere. */
+#define NS_PER_TICK 10000000ULL
+
+static __always_inline bool is_wanted(const struct task_struct *task)
+{
+	__u32 tgid = task->tgid;
+	__u64 *start_ticks = bpf_map_lookup_elem(&wanted, &tgid);
+
+	return start_ticks && *start_ticks == task->group_leader->start_boottime / NS_PER_TICK;
+}
+
+/* Turns the processes in `wanted`, and with follow_children their descendants, into traced identities. */
 SEC("iter/task")
 int select_processes(struct bpf_iter__task *ctx)
 {
@@ -141,7 +179,7 @@ int select_processes(struct bpf_iter__task *ctx)
 		return 0;
 	for (depth = 0; depth < MAX_ANCESTORS; depth++) {
 		tgid = ancestor->tgid;
-		if (bpf_map_lookup_elem(&wanted, &tgid)) {
+		if (is_wanted(ancestor)) {
 			trace_process(task, depth ? task->real_parent->tgid : 0);
 			return 0;
 		}
@@ -177,12 +215,14 @@ int walk_descriptors(struct bpf_iter__task_file *ctx)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || sk->sk_protocol != IPPROTO_TCP)
+	if (!sk || (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
 		return 0;
-	if (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6)
+	holder = process_key_of(task);
+	if (sk->sk_protocol == IPPROTO_MPTCP && bpf_map_lookup_elem(&processes, &holder))
+		table_count(COUNTER_MPTCP_HELD);
+	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
 	address = (__u64)sk;
-	holder = process_key_of(task);
 	row = table_lookup(address);
 	if (row && row->released) {
 		forget_stale(address, row);
@@ -204,13 +244,13 @@ int walk_descriptors(struct bpf_iter__task_file *ctx)
 		seed.family = sk->__sk_common.skc_family;
 		seed.state = state;
 		seed.local_port = sk->__sk_common.skc_num;
-		seed.seeded = 1;
+		seed.seeded = tracing;
 		seed.history_unknown = state == TCP_CLOSE;
 		learn_from_state(&seed, state);
 		fill_endpoints(&seed, sk);
 		if (table_insert(address, &seed))
 			return 0;
-		table_count(COUNTER_TRACKED_SEEDED);
+		table_count(seed.seeded == TRACING_SEEDS ? COUNTER_TRACKED_SEEDED : COUNTER_TRACKED_ARRIVED);
 		row = table_lookup(address);
 		if (!row)
 			return 0;

@@ -21,6 +21,7 @@
 #define SOCK_STREAM 1
 #define SOCK_TYPE_MASK 0xf
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
 #define SOCKFS_MAGIC 0x534f434b
 #define PF_EXITING 0x00000004 /* include/linux/sched.h: getting shut down */
 

@@ -35,21 +35,25 @@ struct {
 	__type(value, struct process_row);
 } processes SEC(".maps");
 
-/* tgids asked for; select_processes turns them into identities. */
+/* Processes asked for: tgid to its start in ticks, as /proc/PID/stat gives it, so that a reused pid is not taken. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
 	__type(key, __u32);
-	__type(value, __u8);
+	__type(value, __u64);
 } wanted SEC(".maps");
 
-struct {
+struct failure_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 16384);
 	__type(key, struct failure_key);
 	__type(value, struct failure_row);
-} failures SEC(".maps");
+};
+
+/* Failed calls of traced processes, and of all others: however many of those there are, they cannot crowd these out. */
+struct failure_table failures SEC(".maps");
+struct failure_table victims SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

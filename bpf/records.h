@@ -38,16 +38,20 @@ struct socket_row {
 	__u8 ever_connecting; /* a connect(2) was tried, even one that failed before a SYN */
 	__u8 ever_established;
 	__u8 ever_listening;
-	__u8 accepted;          /* came from accept(2), not from socket(2) */
-	__u8 seeded;            /* first seen by an iterator: it existed before, or came from elsewhere */
-	__u8 history_unknown;   /* seeded in CLOSE, and nothing seen to happen to it since */
-	__u8 released;          /* the last descriptor is gone */
-	__u8 held_at_exit;      /* released by an exiting task, in a wasteful state */
-	__u8 connect_pending;   /* connect(2) answered EINPROGRESS and the outcome is still open */
-	__u8 destroyed;         /* tcp_v4_destroy_sock has run: terminal */
+	__u8 accepted;        /* came from accept(2), not from socket(2) */
+	__u8 seeded;          /* first seen by a walk of descriptors: the tracing_phase of that moment, else 0 */
+	__u8 history_unknown; /* seeded in CLOSE, and nothing seen to happen to it since */
+	__u8 released;        /* the last descriptor is gone */
+	__u8 held_at_exit;    /* released by an exiting task, in a wasteful state */
+	__u8 connect_pending; /* connect(2) answered EINPROGRESS and the outcome is still open */
+	__u8 late_failure;    /* that outcome was counted, and the next connect(2) will only repeat it */
+	__u8 destroyed;       /* tcp_v4_destroy_sock has run: terminal */
+	__u8 padding[3];
 	__u8 local_address[16]; /* v4 in the first four bytes */
 	__u8 peer_address[16];
 	__u64 fence; /* target of the full barrier between `destroyed` and `sent_ns` */
+	/* The birth whose sock was found freed although no destroy was seen. Its own field: equal to birth_ns or stale. */
+	__u64 vanished_ns;
 };
 
 /* What the sweep of the socket table and the drain of the ended table emit. */
@@ -130,6 +134,7 @@ struct failure_key {
 	__u8 detail;
 };
 
+/* A row of a process that nobody traces goes when it has been quiet for a while; first_ns tells its lives apart. */
 struct failure_row {
 	__u64 count;
 	__u64 sent_count; /* written by the drain only */
@@ -172,6 +177,12 @@ struct event_record {
 	__u8 padding[7];
 };
 
+/* What the one switch says; 0 is off. */
+enum tracing_phase {
+	TRACING_SEEDS = 1, /* what a walk of descriptors finds existed before */
+	TRACING_GOES_ON = 2,
+};
+
 /* What the tracer decides before loading; constants to the programs, so what is off is not even compiled in. */
 struct tracer_config {
 	__u64 min_age_ns;
@@ -189,11 +200,14 @@ enum counter {
 	COUNTER_TRACKED_OPENED,
 	COUNTER_TRACKED_ACCEPTED,
 	COUNTER_TRACKED_SEEDED,
+	COUNTER_TRACKED_ARRIVED, /* first seen by a later walk: passed in, or accepted where no hook looks */
 	COUNTER_TRACKED_DESTROYED,
 	COUNTER_SOCKETS_SENT, /* records that the sweep emitted */
 	COUNTER_ENDED_SENT,
 	COUNTER_EVENTS_SENT,
-	COUNTER_STALE_ROW_REPLACED, /* a destroy was missed, and the address's next open mended it */
+	COUNTER_STALE_ROW_REPLACED, /* a row was still there when its address was born again */
+	COUNTER_DESTROY_UNSEEN,     /* traced sockets whose end no program saw, found by its consequences */
+	COUNTER_MPTCP_HELD,         /* descriptors of MPTCP sockets that the walks saw in traced processes */
 	COUNTER_CONFIRM_REPAIRED,   /* the confirm pass found a state or port that no hook had reported */
 	COUNTER_LOSS_FIRST,
 	COUNTER_LOSS_SOCKET_TABLE_FULL = COUNTER_LOSS_FIRST,
@@ -202,6 +216,7 @@ enum counter {
 	COUNTER_LOSS_ENDED_PARK, /* the ended table refused a row: it stays, marked destroyed */
 	COUNTER_LOSS_PROCESS_TABLE,
 	COUNTER_LOSS_FAILURE_TABLE,
+	COUNTER_LOSS_VICTIM_TABLE,
 	COUNTER_LOSS_EVENT_RING,
 	COUNTER_LOSS_SOCKADDR_UNREAD,
 	COUNTER_COUNT,

@@ -36,6 +36,12 @@ static __always_inline bool state_is_wasteful(__u8 state)
 	return state == STATE_CLOSE || state == STATE_CLOSE_WAIT;
 }
 
+/* Whether a walk has found this birth's sock freed. Its destroy has been counted then. */
+static __always_inline bool row_has_vanished(const struct socket_row *row)
+{
+	return row->vanished_ns == row->birth_ns;
+}
+
 /* Ends a change: facts first, then the version. */
 static __always_inline void row_changed(struct socket_row *row)
 {
@@ -105,7 +111,8 @@ static __always_inline bool row_is_due(const struct socket_row *row, __u64 versi
 
 	if (age < SETTLE_NS || version == row->sent_ns)
 		return false;
-	if (row->sent_ns || row->destroyed)
+	/* What an exiting process held may live on without it for minutes, waiting for its peer. */
+	if (row->sent_ns || row->destroyed || row->held_at_exit)
 		return true;
 	return age >= min_age_ns && state_is_wasteful(row->state) && !row->released;
 }

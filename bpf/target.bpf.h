@@ -43,6 +43,16 @@ static __always_inline void process_changed(struct process_row *process)
 		}                                                \
 	} while (0)
 
+/* Takes one back that turned out not to have happened. */
+#define discount_for(process, what)                               \
+	do {                                                      \
+		struct process_row *counted = (process);          \
+		if (counted) {                                    \
+			__sync_fetch_and_add(&counted->what, -1); \
+			process_changed(counted);                 \
+		}                                                 \
+	} while (0)
+
 static __always_inline void trace_process(const struct task_struct *task, __u32 parent_tgid)
 {
 	struct process_key key = process_key_of(task);

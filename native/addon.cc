@@ -47,6 +47,7 @@ public:
                            InstanceMethod<&TracerDoor::open>("open"),
                            InstanceMethod<&TracerDoor::want_process>("wantProcess"),
                            InstanceMethod<&TracerDoor::start>("start"),
+                           InstanceMethod<&TracerDoor::end_seeding>("endSeeding"),
                            InstanceMethod<&TracerDoor::read>("read"),
                            InstanceMethod<&TracerDoor::drain_events>("drainEvents"),
                            InstanceMethod<&TracerDoor::counters>("counters"),
@@ -102,11 +103,17 @@ private:
   Napi::Value want_process(const Napi::CallbackInfo &info) {
     if (!tracer_)
       return closed(info);
-    return answer_of(info.Env(), tracer_->want_process(info[0].As<Napi::Number>().Uint32Value()));
+    uint64_t start_ticks = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
+    return answer_of(info.Env(),
+                     tracer_->want_process(info[0].As<Napi::Number>().Uint32Value(), start_ticks));
   }
 
   Napi::Value start(const Napi::CallbackInfo &info) {
     return tracer_ ? answer_of(info.Env(), tracer_->start()) : closed(info);
+  }
+
+  Napi::Value end_seeding(const Napi::CallbackInfo &info) {
+    return tracer_ ? answer_of(info.Env(), tracer_->end_seeding()) : closed(info);
   }
 
   // read(walk, Uint8Array) -> {ok, bytes}

@@ -117,26 +117,12 @@ constexpr Field kEvent[] = {
 
 // In the order of enum counter.
 constexpr const char *kCounters[] = {
-    "host_opened",
-    "host_cloned",
-    "host_destroyed",
-    "tracked_opened",
-    "tracked_accepted",
-    "tracked_seeded",
-    "tracked_destroyed",
-    "sockets_sent",
-    "ended_sent",
-    "events_sent",
-    "stale_replaced",
-    "confirm_repaired",
-    "loss_socket_table_full",
-    "loss_socket_insert",
-    "loss_socket_delete",
-    "loss_ended_park",
-    "loss_process_table",
-    "loss_failure_table",
-    "loss_event_ring",
-    "loss_sockaddr_unread",
+    "host_opened",        "host_cloned",        "host_destroyed",   "tracked_opened",
+    "tracked_accepted",   "tracked_seeded",     "tracked_arrived",  "tracked_destroyed",
+    "sockets_sent",       "ended_sent",         "events_sent",      "stale_replaced",
+    "destroy_unseen",     "mptcp_held",         "confirm_repaired", "loss_socket_table_full",
+    "loss_socket_insert", "loss_socket_delete", "loss_ended_park",  "loss_process_table",
+    "loss_failure_table", "loss_victim_table",  "loss_event_ring",  "loss_sockaddr_unread",
 };
 static_assert(sizeof(kCounters) / sizeof(kCounters[0]) == COUNTER_COUNT, "a name for each counter");
 

@@ -21,6 +21,7 @@ constexpr WalkProgram kWalks[] = {
     {"sweep_vanished", "sockets", sizeof(socket_record)},
     {"sweep_processes", "processes", sizeof(process_record)},
     {"sweep_failures", "failures", sizeof(failure_record)},
+    {"sweep_victims", "victims", sizeof(failure_record)},
     {"walk_descriptors", "", sizeof(holder_record)},
     {"select_processes", "", 1},
 };
@@ -87,17 +88,23 @@ Status Tracer::load(const TracerOptions &options) {
   return attached_.attach(object_, hooks_.set);
 }
 
-Status Tracer::want_process(uint32_t tgid) {
-  uint8_t yes = 1;
-  if (bpf_map_update_elem(map_fd("wanted"), &tgid, &yes, BPF_ANY))
+Status Tracer::want_process(uint32_t tgid, uint64_t start_ticks) {
+  if (bpf_map_update_elem(map_fd("wanted"), &tgid, &start_ticks, BPF_ANY))
     return failure_of("select a process", errno);
   return std::nullopt;
 }
 
 Status Tracer::start() {
+  return switch_to(TRACING_SEEDS);
+}
+
+Status Tracer::end_seeding() {
+  return switch_to(TRACING_GOES_ON);
+}
+
+Status Tracer::switch_to(uint64_t phase) {
   uint32_t zero = 0;
-  uint64_t on = 1;
-  if (bpf_map_update_elem(map_fd(".data.tracing"), &zero, &on, BPF_ANY))
+  if (bpf_map_update_elem(map_fd(".data.tracing"), &zero, &phase, BPF_ANY))
     return failure_of("switch the hooks on", errno);
   return std::nullopt;
 }

@@ -31,6 +31,7 @@ enum class Walk {
   kVanished,
   kProcesses,
   kFailures,
+  kVictims,
   kDescriptors,
   kTasks,
   kCount
@@ -50,8 +51,11 @@ public:
   const ChosenHooks &hooks() const {
     return hooks_;
   }
-  Status want_process(uint32_t tgid);
+  // `start_ticks`: as /proc/PID/stat gives it, so that a reused pid is not taken for the process.
+  Status want_process(uint32_t tgid, uint64_t start_ticks);
   Status start();
+  // From now on, sockets that a walk of descriptors finds came later than the trace.
+  Status end_seeding();
   Result<size_t> read(Walk walk, void *buffer, size_t size);
   Result<size_t> drain_events(void *buffer, size_t size);
   Result<std::array<uint64_t, COUNTER_COUNT>> counters() const;
@@ -69,6 +73,7 @@ private:
   };
   static int take_event(void *context, void *data, size_t size);
 
+  Status switch_to(uint64_t phase);
   explicit Tracer(ChosenHooks hooks) : hooks_(std::move(hooks)) {}
   Status load(const TracerOptions &options);
   int map_fd(const char *name) const {

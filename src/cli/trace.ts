@@ -1,6 +1,6 @@
 /** `socktrace --pid N`: traces until Ctrl-C, the duration's end or the last target's exit, then reports. */
 import { type Command, Option } from 'commander';
-import { type HookSetName, KernelError } from '../kernel/binding.ts';
+import { type HookSetName, KernelError, type WantedProcess } from '../kernel/binding.ts';
 import type { SocketEvent } from '../kernel/decode.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { LedgerInput } from '../ledger/types.ts';
@@ -100,8 +100,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   // Before the slow part: an early Ctrl-C must not kill without detaching.
   const stop = new StopRequest();
   try {
-    const pids = checkedPids(options.pid ?? []);
-    const session = openSession(options, pids, log);
+    const session = openSession(options, checkedTargets(options.pid ?? []), log);
     try {
       return await follow(session, options, stop, log);
     } finally {
@@ -112,7 +111,8 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   }
 }
 
-function checkedPids(pids: readonly number[]): number[] {
+/** The processes to trace, each once. A pid that goes to another process from here on is not taken for it. */
+function checkedTargets(pids: readonly number[]): WantedProcess[] {
   if (pids.length === 0)
     throw new UsageError('no process given: socktrace --pid PID ("socktrace demo unused" makes one to try it on)');
   // The kernel side sees the pids of the initial namespace; ours would name other processes.
@@ -120,27 +120,28 @@ function checkedPids(pids: readonly number[]): number[] {
     throw new CannotTraceError(
       "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
     );
-  for (const pid of pids) {
-    const target = checkTarget(pid);
-    switch (target.is) {
-      case 'process':
-        break;
-      case 'missing':
-        throw new UsageError(`there is no process ${pid}`);
-      case 'thread':
-        throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
-      case 'kernel-thread':
-        throw new UsageError(`${pid} (${target.comm}) is a kernel thread, which holds no sockets of its own`);
-      case 'zombie':
-        throw new UsageError(`process ${pid} (${target.comm}) has exited already and holds nothing any more`);
-      case 'unreadable':
-        throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
-    }
-  }
-  return [...new Set(pids)];
+  return [...new Set(pids)].map(checkedTarget);
 }
 
-function openSession(options: TraceOptions, pids: number[], log: Log): Session {
+function checkedTarget(pid: number): WantedProcess {
+  const target = checkTarget(pid);
+  switch (target.is) {
+    case 'process':
+      return target;
+    case 'missing':
+      throw new UsageError(`there is no process ${pid}`);
+    case 'thread':
+      throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
+    case 'kernel-thread':
+      throw new UsageError(`${pid} (${target.comm}) is a kernel thread, which holds no sockets of its own`);
+    case 'zombie':
+      throw new UsageError(`process ${pid} (${target.comm}) has exited already and holds nothing any more`);
+    case 'unreadable':
+      throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
+  }
+}
+
+function openSession(options: TraceOptions, targets: WantedProcess[], log: Log): Session {
   const sinks = {
     ...(options.ndjson ? { input: printLine } : {}),
     ...(options.events === 'all' ? { event: printEvent } : {}),
@@ -148,7 +149,7 @@ function openSession(options: TraceOptions, pids: number[], log: Log): Session {
   try {
     const session = Session.open(
       {
-        pids,
+        targets,
         follow: options.follow,
         thresholds: {
           minAgeMs: options.minAge,
@@ -172,7 +173,8 @@ function openSession(options: TraceOptions, pids: number[], log: Log): Session {
     return session;
   } catch (error) {
     if (error instanceof KernelError) throw explainRefusal(error);
-    if (error instanceof TargetGoneError) throw new UsageError(`${error.message}: ${pids.join(', ')}`);
+    if (error instanceof TargetGoneError)
+      throw new UsageError(`${error.message}: ${targets.map(({ pid }) => pid).join(', ')}`);
     throw error;
   }
 }

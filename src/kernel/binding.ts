@@ -13,8 +13,9 @@ type NativeAnswer<T> = ({ ok: true } & T) | { ok: false; error: NativeFailure };
 
 interface NativeTracer {
   open(options: TracerOptions): NativeAnswer<{ set: string; refused: (NativeFailure & { set: string })[] }>;
-  wantProcess(pid: number): NativeAnswer<object>;
+  wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
   start(): NativeAnswer<object>;
+  endSeeding(): NativeAnswer<object>;
   read(walk: number, buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
   drainEvents(buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
   counters(): NativeAnswer<{ values: number[] }>;
@@ -44,8 +45,24 @@ export interface TracerOptions {
   streamEvents: boolean;
 }
 
+/** A process to trace, by its identity. */
+export interface WantedProcess {
+  pid: number;
+  /** since boot, in ticks of 10 ms, decimal: as /proc/PID/stat gives it */
+  startTicks: string;
+}
+
 /** What can be read from the tracer; the numbers are enum Walk of native/tracer.h. */
-const WALKS = { sockets: 0, ended: 1, vanished: 2, processes: 3, failures: 4, descriptors: 5, tasks: 6 } as const;
+const WALKS = {
+  sockets: 0,
+  ended: 1,
+  vanished: 2,
+  processes: 3,
+  failures: 4,
+  victims: 5,
+  descriptors: 6,
+  tasks: 7,
+} as const;
 export type WalkName = keyof typeof WALKS;
 
 /** A step that the kernel, or the addon on its behalf, refused. */
@@ -129,14 +146,19 @@ export class Tracer {
     );
   }
 
-  /** Selects a process by pid; it is followed once `tasks` has been walked. */
-  wantProcess(pid: number): void {
-    succeed(this.#native.wantProcess(pid));
+  /** Selects a process; it is followed once `tasks` has been walked, if the pid is still that process's. */
+  wantProcess({ pid, startTicks }: WantedProcess): void {
+    succeed(this.#native.wantProcess(pid, Number(startTicks)));
   }
 
   /** Switches the hooks on. */
   start(): void {
     succeed(this.#native.start());
+  }
+
+  /** What walks of descriptors find from now on did not exist when the trace began. */
+  endSeeding(): void {
+    succeed(this.#native.endSeeding());
   }
 
   /**

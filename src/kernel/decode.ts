@@ -57,6 +57,12 @@ const DETAILS: readonly FailureDetail[] = [
   'asynchronous',
 ];
 
+/** Why the origin of a seeded socket is not known, by enum tracing_phase. */
+const UNSEEN_ORIGIN: readonly string[] = [
+  'it existed before the trace',
+  'it came from another process, or by a call that no hook sees',
+];
+
 /** enum event_type */
 const EVENTS = [
   undefined,
@@ -238,6 +244,7 @@ export class Decoder {
     const ownerPid = view.getUint32(at + field.owner_tgid[0], true);
     const ownerStartNs = view.getBigUint64(at + field.owner_start_ns[0], true);
     const seeded = flag('seeded');
+    const unseen = { status: 'unavailable', reason: UNSEEN_ORIGIN[byte('seeded') - 1] ?? '' } as const;
     const version = view.getBigUint64(at + field.version_ns[0], true);
     const port = short('local_port');
     const ip = family(byte('family'));
@@ -256,13 +263,9 @@ export class Decoder {
       facts: {
         id: socketId(view, at + field.sk[0], at + field.birth_ns[0]),
         origin: seeded ? 'seeded' : 'traced',
-        accepted: seeded
-          ? { status: 'unavailable', reason: 'it existed before it was first seen' }
-          : { status: 'measured', value: flag('accepted') },
+        accepted: seeded ? unseen : { status: 'measured', value: flag('accepted') },
         owner: { status: 'measured', value: processIdFor(this.#bootId, ownerPid, ownerStartNs) },
-        openedMs: seeded
-          ? { status: 'unavailable', reason: 'it existed before it was first seen' }
-          : { status: 'measured', value: milliseconds(view, at + field.birth_ns[0]) },
+        openedMs: seeded ? unseen : { status: 'measured', value: milliseconds(view, at + field.birth_ns[0]) },
         changedMs: Number(version) / NS_PER_MS,
         version: version.toString(),
         family: ip,

@@ -12,7 +12,7 @@ export interface RecordLayout {
 }
 
 export const SOCKET_RECORD = {
-  size: 120,
+  size: 128,
   fields: {
     sk: [0, 8],
     birth_ns: [8, 8],
@@ -38,9 +38,9 @@ export const SOCKET_RECORD = {
     history_unknown: [71, 1],
     released: [72, 1],
     held_at_exit: [73, 1],
-    destroyed: [75, 1],
-    local_address: [76, 16],
-    peer_address: [92, 16],
+    destroyed: [76, 1],
+    local_address: [80, 16],
+    peer_address: [96, 16],
   },
 } as const satisfies RecordLayout;
 
@@ -120,11 +120,14 @@ export const COUNTERS = [
   'tracked_opened',
   'tracked_accepted',
   'tracked_seeded',
+  'tracked_arrived',
   'tracked_destroyed',
   'sockets_sent',
   'ended_sent',
   'events_sent',
   'stale_replaced',
+  'destroy_unseen',
+  'mptcp_held',
   'confirm_repaired',
   'loss_socket_table_full',
   'loss_socket_insert',
@@ -132,6 +135,7 @@ export const COUNTERS = [
   'loss_ended_park',
   'loss_process_table',
   'loss_failure_table',
+  'loss_victim_table',
   'loss_event_ring',
   'loss_sockaddr_unread',
 ] as const;

@@ -3,22 +3,14 @@
  * replayed recording gives the same ledger as the live run did.
  */
 import { type SocketEntry, shownKind } from './entry.ts';
+import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries } from './growth.ts';
 import { SOCKET_KINDS } from './kinds.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
 import { groupSuspects, type SuspectGroup } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
-import type {
-  FailureFacts,
-  LedgerInput,
-  Loss,
-  LossCode,
-  ProcessId,
-  SessionFacts,
-  SocketKind,
-  Thresholds,
-} from './types.ts';
+import type { LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
 
 export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
 
@@ -29,7 +21,7 @@ const SAMPLED_PER_MS = 100;
 export class Ledger {
   readonly #sockets = new SocketStore();
   readonly #processes = new ProcessStore();
-  readonly #failures = new Map<string, FailureFacts>();
+  readonly #failures = new FailureStore();
   readonly #losses = new Map<LossCode, number>();
   #growth = new Map<string, GrowthSeries>();
   #session: SessionFacts | null = null;
@@ -59,7 +51,7 @@ export class Ledger {
         this.#advance(input.atMs);
         return this.#sockets.confirm(input.atMs, input.complete, input.sockets);
       case 'failure':
-        return this.#applyFailure(input.facts);
+        return this.#failures.apply(input.facts);
       case 'hostSample':
         this.#advance(input.atMs);
         return this.#applyHostSample(input);
@@ -118,8 +110,8 @@ export class Ledger {
     return this.#processes.all();
   }
 
-  failures(): Iterable<FailureFacts> {
-    return this.#failures.values();
+  failures(): Iterable<FailureSum> {
+    return this.#failures.all();
   }
 
   /** Totals by code; codes without loss are left out. */
@@ -136,12 +128,6 @@ export class Ledger {
     this.#nowMs = Math.max(this.#nowMs, atMs);
   }
 
-  #applyFailure(facts: FailureFacts): void {
-    const key = `${facts.process}|${facts.operation}|${facts.errno}|${facts.detail}`;
-    const known = this.#failures.get(key);
-    if (known === undefined || facts.count >= known.count) this.#failures.set(key, facts);
-  }
-
   #applyHostSample(sample: HostSample): void {
     if (this.#firstSample === null || sample.atMs < this.#firstSample.atMs) this.#firstSample = sample;
     if (this.#lastSample === null || sample.atMs >= this.#lastSample.atMs) this.#lastSample = sample;
@@ -156,7 +142,12 @@ export class Ledger {
     this.#watchedSinceMs = Math.min(this.#watchedSinceMs, atMs);
     const intervalMs = Math.max(SHORTEST_SAMPLE_INTERVAL_MS, this.#sockets.size / SAMPLED_PER_MS);
     if (atMs - this.#lastSampledMs >= intervalMs) this.#sampleGrowth(atMs);
+    if (this.#failures.wantsFolding) this.#failures.fold(atMs, (process) => this.#isTraced(process));
     if (this.#processes.wantsPruning) this.#processes.prune(atMs, this.#referencedProcesses());
+  }
+
+  #isTraced(process: ProcessId): boolean {
+    return this.#processes.get(process)?.activity.status === 'measured';
   }
 
   #sampleGrowth(atMs: number): void {
@@ -178,9 +169,8 @@ export class Ledger {
       if (traits.owner.status === 'measured') referenced.add(traits.owner.value);
       for (const holder of holders ?? []) referenced.add(holder);
     }
-    for (const { process } of this.#failures.values()) referenced.add(process);
-    const targets = this.#session?.target.pids ?? [];
-    for (const { facts } of this.#processes.all()) if (targets.includes(facts.pid)) referenced.add(facts.id);
+    for (const { process } of this.#failures.all()) referenced.add(process);
+    for (const id of this.#session?.target.processes ?? []) referenced.add(id);
     return referenced;
   }
 }

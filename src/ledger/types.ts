@@ -246,7 +246,10 @@ export interface HostCounters {
 export interface TrackedCounters {
   opened: number;
   accepted: number;
+  /** held by traced processes when the trace began */
   preexisting: number;
+  /** first seen by a later walk of descriptors: passed in by another process, or accepted where no hook looks */
+  arrived: number;
   destroyed: number;
 }
 
@@ -262,10 +265,14 @@ export const LOSS_CODES = {
   'socket-delete-failed': 'rows of destroyed sockets that could not be removed',
   'ended-park-failed': 'ends of sockets that came late: their queue refused them, the table kept them',
   'process-table-full': 'child processes not followed: the process table was full',
-  'failure-table-full': 'failures not counted: the failure table was full',
+  'failure-table-full': 'failed calls of traced processes not counted: their table was full',
+  'victim-table-full': 'failed calls of other processes not counted: their table was full',
   'event-ring-full': 'events not streamed: the ring was full (the findings do not depend on them)',
   'sockaddr-unread': 'failed binds whose address could not be read (cause unknown)',
-  'syscall-exit-missed': 'system call results not seen: the program was already running on that CPU',
+  'syscall-exit-missed':
+    'system calls whose result was not seen (errnos and failed calls may be missing; no socket is)',
+  'destroy-unseen': 'ends of sockets that no program saw, found by the walks (the counts include them)',
+  'mptcp-unseen': 'MPTCP sockets held by traced processes, whose TCP sockets these hooks do not see',
   'state-mended': 'states that no hook reported, put right by the walk of descriptors (their history may lack a step)',
   'iterator-failed': 'walks of descriptors or tables that ended with an error',
   'recording-torn': 'lines of the recording that could not be read',
@@ -280,11 +287,16 @@ export const HARMLESS_LOSSES: readonly LossCode[] = [
   'state-mended',
   'ended-park-failed',
   'failure-table-full',
+  'victim-table-full',
+  'syscall-exit-missed',
+  'destroy-unseen',
 ];
 
 export interface SelectedTarget {
-  /** as asked for, e.g. `{pids: [1234], follow: true}` */
+  /** as asked for */
   pids: number[];
+  /** the same processes, beyond reuse of their pids */
+  processes: ProcessId[];
   follow: boolean;
 }
 

@@ -5,7 +5,7 @@ import { readStat } from './stat.ts';
 const PF_KTHREAD = 0x0020_0000;
 
 export type TargetCheck =
-  | { is: 'process'; pid: number; comm: string }
+  | { is: 'process'; pid: number; startTicks: string; comm: string }
   | { is: 'missing'; pid: number }
   /** a thread of `process`: sockets belong to whole processes */
   | { is: 'thread'; pid: number; process: number; comm: string }
@@ -26,11 +26,11 @@ export function checkTarget(pid: number, procRoot: string = PROC_ROOT): TargetCh
   }
   const stat = readStat(root);
   if (stat.status === 'unavailable') return { is: 'unreadable', pid, reason: stat.reason };
-  const { comm, flags, state, threads } = stat.value;
+  const { comm, flags, startTicks, state, threads } = stat.value;
   if ((flags & PF_KTHREAD) !== 0) return { is: 'kernel-thread', pid, comm };
   const process = Number(/^Tgid:\s+(\d{1,10})$/m.exec(status.value)?.[1] ?? pid);
   if (process !== pid) return { is: 'thread', pid, process, comm };
   // A main thread that ended before the others looks like a zombie too, and the process goes on.
   if ((state === 'Z' || state === 'X') && threads <= 1) return { is: 'zombie', pid, comm };
-  return { is: 'process', pid, comm };
+  return { is: 'process', pid, startTicks, comm };
 }

@@ -7,12 +7,12 @@ import type { Failure, Finding, ReportProcess } from './types.ts';
 /** The targets, and every owner, holder and failing process, by pid. */
 export function reportedProcesses(
   ledger: Ledger,
-  targetPids: readonly number[],
+  targets: readonly ProcessId[],
   findings: readonly Finding[],
   failures: readonly Failure[],
 ): ReportProcess[] {
   const ids = new Set<ProcessId>();
-  for (const { facts } of ledger.processes()) if (targetPids.includes(facts.pid)) ids.add(facts.id);
+  for (const id of targets) if (ledger.process(id) !== undefined) ids.add(id);
   for (const { process, holders, examples } of findings) {
     if (process.status === 'measured') ids.add(process.value);
     for (const holder of holders) ids.add(holder.process);

@@ -36,7 +36,7 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
     },
     sockets: accountsOf(ledger),
-    processes: reportedProcesses(ledger, session.target.pids, findings, failures),
+    processes: reportedProcesses(ledger, session.target.processes, findings, failures),
     callPaths: unavailable(NO_CALL_PATHS),
     findings,
     failures: { status: 'measured', value: failures },
@@ -62,8 +62,12 @@ function accountsOf(ledger: Ledger): Report['sockets'] {
     opened: tracked?.opened ?? null,
     accepted: tracked?.accepted ?? null,
     destroyed: tracked?.destroyed ?? null,
-    held: tracked === undefined ? null : tracked.opened + tracked.accepted + tracked.preexisting - tracked.destroyed,
+    held:
+      tracked === undefined
+        ? null
+        : tracked.opened + tracked.accepted + tracked.preexisting + tracked.arrived - tracked.destroyed,
     preexisting: tracked?.preexisting ?? null,
+    arrived: tracked?.arrived ?? null,
     byKind: ledger.countByKind(),
   };
 }

@@ -72,7 +72,10 @@ export interface Finding {
 }
 
 export interface Failure {
+  /** whose calls; where `processes` is more than one, the latest known of them */
   process: ProcessId;
+  /** more than one where short-lived programs of one name are summed */
+  processes: number;
   pid: number;
   comm: string;
   operation: FailedOperation;
@@ -124,7 +127,10 @@ export interface Report {
     accepted: number | null;
     destroyed: number | null;
     held: number | null;
+    /** held by traced processes when the trace began */
     preexisting: number | null;
+    /** came later, passed in by another process or by a call that no hook sees */
+    arrived: number | null;
     /** of the sockets shown to user space: suspects, what became of them, and those held at exit. Healthy ones are in `held` only. */
     byKind: { kind: SocketKind; count: number }[];
   };

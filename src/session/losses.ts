@@ -9,24 +9,32 @@ const COUNTED: readonly (readonly [CounterName, LossCode])[] = [
   ['loss_ended_park', 'ended-park-failed'],
   ['loss_process_table', 'process-table-full'],
   ['loss_failure_table', 'failure-table-full'],
+  ['loss_victim_table', 'victim-table-full'],
   ['loss_event_ring', 'event-ring-full'],
   ['loss_sockaddr_unread', 'sockaddr-unread'],
   ['confirm_repaired', 'state-mended'],
+  ['destroy_unseen', 'destroy-unseen'],
 ];
 
 /** Facts that one program alone reports: when it is skipped, nobody else brings them. */
 const ALONE: readonly (readonly [string, LossCode])[] = [['syscall_exit', 'syscall-exit-missed']];
 
-/** Losses so far, only those that happened. */
+/**
+ * Losses so far, only those that happened.
+ * @param misses by program, how often the kernel skipped it
+ * @param mptcpHeld the most MPTCP descriptors that one walk saw
+ */
 export function lossesOf(
   counters: Readonly<Record<CounterName, number>>,
   misses: ReadonlyMap<string, number>,
   failedWalks: number,
+  mptcpHeld: number,
 ): Loss[] {
   const all: Loss[] = [
     ...COUNTED.map(([counter, code]) => ({ code, count: counters[counter] })),
     ...ALONE.map(([program, code]) => ({ code, count: misses.get(program) ?? 0 })),
     { code: 'iterator-failed', count: failedWalks },
+    { code: 'mptcp-unseen', count: mptcpHeld },
   ];
   return all.filter(({ count }) => count > 0);
 }

@@ -3,7 +3,7 @@
  * and the library share it; it does no output of its own.
  */
 import { hostname } from 'node:os';
-import { type HookSetName, KernelError, Tracer, type WalkName } from '../kernel/binding.ts';
+import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
 import { type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -28,7 +28,7 @@ import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
 
 export interface SessionOptions {
-  pids: readonly number[];
+  targets: readonly WantedProcess[];
   /** trace children too, those that exist and those to come */
   follow: boolean;
   thresholds: Thresholds;
@@ -71,7 +71,7 @@ export interface SessionSinks {
   event?: (event: SocketEvent) => void;
 }
 
-/** None of the processes asked for was there when the hooks went on. */
+/** None of the processes asked for was there any more when the hooks went on; its pid may be another's by now. */
 export class TargetGoneError extends Error {
   override readonly name = 'TargetGoneError';
 }
@@ -89,6 +89,7 @@ export class Session {
   readonly #confirmPace: Pace;
   readonly #samplePace: Pace;
   #failedWalks = 0;
+  #mptcpHeld = 0;
   /** time spent in iterators so far */
   #walkedMs = 0;
 
@@ -161,7 +162,8 @@ export class Session {
   /** Sockets of the traced processes that have not been destroyed, as counted now. */
   get held(): number {
     const now = this.#tracer.counters();
-    return now.tracked_opened + now.tracked_accepted + now.tracked_seeded - now.tracked_destroyed;
+    const came = now.tracked_opened + now.tracked_accepted + now.tracked_seeded + now.tracked_arrived;
+    return came - now.tracked_destroyed;
   }
 
   /**
@@ -201,6 +203,7 @@ export class Session {
 
   #facts(bootId: string): SessionFacts {
     const kernel = readKernelRelease();
+    const { targets } = this.#options;
     return {
       tool: { name: 'socktrace', version: VERSION },
       host: {
@@ -209,7 +212,11 @@ export class Session {
         kernel: kernel.status === 'measured' ? kernel.value : 'unknown',
         hooks: this.hooks,
       },
-      target: { pids: [...this.#options.pids], follow: this.#options.follow },
+      target: {
+        pids: targets.map(({ pid }) => pid),
+        processes: targets.map(({ pid, startTicks }) => `${bootId}:${pid}:${startTicks}`),
+        follow: this.#options.follow,
+      },
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
     };
@@ -220,11 +227,12 @@ export class Session {
    * the switch on, whatever is opened makes its own row, so seeding afterwards leaves no gap.
    */
   #start(): void {
-    for (const pid of this.#options.pids) this.#tracer.wantProcess(pid);
-    this.#walkThrough('tasks');
+    for (const target of this.#options.targets) this.#tracer.wantProcess(target);
+    this.#read('tasks', () => {});
     this.#tracer.start();
-    this.#walkThrough('tasks');
-    this.#walkThrough('descriptors');
+    this.#read('tasks', () => {});
+    this.#walkDescriptors(() => {});
+    this.#tracer.endSeeding();
     this.#readProcesses();
     if (this.#traced().length === 0) throw new TargetGoneError('the processes to trace have ended');
     this.#sampleHost();
@@ -234,17 +242,21 @@ export class Session {
     this.#readProcesses();
     this.#read('sockets', (bytes) => this.#sockets(bytes));
     this.#readEnded();
-    this.#read('failures', (bytes) => {
-      for (const { facts } of this.#decoder.failures(this.#buffer, bytes)) {
-        this.#introduce(facts.process, facts.pid, facts.comm);
-        this.#feed({ type: 'failure', facts });
-      }
-    });
+    this.#read('failures', (bytes) => this.#failures(bytes));
+    this.#read('victims', (bytes) => this.#failures(bytes));
     this.#feedLosses();
   }
 
+  #failures(bytes: number): void {
+    for (const { facts } of this.#decoder.failures(this.#buffer, bytes)) {
+      this.#introduce(facts.process, facts.pid, facts.comm);
+      this.#feed({ type: 'failure', facts });
+    }
+  }
+
   #feedLosses(): void {
-    this.#feed({ type: 'loss', losses: lossesOf(this.#tracer.counters(), this.#tracer.misses(), this.#failedWalks) });
+    const losses = lossesOf(this.#tracer.counters(), this.#tracer.misses(), this.#failedWalks, this.#mptcpHeld);
+    this.#feed({ type: 'loss', losses });
   }
 
   #traced(): ProcessFacts[] {
@@ -276,7 +288,7 @@ export class Session {
   #confirm(): void {
     const atMs = monotonicMs();
     const held = new Map<string, HeldSocket>();
-    const complete = this.#read('descriptors', (bytes) => {
+    const complete = this.#walkDescriptors((bytes) => {
       for (const { socket, holder } of this.#decoder.holders(this.#buffer, bytes)) {
         this.#introduce(holder.process, holder.pid, null);
         const known = held.get(socket.id);
@@ -300,6 +312,7 @@ export class Session {
         opened: now.tracked_opened,
         accepted: now.tracked_accepted,
         preexisting: now.tracked_seeded,
+        arrived: now.tracked_arrived,
         destroyed: now.tracked_destroyed,
       },
     });
@@ -318,14 +331,17 @@ export class Session {
     return truestReading(readings);
   }
 
-  /** The first program of each pair counts every event it runs for; the kernel counts those it skipped. */
+  /**
+   * The first program of each pair counts every event it runs for, the kernel counts those it skipped, and what was
+   * neither run nor counted shows by its consequences, where the socket was traced.
+   */
   #hostCounters(): HostCounters {
     const counters = this.#tracer.counters();
     const misses = this.#tracer.misses();
     return {
       opened: counters.host_opened,
       cloned: counters.host_cloned,
-      destroyed: counters.host_destroyed + (misses.get('destroy_first') ?? 0),
+      destroyed: counters.host_destroyed + (misses.get('destroy_first') ?? 0) + counters.destroy_unseen,
     };
   }
 
@@ -342,8 +358,11 @@ export class Session {
     if (input !== null) this.#feed(input);
   }
 
-  #walkThrough(walk: 'tasks' | 'descriptors'): void {
-    this.#read(walk, () => {});
+  #walkDescriptors(take: (bytes: number) => void): boolean {
+    const before = this.#tracer.counters().mptcp_held;
+    const complete = this.#read('descriptors', take);
+    this.#mptcpHeld = Math.max(this.#mptcpHeld, this.#tracer.counters().mptcp_held - before);
+    return complete;
   }
 
   /** One whole pass of an iterator. An error ends it, is counted as loss, and makes the answer false. */

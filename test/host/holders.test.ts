@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { TargetGoneError } from '../../src/session/session.ts';
 import { Puppet } from './puppet.ts';
-import { Tracing } from './tracing.ts';
+import { Tracing, targetOf } from './tracing.ts';
 
 function pidOf(report: Report, id: string): number | undefined {
   return report.processes.find((process) => process.id === id)?.pid;
@@ -60,7 +60,9 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     const child = (await puppet.command('child 1 self')).pid as number;
     using tracing = Tracing.of([child]);
     await puppet.commands(`open g ${family} 4`, 'bind g zero', 'send-fd g child 1 close', 'child 1 recv-fd got parent');
-    await tracing.findings([{ kind: 'closed-unknown', count: 4, ports: 4, pid: child }]);
+    const report = await tracing.findings([{ kind: 'closed-unknown', count: 4, ports: 4, pid: child }]);
+    await tracing.until('the arrivals', ({ sockets }) => sockets.arrived === 4);
+    expect(report.sockets.preexisting).toBe(0);
   });
 
   it('dup: one socket, two descriptors', async () => {
@@ -146,6 +148,16 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     expect(tracing.finish().sockets).toMatchObject({ opened: 9, destroyed: 9, held: 0 });
   });
 
+  it('killed with connections that the peer had ended: the ports are those it held then', async () => {
+    const puppet = await Puppet.start({ netns: true });
+    using tracing = Tracing.of([puppet.pid]);
+    await puppet.commands(`open l ${family} 1`, 'bind l 20000', 'listen l 8', `open g ${family} 5`);
+    await puppet.commands('connect g lo 20000', 'accept l s 5', 'close s', 'wait-state g CLOSE_WAIT');
+    await tracing.findings([{ kind: 'close-wait', count: 5, ports: 5, pid: puppet.pid, heldAtExit: 0 }]);
+    await puppet.kill();
+    await tracing.findings([{ kind: 'close-wait', count: 5, ports: 5, pid: puppet.pid, heldAtExit: 5 }]);
+  });
+
   it('what a healthy process still had open when it exited is no leak', async () => {
     const puppet = await Puppet.start({ netns: true });
     using tracing = Tracing.of([puppet.pid]);
@@ -175,10 +187,24 @@ describe.each(['v4', 'v6'])('%s', (family) => {
   });
 });
 
+it('MPTCP sockets are not followed, and the report says so', async () => {
+  await using puppet = await Puppet.start({ netns: true });
+  using tracing = Tracing.of([puppet.pid]);
+  await puppet.command('open m mptcp4 3');
+  const report = await tracing.until('the MPTCP sockets', ({ loss }) =>
+    loss.reasons.some(({ code, count }) => code === 'mptcp-unseen' && count === 3),
+  );
+  expect(report.verdict.is).toBe('not-known');
+});
+
 it('a process that ended before the hooks were on is said to be gone, and nothing stays attached', async () => {
   const puppet = await Puppet.start();
+  const targets = [targetOf(puppet.pid)];
   await puppet.kill();
-  expect(() => Tracing.of([puppet.pid])).toThrow(TargetGoneError);
+  expect(() => Tracing.of([], { targets })).toThrow(TargetGoneError);
+  await using later = await reborn(puppet.pid);
+  expect(later.pid).toBe(puppet.pid);
+  expect(() => Tracing.of([], { targets })).toThrow(TargetGoneError);
 });
 
 /** A puppet with this pid: the kernel hands out the number after ns_last_pid. */

@@ -1,6 +1,8 @@
 // Runs a real session inside the test, with short ages, and waits for what it reports.
 import { expect } from 'vitest';
+import type { WantedProcess } from '../../src/kernel/binding.ts';
 import type { LedgerInput } from '../../src/ledger/types.ts';
+import { checkTarget } from '../../src/procfs/target.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
 import { Session, type SessionOptions } from '../../src/session/session.ts';
 
@@ -29,7 +31,7 @@ export class Tracing {
 
   static of(pids: readonly number[], changed: Partial<SessionOptions> = {}): Tracing {
     return new Tracing({
-      pids,
+      targets: changed.targets ?? pids.map(targetOf),
       follow: true,
       thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
       hooks: 'auto',
@@ -104,6 +106,18 @@ export function expectSumsToClose(report: Report): void {
   const others = moved.opened - (report.sockets.opened ?? 0);
   if (others > 0) console.warn(`NOT CHECKED: whether the sums close (others opened ${others} sockets meanwhile)`);
   else expect(moved).toMatchObject({ unexplained: 0 });
+}
+
+/** What is lost to a report. Ends that a walk found are in its counts; kernels that protect tasks hide a few. */
+export function unmendedLoss(report: Report): Report['loss']['reasons'] {
+  return report.loss.reasons.filter(({ code }) => code !== 'destroy-unseen');
+}
+
+/** The process that has this pid now. */
+export function targetOf(pid: number): WantedProcess {
+  const target = checkTarget(pid);
+  if (target.is !== 'process') throw new Error(`${pid} cannot be traced: ${target.is}`);
+  return target;
 }
 
 /** The findings of a report, with only what the test speaks of. */

@@ -102,7 +102,7 @@ export function session(facts: Partial<SessionFacts> = {}): LedgerInput {
         kernel: '6.18.44',
         hooks: { set: 'fentry', refused: [], blindSpots: [] },
       },
-      target: { pids: [1234], follow: true },
+      target: { pids: [1234], processes: [OWNER], follow: true },
       thresholds: THRESHOLDS,
       clock: { monotonicMs: 0, wallMs: Date.UTC(2026, 10, 23, 3, 0, 0) },
       ...facts,
@@ -176,6 +176,6 @@ export function hostSample(
     atMs,
     sockstat: measured(sockstat({ alloc })),
     counters: { opened: 0, cloned: 0, destroyed: 0, ...counters },
-    tracked: { opened: 0, accepted: 0, preexisting: 0, destroyed: 0, ...tracked },
+    tracked: { opened: 0, accepted: 0, preexisting: 0, arrived: 0, destroyed: 0, ...tracked },
   };
 }

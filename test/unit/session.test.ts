@@ -6,6 +6,9 @@ import { Pace } from '../../src/session/pace.ts';
 
 const NONE = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<CounterName, number>;
 
+/** Counted by the walks that make good for it. */
+const FOUND_LATE: readonly CounterName[] = ['confirm_repaired', 'destroy_unseen'];
+
 describe('losses', () => {
   it('none when nothing was counted', () => {
     expect(
@@ -16,22 +19,24 @@ describe('losses', () => {
           ['state_second', 7],
         ]),
         0,
+        0,
       ),
     ).toEqual([]);
   });
 
   it('every counter of loss has a code, and only those', () => {
     for (const counter of COUNTERS) {
-      const codes = lossesOf({ ...NONE, [counter]: 3 }, new Map(), 0);
-      const counts = counter.startsWith('loss_') || counter === 'confirm_repaired' ? [3] : [];
+      const codes = lossesOf({ ...NONE, [counter]: 3 }, new Map(), 0, 0);
+      const counts = counter.startsWith('loss_') || FOUND_LATE.includes(counter) ? [3] : [];
       expect(codes.map(({ count }) => count)).toEqual(counts);
     }
   });
 
-  it('a program that nobody stands in for, and walks that failed', () => {
-    expect(lossesOf(NONE, new Map([['syscall_exit', 2]]), 1)).toEqual([
+  it('a program that nobody stands in for, walks that failed, and sockets of another protocol', () => {
+    expect(lossesOf(NONE, new Map([['syscall_exit', 2]]), 1, 3)).toEqual([
       { code: 'syscall-exit-missed', count: 2 },
       { code: 'iterator-failed', count: 1 },
+      { code: 'mptcp-unseen', count: 3 },
     ]);
   });
 });

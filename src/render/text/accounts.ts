@@ -18,12 +18,20 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
   ];
 }
 
-function accounts({ preexisting, opened, accepted, destroyed, held }: Report['sockets']): string {
-  if (preexisting === null || opened === null || accepted === null || destroyed === null || held === null) {
+function accounts({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
+  if (
+    preexisting === null ||
+    arrived === null ||
+    opened === null ||
+    accepted === null ||
+    destroyed === null ||
+    held === null
+  ) {
     return 'not known: the counters of the hooks were never read';
   }
   const [before, plus, children, minus, now] = [preexisting, opened, accepted, destroyed, held].map(formatCount);
-  return `preexisting ${before} + opened ${plus} + accepted ${children} - destroyed ${minus} = held ${now}`;
+  const passed = arrived > 0 ? ` + arrived ${formatCount(arrived)}` : '';
+  return `preexisting ${before} + opened ${plus} + accepted ${children}${passed} - destroyed ${minus} = held ${now}`;
 }
 
 /** Of those that were looked at closely, which are suspects and what became of them. */

@@ -22,9 +22,12 @@ export function failureLines(report: Report, style: Style): string[] {
   if (failures.status === 'unavailable')
     return [style.bold('FAILED CALLS'), `  not known: ${escapeText(failures.reason)}`];
   if (failures.value.length === 0) return [style.bold('FAILED CALLS'), '  none'];
-  // Victims first: they are why somebody looks, and few calls of theirs may stand against many of others.
+  // Victims first: they are why somebody looks, and few calls of theirs may stand against many of others. Then the
+  // traced processes'.
   const isVictim = victimTest(report);
-  const ordered = [...failures.value.filter(isVictim), ...failures.value.filter((failure) => !isVictim(failure))];
+  const traced = new Set(report.processes.flatMap(({ id, activity }) => (activity.status === 'measured' ? [id] : [])));
+  const rank = (failure: Failure): number => (isVictim(failure) ? 0 : traced.has(failure.process) ? 1 : 2);
+  const ordered = [...failures.value].sort((a, b) => rank(a) - rank(b));
   const shown = ordered.slice(0, MOST_FAILURES);
   const table = layOut(
     COLUMNS,
@@ -51,13 +54,13 @@ function victimTest({ findings }: Report): (failure: Failure) => boolean {
   return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process);
 }
 
-function cells({ operation, errno, cause, count, comm, pid }: Failure, victim: boolean): string[] {
+function cells({ operation, errno, cause, count, comm, pid, processes }: Failure, victim: boolean): string[] {
   return [
     victim ? 'VICTIM' : '',
     formatCount(count),
     `${operation}()`,
     errno,
-    `${escapeText(comm)}[${pid}]`,
+    processes > 1 ? `${escapeText(comm)} (${formatCount(processes)} processes)` : `${escapeText(comm)}[${pid}]`,
     CAUSE_MEANING[cause],
   ];
 }

@@ -42,8 +42,7 @@ function listing({ kind }: Finding, pid: number): Step[] {
 
 /** When time is what is missing. */
 function watchLonger({ findings, processes, verdict, window, target }: Report): Step[] {
-  const exited = new Set(processes.filter((process) => process.exited).map(({ pid }) => pid));
-  const pids = target.pids.filter((pid) => !exited.has(pid));
+  const pids = processes.filter(({ id, exited }) => !exited && target.processes.includes(id)).map(({ pid }) => pid);
   if (verdict.is === 'leak' || pids.length === 0) return [];
   const neededMs = window.leakAgeMs + window.minAgeMs;
   if (window.durationMs >= neededMs && findings.length === 0 && verdict.is === 'no-leak') return [];

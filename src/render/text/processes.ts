@@ -31,7 +31,7 @@ function concerned({ findings, processes, target }: Report): Set<ProcessId> {
     if (process.status === 'measured') ids.add(process.value);
     for (const holder of holders) ids.add(holder.process);
   }
-  for (const { id, pid } of processes) if (target.pids.includes(pid)) ids.add(id);
+  for (const { id } of processes) if (target.processes.includes(id)) ids.add(id);
   return ids;
 }
 
