@@ -55,10 +55,13 @@ function toFinding(ledger: Ledger, nowMs: number, group: SuspectGroup, detail: D
   const { kind, traits } = group;
   const growth = ledger.growthOf(group);
   const perMinute = growth?.perMinute(nowMs, group) ?? null;
+  const growing = growth?.isGrowing(nowMs, group) ?? false;
+  const leak = isLeak(group, growing, ledger.thresholds);
   return {
     key: keyOf(ledger, group),
     kind,
-    leak: isLeak(group, growth?.isGrowing(nowMs, group) ?? false, ledger.thresholds),
+    leak,
+    undecided: !leak && isLeak({ ...group, old: group.count }, growing, ledger.thresholds),
     process: traits.owner,
     holders: [...detail.holders]
       .map(([process, count]) => ({ process, count }))

@@ -1,13 +1,23 @@
 /** What a run concludes. */
 import { HARMLESS_LOSSES, LOSS_CODES, type Loss, type Verdict } from './types.ts';
 
+/** What a verdict needs of a finding. */
+export interface Judged {
+  key: string;
+  kind: string;
+  count: number;
+  leak: boolean;
+  /** would be a leak if its sockets were old enough */
+  undecided: boolean;
+}
+
 /**
  * A leak that was found is a leak, whatever else was lost. Without one, "no leak" may be said only when nothing that
- * could hide a leak was lost.
+ * could hide a leak was lost, and nothing is left that time alone would make one.
  * @param blindness sentences on what could not be observed at all, e.g. that no counters were read
  */
 export function decideVerdict(
-  findings: readonly { key: string; leak: boolean }[],
+  findings: readonly Judged[],
   losses: readonly Loss[],
   blindness: readonly string[] = [],
 ): Verdict {
@@ -18,6 +28,9 @@ export function decideVerdict(
       .filter(({ code, count }) => count > 0 && !HARMLESS_LOSSES.includes(code))
       .map(({ code, count }) => `${count} ${LOSS_CODES[code]}`),
     ...blindness,
+    ...findings
+      .filter(({ undecided }) => undecided)
+      .map(({ count, kind }) => `${count} ${kind} sockets that are not old enough to be called a leak, or none`),
   ];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };
 }

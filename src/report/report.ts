@@ -23,14 +23,14 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
   const findings = findingsOf(ledger, nowMs);
   const failures = reportedFailures(ledger.failures());
   const losses = ledger.losses().sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
-  const blindness = ledger.lastSample === null ? ['the counters of the hooks were never read'] : [];
+  const window = windowOf(session, nowMs);
   return {
     schemaVersion: SCHEMA_VERSION,
     tool: session.tool,
     host: session.host,
     target: session.target,
-    window: windowOf(session, nowMs),
-    verdict: decideVerdict(findings, losses, blindness),
+    window,
+    verdict: decideVerdict(findings, losses, blindnessOf(ledger, window)),
     loss: {
       complete: losses.length === 0,
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
@@ -43,6 +43,20 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     sockstat: sockstatOf(ledger),
     ports: unavailable(NO_PORT_MAP),
   };
+}
+
+/** What makes "no leak" uncertain although nothing was lost. */
+function blindnessOf(ledger: Ledger, { durationMs, leakAgeMs }: Report['window']): string[] {
+  const lives = [...ledger.processes()].some(
+    ({ activity, facts }) => activity.status === 'measured' && facts.exitedMs === null,
+  );
+  return [
+    ...(ledger.lastSample === null ? ['the counters of the hooks were never read'] : []),
+    // What exited was seen to its end.
+    ...(lives && durationMs < leakAgeMs
+      ? ['a trace shorter than --leak-age, before which nothing counts as a leak']
+      : []),
+  ];
 }
 
 function windowOf({ clock, thresholds }: SessionFacts, nowMs: number): Report['window'] {

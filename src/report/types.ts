@@ -53,6 +53,8 @@ export interface Finding {
   key: string;
   kind: WastefulKind | 'released';
   leak: boolean;
+  /** no leak yet, but one if its sockets stay as they are until they are old enough */
+  undecided: boolean;
   /** the owner: who opened or accepted the sockets */
   process: Known<ProcessId>;
   /** who has descriptors for them now, and for how many of them */

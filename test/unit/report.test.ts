@@ -113,6 +113,31 @@ describe('buildReport', () => {
     expect(reportOf([...incidentInputs(), lose('socket-table-full')]).verdict.is).toBe('leak');
   });
 
+  it('is not known while time alone could make a leak of what is there', () => {
+    const young = Array.from({ length: 12 }, (_, i) => socket(i, 50_000));
+    const inputs = (sockets: typeof young, atMs: number): LedgerInput[] => [
+      session(),
+      process(),
+      hostSample(0, 1),
+      ...sockets.map(row),
+      walk(atMs, sockets),
+      tick(atMs),
+    ];
+    expect(reportOf(inputs(young, 70_000)).verdict).toEqual({
+      is: 'not-known',
+      because: ['12 unused sockets that are not old enough to be called a leak, or none'],
+    });
+    expect(reportOf(inputs(young, 90_000)).verdict.is).toBe('leak');
+    // Too few to be a leak at any age.
+    expect(reportOf(inputs(young.slice(0, 9), 70_000)).verdict).toEqual({ is: 'no-leak' });
+  });
+
+  it('is not known before anything can be a leak, unless every process has been seen to its end', () => {
+    const short = [session(), process(), hostSample(0, 1), tick(10_000)];
+    expect(reportOf(short).verdict).toMatchObject({ is: 'not-known', because: [expect.stringContaining('leak-age')] });
+    expect(reportOf([...short, process({ exitedMs: 9_000 })]).verdict).toEqual({ is: 'no-leak' });
+  });
+
   it('never shows counters that were not read as zero', () => {
     const report = reportOf([session(), tick(60_000)]);
     expect(report.sockets).toMatchObject({ opened: null, held: null });

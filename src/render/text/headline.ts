@@ -1,6 +1,7 @@
 /** The verdict in a few lines: what an engineer reads first, and perhaps only. */
 import type { Finding, Report } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
+import { escapeText } from '../escape.ts';
 import { ProcessNames, targetName } from '../names.ts';
 import { countOf, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
@@ -17,8 +18,8 @@ export function headline(report: Report, style: Style): string[] {
       return [noLeakLine(report, style), ...suspectLine(report)];
     case 'not-known':
       return [
-        `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found, but a leak may have been missed, because of`,
-        ...verdict.because.map((reason) => `  ${reason}`),
+        `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found, but there may be one, because of`,
+        ...verdict.because.map((reason) => `  ${escapeText(reason)}`),
         ...suspectLine(report),
       ];
   }
@@ -26,9 +27,7 @@ export function headline(report: Report, style: Style): string[] {
 
 function noLeakLine({ target, window }: Report, style: Style): string {
   const watched = `in ${formatDuration(window.durationMs)} of watching ${targetName(target)}`;
-  if (window.durationMs >= window.leakAgeMs) return `${style.bold(style.green('NO LEAK'))} ${watched}`;
-  const shortest = `nothing counts as a leak before ${formatDuration(window.leakAgeMs)}`;
-  return `${style.bold(style.yellow('NO LEAK YET'))} ${watched}: ${shortest}`;
+  return `${style.bold(style.green('NO LEAK'))} ${watched}`;
 }
 
 function leakLines(report: Report, style: Style): string[] {

@@ -51,7 +51,8 @@ function watchLonger({ findings, processes, verdict, window, target }: Report): 
     window.durationMs < neededMs
       ? `a leak shows after ${formatDuration(neededMs)} at the earliest`
       : 'watch whether the suspects grow';
-  const longer = verdict.is === 'not-known' && findings.length === 0 ? 'again: this run missed something' : why;
+  const missed = verdict.is === 'not-known' && findings.length === 0 && window.durationMs >= neededMs;
+  const longer = missed ? 'again: this run missed something' : why;
   const selection = pids.map((pid) => `--pid ${pid}`).join(' ');
   return [{ command: `socktrace ${selection} --duration ${minutes}m`, why: longer }];
 }
