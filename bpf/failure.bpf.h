@@ -38,14 +38,17 @@ static __always_inline void count_failure_of(struct process_key process, bool tr
 	__sync_fetch_and_add(&known->count, 1);
 }
 
-/* A failure of the current process. */
-static __always_inline void count_failure(const struct task_struct *task, __u8 operation, __u16 error, __u8 detail)
+/* A failure of the current process. The kernel's own threads are nobody's victims. */
+static __always_inline void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail)
 {
+	bool traced = traced_process(&actor->process) != NULL;
 	char comm[SOCKTRACE_COMM_LENGTH];
 
+	if (actor->flags & PF_KTHREAD || (!traced && !config.count_victims))
+		return;
 	bpf_get_current_comm(comm, sizeof(comm));
-	count_failure_of(process_key_of(task), traced_process(task) != NULL, operation, error, detail,
-			 current_netns(task), (__u32)bpf_get_current_uid_gid(), comm);
+	count_failure_of(actor->process, traced, operation, error, detail, actor->netns,
+			 (__u32)bpf_get_current_uid_gid(), comm);
 }
 
 #endif

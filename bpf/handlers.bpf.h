@@ -39,15 +39,13 @@ static __always_inline void stream_event(__u32 type, __u64 sk, const struct sock
 }
 
 /* The row of a socket that the current task has just been given. */
-static __always_inline void fill_row(struct socket_row *row, const struct task_struct *task, __u8 family, __u8 state)
+static __always_inline void fill_row(struct socket_row *row, const struct actor *actor, __u8 family, __u8 state)
 {
-	struct process_key owner = process_key_of(task);
-
 	row->birth_ns = table_now();
 	row->version_ns = row->birth_ns;
-	row->owner_start_ns = owner.start_ns;
-	row->owner_tgid = owner.tgid;
-	row->netns = current_netns(task);
+	row->owner_start_ns = actor->process.start_ns;
+	row->owner_tgid = actor->process.tgid;
+	row->netns = actor->netns;
 	row->uid = (__u32)bpf_get_current_uid_gid();
 	row->family = family;
 	row->state = state;
@@ -66,31 +64,36 @@ static __always_inline void forget_stale(__u64 sk, struct socket_row *row)
 	row_end_stale(sk, row);
 }
 
-/* socket(2) made an sk, in the context of its owner. */
-static __always_inline void on_open(__u64 sk, __u8 family, const struct task_struct *task)
+/*
+ * An sk was made, in the context of its owner: by socket(2), or by the kernel for what the owner asked of it. Only the
+ * first of two programs may replace a row that it finds; the second leaves it alone.
+ */
+static __always_inline void on_open(__u64 sk, __u8 family, const struct actor *actor, bool first)
 {
 	struct socket_row *stale, row = {};
-	struct process_row *process;
+	struct process_row *process = traced_process(&actor->process);
 
-	table_count(COUNTER_HOST_OPENED);
-	process = traced_process(task);
 	if (!process) {
 		/* The address may have belonged to a traced socket. */
-		stale = table_lookup(sk);
+		stale = first ? table_lookup(sk) : NULL;
 		if (stale)
 			forget_stale(sk, stale);
 		return;
 	}
-	fill_row(&row, task, family, TCP_CLOSE);
-	count_for(process, opened);
+	fill_row(&row, actor, family, TCP_CLOSE);
 	if (table_insert(sk, &row)) {
-		stale = table_lookup(sk);
-		if (!stale)
+		stale = first ? table_lookup(sk) : NULL;
+		if (!stale) {
+			/* One that cannot be followed was opened all the same; the second program finds the first's row. */
+			if (first)
+				count_for(process, opened);
 			return;
+		}
 		forget_stale(sk, stale);
 		if (table_insert(sk, &row))
 			return;
 	}
+	count_for(process, opened);
 	/* Those that could not be followed are losses, and would be counted again when a walk finds room for them. */
 	table_count(COUNTER_TRACKED_OPENED);
 	stream_event(EVENT_OPENED, sk, &row, 0, 0);
@@ -109,9 +112,9 @@ static __always_inline void learn_from_state(struct socket_row *row, __u8 state)
 
 /* accept(2) gave a traced process the sk of a connection. `state`, `port`: what was read before the call. */
 static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 state, __u16 port,
-						    const struct task_struct *task)
+						    const struct actor *actor)
 {
-	struct process_row *process = traced_process(task);
+	struct process_row *process = traced_process(&actor->process);
 	struct socket_row *known, row = {};
 
 	if (!process)
@@ -119,7 +122,7 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 	known = table_lookup(sk);
 	if (known && known->released)
 		forget_stale(sk, known);
-	fill_row(&row, task, family, state);
+	fill_row(&row, actor, family, state);
 	row.local_port = port;
 	row.accepted = 1;
 	row.ever_established = 1;
@@ -302,23 +305,25 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
  * Whether a task that exits leaks what it leaves to exit(2) to close. A connection that the peer has only just ended
  * is no leak: a process that serves one connection exits upon its end.
  */
-static __always_inline bool leaks_at_exit(const struct socket_row *row, const struct task_struct *task)
+static __always_inline bool leaks_at_exit(const struct socket_row *row, const struct actor *actor)
 {
 	bool was_used = row->state == TCP_CLOSE_WAIT || row->ever_established || row->ever_listening;
 
-	if (!(task->flags & PF_EXITING) || !state_is_wasteful(row->state))
+	if (!(actor->flags & PF_EXITING) || !state_is_wasteful(row->state))
 		return false;
 	return !was_used || table_now() - row->version_ns >= config.min_age_ns;
 }
 
 /* The last descriptor is gone (inet_release), in the context of whoever closed it. */
-static __always_inline void on_release(__u64 sk, struct socket_row *row, const struct task_struct *task)
+static __always_inline void on_release(__u64 sk, struct socket_row *row)
 {
+	struct actor actor;
 	bool leaks;
 
 	if (row->released)
 		return;
-	leaks = leaks_at_exit(row, task);
+	actor = current_actor();
+	leaks = leaks_at_exit(row, &actor);
 	row->release_state = row->state;
 	row->released = 1;
 	/* Last: a reader takes it as terminal, so whatever it is copied with must be complete. */

@@ -172,22 +172,176 @@ SEC("iter/task")
 int select_processes(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task, *ancestor = task;
-	__u32 tgid;
 	int depth;
 
 	if (!task || task->pid != task->tgid)
 		return 0;
+		/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
+#pragma clang loop unroll(full)
 	for (depth = 0; depth < MAX_ANCESTORS; depth++) {
-		tgid = ancestor->tgid;
-		if (is_wanted(ancestor)) {
-			trace_process(task, depth ? task->real_parent->tgid : 0);
-			return 0;
-		}
-		if (!config.follow_children || tgid <= 1)
+		if (is_wanted(ancestor))
+			break;
+		if (!config.follow_children || ancestor->tgid <= 1)
 			return 0;
 		ancestor = ancestor->real_parent;
 	}
+	if (depth < MAX_ANCESTORS)
+		trace_process(task, depth ? task->real_parent->tgid : 0);
 	return 0;
+}
+
+/* The TCP sock behind a descriptor, by typed loads (`sk`) or, where there is no typed way to it, by its address alone. */
+struct found_socket {
+	__u64 address;
+	struct sock *sk;
+	__u8 state;
+	__u16 port;
+};
+
+static __always_inline bool is_inet(__u16 family)
+{
+	return family == AF_INET || family == AF_INET6;
+}
+
+static __always_inline bool find_typed(struct sock *sk, struct found_socket *found)
+{
+	if (sk->sk_protocol != IPPROTO_TCP || !is_inet(sk->__sk_common.skc_family))
+		return false;
+	found->address = (__u64)sk;
+	found->sk = sk;
+	found->state = sk->__sk_common.skc_state;
+	found->port = sk->__sk_common.skc_num;
+	return true;
+}
+
+static __always_inline bool find_probed(__u64 address, struct found_socket *found)
+{
+	const struct sock *sk = (const void *)address;
+
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP || !is_inet(BPF_CORE_READ(sk, __sk_common.skc_family)))
+		return false;
+	found->address = address;
+	found->sk = NULL;
+	found->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	found->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	return true;
+}
+
+/*
+ * What a descriptor of an MPTCP socket stands for is the TCP socket under it: that is what is allocated, bound and
+ * counted. Newer kernels make it with bind, listen or connect only.
+ */
+static __always_inline bool find_under_mptcp(__u64 address, struct found_socket *found)
+{
+	const struct mptcp_sock *mptcp = (const void *)address;
+	const struct sock *first;
+
+	if (!bpf_core_field_exists(mptcp->first))
+		return false;
+	first = BPF_CORE_READ(mptcp, first);
+	return first && find_probed((__u64)first, found);
+}
+
+/* `probes`: reads of untyped memory are permitted. */
+static __always_inline bool find_socket(struct file *file, const struct process_key *holder, bool probes,
+					struct found_socket *found)
+{
+	const struct sock *untyped;
+	struct socket *socket;
+	__u16 protocol;
+	__u64 address;
+
+	if (HAS_HELPER(sock_from_file)) {
+		socket = bpf_sock_from_file(file);
+		if (!socket || !socket->sk)
+			return false;
+		if (find_typed(socket->sk, found))
+			return true;
+		protocol = socket->sk->sk_protocol;
+		address = (__u64)socket->sk;
+	} else if (probes) {
+		address = socket_of_file(file);
+		if (!address)
+			return false;
+		if (find_probed(address, found))
+			return true;
+		untyped = (const void *)address;
+		protocol = BPF_CORE_READ(untyped, sk_protocol);
+	} else {
+		return false;
+	}
+	if (protocol != IPPROTO_MPTCP)
+		return false;
+	if (probes && find_under_mptcp(address, found))
+		return true;
+	if (traced_process(holder))
+		table_count(COUNTER_MPTCP_HELD);
+	return false;
+}
+
+/* What no row knows, held by a traced process. Returns its new row, NULL when it could not be inserted. */
+static __always_inline struct socket_row *seed(const struct found_socket *found, const struct process_key *holder,
+					       bool probes)
+{
+	struct socket_row row = {
+		.owner_start_ns = holder->start_ns,
+		.owner_tgid = holder->tgid,
+		.state = found->state,
+		.local_port = found->port,
+		.history_unknown = found->state == TCP_CLOSE,
+	};
+
+	row.birth_ns = table_now();
+	row.version_ns = row.birth_ns;
+	row.seeded = tracing;
+	learn_from_state(&row, found->state);
+	if (found->sk) {
+		row.netns = found->sk->__sk_common.skc_net.net->ns.inum;
+		row.uid = found->sk->sk_uid.val;
+		row.family = found->sk->__sk_common.skc_family;
+		fill_endpoints(&row, found->sk);
+	} else if (probes) {
+		const struct sock *sk = (const void *)found->address;
+
+		row.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+		row.uid = BPF_CORE_READ(sk, sk_uid.val);
+		row.family = BPF_CORE_READ(sk, __sk_common.skc_family);
+		row.peer_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	}
+	if (table_insert(found->address, &row))
+		return NULL;
+	table_count(row.seeded == TRACING_SEEDS ? COUNTER_TRACKED_SEEDED : COUNTER_TRACKED_ARRIVED);
+	return table_lookup(found->address);
+}
+
+static __always_inline __u8 state_now(const struct found_socket *found, bool probes)
+{
+	const struct sock *sk = (const void *)found->address;
+
+	if (found->sk)
+		return found->sk->__sk_common.skc_state;
+	return probes ? BPF_CORE_READ(sk, __sk_common.skc_state) : found->state;
+}
+
+static __always_inline void fill_queues(struct holder_record *record, const struct found_socket *found, bool probes)
+{
+	struct tcp_sock *tcp;
+
+	if (found->sk) {
+		tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(found->sk);
+		if (!tcp)
+			return;
+		record->bytes_received = tcp->bytes_received;
+		record->bytes_acked = tcp->bytes_acked;
+		record->receive_queue = tcp->rcv_nxt - tcp->copied_seq;
+		record->send_queue = tcp->write_seq - tcp->snd_una;
+	} else if (probes) {
+		tcp = (void *)found->address;
+		record->bytes_received = BPF_CORE_READ(tcp, bytes_received);
+		record->bytes_acked = BPF_CORE_READ(tcp, bytes_acked);
+		record->receive_queue = BPF_CORE_READ(tcp, rcv_nxt) - BPF_CORE_READ(tcp, copied_seq);
+		record->send_queue = BPF_CORE_READ(tcp, write_seq) - BPF_CORE_READ(tcp, snd_una);
+	}
 }
 
 /*
@@ -195,63 +349,30 @@ int select_processes(struct bpf_iter__task *ctx)
  * event left behind; and tells user space who holds the sockets it has been sent. The iterator holds a reference
  * to the file, so the sock cannot be destroyed meanwhile.
  */
-SEC("iter/task_file")
-int walk_descriptors(struct bpf_iter__task_file *ctx)
+static __always_inline int walk(struct bpf_iter__task_file *ctx, bool probes)
 {
 	struct task_struct *task = ctx->task;
-	struct file *file = ctx->file;
 	struct holder_record record = {};
-	struct tcp_sock *tcp;
+	struct file *file = ctx->file;
+	struct found_socket found;
 	struct process_key holder;
 	struct socket_row *row;
-	struct socket *socket;
-	__u64 address, version;
-	struct sock *sk;
-	__u8 state;
+	__u64 version;
 
 	if (!task || !file)
 		return 0;
-	socket = bpf_sock_from_file(file);
-	if (!socket)
-		return 0;
-	sk = socket->sk;
-	if (!sk || (sk->__sk_common.skc_family != AF_INET && sk->__sk_common.skc_family != AF_INET6))
-		return 0;
 	holder = process_key_of(task);
-	if (sk->sk_protocol == IPPROTO_MPTCP && bpf_map_lookup_elem(&processes, &holder))
-		table_count(COUNTER_MPTCP_HELD);
-	if (sk->sk_protocol != IPPROTO_TCP)
+	if (!find_socket(file, &holder, probes, &found))
 		return 0;
-	address = (__u64)sk;
-	row = table_lookup(address);
+	row = table_lookup(found.address);
 	if (row && row->released) {
-		forget_stale(address, row);
+		forget_stale(found.address, row);
 		row = NULL;
 	}
-	state = sk->__sk_common.skc_state;
 	if (!row) {
-		struct process_row *process = bpf_map_lookup_elem(&processes, &holder);
-		struct socket_row seed = {};
-
-		if (!process)
+		if (!traced_process(&holder))
 			return 0;
-		seed.birth_ns = table_now();
-		seed.version_ns = seed.birth_ns;
-		seed.owner_start_ns = holder.start_ns;
-		seed.owner_tgid = holder.tgid;
-		seed.netns = sk->__sk_common.skc_net.net->ns.inum;
-		seed.uid = sk->sk_uid.val;
-		seed.family = sk->__sk_common.skc_family;
-		seed.state = state;
-		seed.local_port = sk->__sk_common.skc_num;
-		seed.seeded = tracing;
-		seed.history_unknown = state == TCP_CLOSE;
-		learn_from_state(&seed, state);
-		fill_endpoints(&seed, sk);
-		if (table_insert(address, &seed))
-			return 0;
-		table_count(seed.seeded == TRACING_SEEDS ? COUNTER_TRACKED_SEEDED : COUNTER_TRACKED_ARRIVED);
-		row = table_lookup(address);
+		row = seed(&found, &holder, probes);
 		if (!row)
 			return 0;
 	}
@@ -261,34 +382,40 @@ int walk_descriptors(struct bpf_iter__task_file *ctx)
 	 */
 	version = READ_ONCE(row->version_ns);
 	barrier();
-	if (table_now() - version > 100 * SETTLE_NS &&
-	    (row->state != state || row->local_port != sk->__sk_common.skc_num) && sk->__sk_common.skc_state == state &&
-	    READ_ONCE(row->version_ns) == version) {
-		if (row->state != state)
+	if (table_now() - version > 100 * SETTLE_NS && (row->state != found.state || row->local_port != found.port) &&
+	    state_now(&found, probes) == found.state && READ_ONCE(row->version_ns) == version) {
+		if (row->state != found.state)
 			table_count(COUNTER_CONFIRM_REPAIRED);
-		row->state = state;
-		row->local_port = sk->__sk_common.skc_num;
-		learn_from_state(row, state);
+		row->state = found.state;
+		row->local_port = found.port;
+		learn_from_state(row, found.state);
 		row_changed(row);
 	}
 	if (!row->sent_ns)
 		return 0;
-	record.sk = address;
+	record.sk = found.address;
 	record.birth_ns = row->birth_ns;
 	record.start_ns = holder.start_ns;
 	record.tgid = holder.tgid;
 	record.fd = ctx->fd;
 	record.inode = file->f_inode->i_ino;
-	tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
-	if (tcp) {
-		record.bytes_received = tcp->bytes_received;
-		record.bytes_acked = tcp->bytes_acked;
-		record.receive_queue = tcp->rcv_nxt - tcp->copied_seq;
-		record.send_queue = tcp->write_seq - tcp->snd_una;
-	}
+	fill_queues(&record, &found, probes);
 	/* A failed write shows this descriptor again at the next read. */
 	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
 	return 0;
+}
+
+SEC("iter/task_file")
+int walk_descriptors(struct bpf_iter__task_file *ctx)
+{
+	return walk(ctx, true);
+}
+
+/* For lockdown=confidentiality: MPTCP sockets cannot be followed then. */
+SEC("iter/task_file")
+int walk_descriptors_typed(struct bpf_iter__task_file *ctx)
+{
+	return walk(ctx, false);
 }
 
 #endif

@@ -16,6 +16,8 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "records.h"
+
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
@@ -23,7 +25,9 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_MPTCP 262
 #define SOCKFS_MAGIC 0x534f434b
-#define PF_EXITING 0x00000004 /* include/linux/sched.h: getting shut down */
+/* include/linux/sched.h */
+#define PF_EXITING 0x00000004 /* getting shut down */
+#define PF_KTHREAD 0x00200000
 
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED 1
@@ -83,13 +87,19 @@ struct sock {
 	int sk_err;
 	__u16 sk_protocol;
 	kuid_t sk_uid;
+	__u8 sk_kern_sock : 1;
 };
 
 struct inet_sock {
 	__be16 inet_sport;
 };
 
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	__u32 rcv_nxt;
@@ -98,8 +108,20 @@ struct tcp_sock {
 	__u32 snd_una;
 };
 
+/* An MPTCP socket; `first` is the TCP socket under it. */
+struct mptcp_sock {
+	struct sock *first;
+};
+
 struct socket {
 	struct sock *sk;
+};
+
+struct sockaddr;
+
+/* The arguments of accept in one struct: since 6.10. */
+struct proto_accept_arg {
+	int flags;
 };
 
 struct super_block {
@@ -230,10 +252,16 @@ static __always_inline __u64 syscall_argument_3(const struct pt_regs *regs)
 	return regs->dx;
 }
 
-/* 32-bit system calls have numbers of their own, which would read as others'. */
-static __always_inline bool in_compat_syscall(const struct task_struct *task)
+/* At the entry of a function. */
+static __always_inline __u64 function_argument_1(const struct pt_regs *regs)
 {
-	return task->thread_info.status & TS_COMPAT;
+	return regs->di;
+}
+
+/* 32-bit system calls have numbers of their own, which would read as others'. */
+static __always_inline bool in_compat_syscall(void)
+{
+	return bpf_get_current_task_btf()->thread_info.status & TS_COMPAT;
 }
 
 #elif defined(__TARGET_ARCH_arm64)
@@ -266,37 +294,73 @@ static __always_inline __u64 syscall_argument_3(const struct pt_regs *regs)
 	return regs->regs[2];
 }
 
-static __always_inline bool in_compat_syscall(const struct task_struct *task)
+static __always_inline __u64 function_argument_1(const struct pt_regs *regs)
+{
+	return regs->regs[0];
+}
+
+static __always_inline bool in_compat_syscall(void)
 {
 	return false;
 }
 
 #endif
 
-static __always_inline __u32 current_netns(const struct task_struct *task)
+/* Who makes a call: only to be asked for in process context. */
+struct actor {
+	struct process_key process;
+	__u32 netns;
+	__u32 flags; /* PF_* */
+};
+
+#define HAS_HELPER(name) bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_##name)
+
+/* Typed loads where the kernel gives a typed current (5.11): they work under lockdown=confidentiality too. */
+static __always_inline struct actor current_actor(void)
 {
-	return task->nsproxy ? task->nsproxy->net_ns->ns.inum : 0;
+	struct actor actor = { .process.tgid = bpf_get_current_pid_tgid() >> 32 };
+
+	if (HAS_HELPER(get_current_task_btf)) {
+		const struct task_struct *task = bpf_get_current_task_btf();
+
+		actor.process.start_ns = task->group_leader->start_boottime;
+		actor.flags = task->flags;
+		if (task->nsproxy)
+			actor.netns = task->nsproxy->net_ns->ns.inum;
+	} else {
+		const struct task_struct *task = (const void *)bpf_get_current_task();
+
+		actor.process.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+		actor.flags = BPF_CORE_READ(task, flags);
+		actor.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	}
+	return actor;
 }
 
-/*
- * The struct sock behind a descriptor of the current task, 0 when it is no socket. Probe reads: fdt->fd is a
- * pointer to pointers, which BTF cannot walk.
- */
-static __always_inline __u64 current_socket(const struct task_struct *task, __u32 fd)
+/* The struct sock of a socket's file, 0 when it is no socket, by probe reads: for kernels without bpf_sock_from_file. */
+static __always_inline __u64 socket_of_file(const struct file *file)
 {
-	struct fdtable *fdt = task->files ? task->files->fdt : NULL;
-	struct file *file = NULL;
 	struct socket *socket;
 
-	if (!fdt || fd >= fdt->max_fds)
-		return 0;
-	if (bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd) || !file)
-		return 0;
 	/* An O_PATH descriptor of a unix socket's name has a socket inode but no socket. */
 	if (BPF_CORE_READ(file, f_inode, i_sb, s_magic) != SOCKFS_MAGIC)
 		return 0;
 	socket = BPF_CORE_READ(file, private_data);
 	return (__u64)BPF_CORE_READ(socket, sk);
+}
+
+/* The same of a descriptor of the current task: fdt->fd is a pointer to pointers, which BTF cannot walk. */
+static __always_inline __u64 current_socket(__u32 fd)
+{
+	const struct task_struct *task = bpf_get_current_task_btf();
+	struct fdtable *fdt = task->files ? task->files->fdt : NULL;
+	struct file *file = NULL;
+
+	if (!fdt || fd >= fdt->max_fds)
+		return 0;
+	if (bpf_probe_read_kernel(&file, sizeof(file), fdt->fd + fd) || !file)
+		return 0;
+	return socket_of_file(file);
 }
 
 /*
@@ -310,6 +374,29 @@ static __always_inline bool sock_is_free(__u64 address)
 	bpf_core_read(&references, sizeof(references),
 		      &((const struct sock *)address)->__sk_common.skc_refcnt.refs.counter);
 	return references == 0;
+}
+
+/* The port a socket asked for or has, stale or not (inet_sport): connect(2) leaves it alone when it finds none. */
+static __always_inline __u16 stale_port(struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+
+	return tcp ? bpf_ntohs(tcp->inet_conn.icsk_inet.inet_sport) : 0;
+}
+
+/*
+ * What inet_csk_accept returned: it has two arguments since 6.10, and had four before. Loaded by hand, since clang would
+ * choose the address first and load then, which the verifier forbids of a context.
+ */
+static __always_inline struct sock *accepted_sock(void *ctx)
+{
+	struct sock *sk;
+
+	if (bpf_core_type_exists(struct proto_accept_arg))
+		asm volatile("%0 = *(u64 *)(%1 + 16)" : "=r"(sk) : "r"(ctx));
+	else
+		asm volatile("%0 = *(u64 *)(%1 + 32)" : "=r"(sk) : "r"(ctx));
+	return sk;
 }
 
 /* True when the last thread of the process is on its way out (do_exit has dropped signal->live). */

@@ -140,9 +140,10 @@ static __always_inline struct socket_row *table_lookup(__u64 sk)
 }
 
 /* Inserts a row where there is none. Returns 0, or a negative errno that has been counted (EEXIST is no loss). */
-static __always_inline long table_insert(__u64 sk, const struct socket_row *row)
+static __always_inline int table_insert(__u64 sk, const struct socket_row *row)
 {
-	long error = bpf_map_update_elem(&sockets, &sk, row, BPF_NOEXIST);
+	/* Not long: before 6.4 only its lower half is set (bpf_map_ops returned int). */
+	int error = bpf_map_update_elem(&sockets, &sk, row, BPF_NOEXIST);
 
 	if (error == -7 /* E2BIG */)
 		table_count(COUNTER_LOSS_SOCKET_TABLE_FULL);

@@ -12,11 +12,9 @@ static __always_inline struct process_key process_key_of(const struct task_struc
 	return key;
 }
 
-static __always_inline struct process_row *traced_process(const struct task_struct *task)
+static __always_inline struct process_row *traced_process(const struct process_key *key)
 {
-	struct process_key key = process_key_of(task);
-
-	return bpf_map_lookup_elem(&processes, &key);
+	return bpf_map_lookup_elem(&processes, key);
 }
 
 static __always_inline struct process_row *owner_of(const struct socket_row *row)
@@ -57,7 +55,7 @@ static __always_inline void trace_process(const struct task_struct *task, __u32 
 {
 	struct process_key key = process_key_of(task);
 	struct process_row row = { .parent_tgid = parent_tgid };
-	long error;
+	int error; /* not long: before 6.4 only its lower half is set (bpf_map_ops returned int) */
 
 	row.version = 1;
 	__builtin_memcpy(row.comm, task->comm, sizeof(row.comm));
@@ -68,16 +66,20 @@ static __always_inline void trace_process(const struct task_struct *task, __u32 
 
 static __always_inline int on_fork(const struct task_struct *parent, const struct task_struct *child)
 {
+	struct process_key key;
+
 	if (!tracing || !config.follow_children || child->tgid == parent->tgid)
 		return 0;
-	if (traced_process(parent))
+	key = process_key_of(parent);
+	if (traced_process(&key))
 		trace_process(child, parent->tgid);
 	return 0;
 }
 
 static __always_inline int on_exec(const struct task_struct *task)
 {
-	struct process_row *process = tracing ? traced_process(task) : NULL;
+	struct process_key key = process_key_of(task);
+	struct process_row *process = tracing ? traced_process(&key) : NULL;
 
 	if (!process)
 		return 0;
@@ -91,10 +93,12 @@ static __always_inline int on_exec(const struct task_struct *task)
 static __always_inline int on_exit(const struct task_struct *task)
 {
 	struct process_row *process;
+	struct process_key key;
 
 	if (!tracing || !whole_process_exits(task))
 		return 0;
-	process = traced_process(task);
+	key = process_key_of(task);
+	process = traced_process(&key);
 	if (!process || process->exited_ns)
 		return 0;
 	process->exited_ns = table_now();

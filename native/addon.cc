@@ -97,6 +97,10 @@ private:
       refused.Set(refused.Length(), entry);
     }
     answer.Set("refused", refused);
+    Napi::Array unseen = Napi::Array::New(info.Env());
+    for (const std::string &what : tracer_->unseen())
+      unseen.Set(unseen.Length(), what);
+    answer.Set("unseen", unseen);
     return answer;
   }
 

@@ -7,29 +7,53 @@
 namespace socktrace {
 namespace {
 
+// Adds the tracepoints that every set stands on. Of two programs on one tracepoint, the first attached runs first.
+std::vector<std::string> with_shared(std::vector<std::string> programs) {
+  for (const char *name : {"state_first", "state_second", "destroy_second", "fork_first", "fork_second",
+                           "exec_first", "exit_first", "exit_second"})
+    programs.push_back(name);
+  return programs;
+}
+
+HookSet fentry_set() {
+  return {"fentry",
+          "fentry_init",
+          with_shared({"fentry_init4", "fentry_init6", "fentry_init", "fentry_accept", "fentry_graft",
+                       "fentry_get_port", "fentry_bind4", "fentry_bind6", "fentry_listen", "fentry_connect",
+                       "fentry_release", "fentry_close", "fentry_destroy", "fentry_socket_call"}),
+          // Without security hooks in the kernel there is no sock_graft; accept has another program.
+          {{"fentry_graft", ""}, {"fentry_socket_call", "socket() calls that fail"}}};
+}
+
 HookSet cgroup_set() {
-  return {"cgroup",
-          "cgroup_open",
-          {"cgroup_open", "cgroup_release", "cgroup_bound4", "cgroup_bound6", "state_first", "state_second",
-           "destroy_first", "destroy_second", "fork_first", "fork_second", "exec_first", "exit_first",
-           "exit_second", "syscall_exit"}};
+  return {
+      "cgroup",
+      "cgroup_open",
+      with_shared({"cgroup_open", "cgroup_release", "cgroup_bound4", "cgroup_bound6", "destroy_first",
+                   "syscall_exit"}),
+      // It reads the sockets behind descriptors, which lockdown=confidentiality forbids.
+      {{"syscall_exit", "failed calls, and who accepted a connection until the next walk of descriptors"}}};
+}
+
+HookSet kprobe_set() {
+  HookSet set = cgroup_set();
+  set.name = "kprobe";
+  set.probe = "kprobe_init";
+  set.programs.insert(set.programs.begin(), "kprobe_init");
+  return set;
 }
 
 } // namespace
 
 Result<ChosenHooks> choose_hooks(const std::string &wanted) {
   ChosenHooks chosen{cgroup_set(), {}};
-  // Sets that this version has no programs for are tried all the same, so that the reason given is the true one.
-  const HookSet candidates[] = {{"fentry", "probe_fentry", {}}, {"kprobe", "probe_kprobe", {}}, cgroup_set()};
+  const HookSet candidates[] = {fentry_set(), kprobe_set(), cgroup_set()};
   bool known = wanted == "auto";
   for (const HookSet &candidate : candidates) {
     if (wanted != "auto" && wanted != candidate.name)
       continue;
     known = true;
     Status refused = try_program(candidate.probe);
-    if (!refused && candidate.programs.empty())
-      refused =
-          Failure{"choose", 0, "the kernel takes it, but this version of socktrace has no programs for it"};
     if (!refused) {
       chosen.set = candidate;
       return chosen;

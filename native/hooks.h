@@ -10,10 +10,17 @@
 
 namespace socktrace {
 
+// A program that a trace can do without, and what is not seen then.
+struct OptionalProgram {
+  std::string name;
+  std::string unseen;
+};
+
 struct HookSet {
   const char *name;
   const char *probe; // a program that tells by being attached whether the kernel takes this set
   std::vector<std::string> programs; // in the order of attaching: of two programs for a fact, the first leads
+  std::vector<OptionalProgram> optional; // some of `programs`
 };
 
 struct RefusedSet {

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace socktrace {
 namespace {
 
@@ -47,9 +49,36 @@ Result<std::unique_ptr<Tracer>> Tracer::open(const TracerOptions &options) {
 }
 
 Status Tracer::load(const TracerOptions &options) {
+  Status failed = load_programs(options);
+  if (failed && drop_refused())
+    failed = load_programs(options);
+  if (failed)
+    return failed;
+  for (size_t i = 0; i < iterators_.size(); i++) {
+    const char *program = program_of(static_cast<Walk>(i));
+    if (!program)
+      continue;
+    if (Status refused = iterators_[i].attach(object_, program, kWalks[i].map))
+      return refused;
+  }
+  ring_.reset(ring_buffer__new(map_fd("events"), take_event, this, nullptr));
+  if (!ring_)
+    return failure_of("map the event ring", errno);
+  return attached_.attach(object_, hooks_.set);
+}
+
+// Null when the kernel refuses it, and a trace can do without.
+const char *Tracer::program_of(Walk walk) const {
+  if (walk == Walk::kVanished && !sees_vanished_)
+    return nullptr;
+  return walk == Walk::kDescriptors ? descriptor_walk_ : kWalks[static_cast<size_t>(walk)].program;
+}
+
+Status Tracer::load_programs(const TracerOptions &options) {
   std::vector<std::string> programs = hooks_.set.programs;
-  for (const WalkProgram &walk : kWalks)
-    programs.push_back(walk.program);
+  for (size_t i = 0; i < iterators_.size(); i++)
+    if (const char *program = program_of(static_cast<Walk>(i)))
+      programs.push_back(program);
   Result<BpfObject> opened = open_object(programs);
   if (!opened.ok())
     return opened.failure();
@@ -73,19 +102,35 @@ Status Tracer::load(const TracerOptions &options) {
   if (error)
     return failure_of("configure the programs", -error);
 
-  {
-    LibbpfLog log;
-    error = bpf_object__load(object_.get());
-    if (error)
-      return Failure{"load the programs", -error, log.telling_line()};
+  LibbpfLog log;
+  error = bpf_object__load(object_.get());
+  if (error)
+    return Failure{"load the programs", -error, log.telling_line()};
+  return std::nullopt;
+}
+
+// Tries each program that a trace can do without, and does without those that are refused. True when there were any.
+bool Tracer::drop_refused() {
+  size_t before = hooks_.set.programs.size();
+  for (const OptionalProgram &optional : hooks_.set.optional) {
+    Status refused = try_program(optional.name);
+    if (!refused)
+      continue;
+    auto &programs = hooks_.set.programs;
+    programs.erase(std::remove(programs.begin(), programs.end(), optional.name), programs.end());
+    if (!optional.unseen.empty())
+      unseen_.push_back(optional.unseen + " (" + optional.name + " refused: " + refused->detail + ")");
   }
-  for (size_t i = 0; i < iterators_.size(); i++)
-    if (Status failed = iterators_[i].attach(object_, kWalks[i].program, kWalks[i].map))
-      return failed;
-  ring_.reset(ring_buffer__new(map_fd("events"), take_event, this, nullptr));
-  if (!ring_)
-    return failure_of("map the event ring", errno);
-  return attached_.attach(object_, hooks_.set);
+  if (Status refused = try_program("sweep_vanished")) {
+    sees_vanished_ = false;
+    unseen_.push_back("ends that no program sees (sweep_vanished refused: " + refused->detail + ")");
+  }
+  bool typed_only = try_program(descriptor_walk_) && !try_program("walk_descriptors_typed");
+  if (typed_only) {
+    descriptor_walk_ = "walk_descriptors_typed";
+    unseen_.push_back("the TCP sockets of MPTCP sockets that are older than the trace");
+  }
+  return typed_only || !sees_vanished_ || hooks_.set.programs.size() != before;
 }
 
 Status Tracer::want_process(uint32_t tgid, uint64_t start_ticks) {
@@ -110,6 +155,8 @@ Status Tracer::switch_to(uint64_t phase) {
 }
 
 Result<size_t> Tracer::read(Walk walk, void *buffer, size_t size) {
+  if (walk == Walk::kVanished && !sees_vanished_)
+    return size_t{0};
   size_t index = static_cast<size_t>(walk);
   return iterators_[index].read(buffer, size, kWalks[index].record_size);
 }

@@ -51,6 +51,10 @@ public:
   const ChosenHooks &hooks() const {
     return hooks_;
   }
+  // What is not seen because the kernel refused a program that a trace can do without; with the kernel's reason.
+  const std::vector<std::string> &unseen() const {
+    return unseen_;
+  }
   // `start_ticks`: as /proc/PID/stat gives it, so that a reused pid is not taken for the process.
   Status want_process(uint32_t tgid, uint64_t start_ticks);
   Status start();
@@ -76,11 +80,17 @@ private:
   Status switch_to(uint64_t phase);
   explicit Tracer(ChosenHooks hooks) : hooks_(std::move(hooks)) {}
   Status load(const TracerOptions &options);
+  Status load_programs(const TracerOptions &options);
+  bool drop_refused();
+  const char *program_of(Walk walk) const;
   int map_fd(const char *name) const {
     return bpf_object__find_map_fd_by_name(object_.get(), name);
   }
 
   ChosenHooks hooks_;
+  std::vector<std::string> unseen_;
+  bool sees_vanished_ = true;
+  const char *descriptor_walk_ = "walk_descriptors";
   BpfObject object_;
   std::array<Iterator, static_cast<size_t>(Walk::kCount)> iterators_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;

@@ -72,13 +72,13 @@ const CHECKS: readonly Check[] = [
   {
     what: 'trampolines (fentry)',
     weight: 'preferred',
-    run: () => refusal('probe_fentry'),
+    run: () => refusal('fentry_init'),
     fix: 'none needed: the cgroup hooks do the job, see "not seen" in the report',
   },
   {
     what: 'kprobes',
     weight: 'preferred',
-    run: () => refusal('probe_kprobe'),
+    run: () => refusal('kprobe_init'),
     fix: 'none needed: the cgroup hooks do the job, see "not seen" in the report',
   },
   {

@@ -12,7 +12,9 @@ interface NativeFailure {
 type NativeAnswer<T> = ({ ok: true } & T) | { ok: false; error: NativeFailure };
 
 interface NativeTracer {
-  open(options: TracerOptions): NativeAnswer<{ set: string; refused: (NativeFailure & { set: string })[] }>;
+  open(
+    options: TracerOptions,
+  ): NativeAnswer<{ set: string; refused: (NativeFailure & { set: string })[]; unseen: string[] }>;
   wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
   start(): NativeAnswer<object>;
   endSeeding(): NativeAnswer<object>;
@@ -125,12 +127,20 @@ export function tryProgram(name: string): KernelError | null {
 export class Tracer {
   readonly set: HookSetName;
   readonly refused: { set: string; reason: string }[];
+  /** what is not seen because the kernel refused a program that a trace can do without */
+  readonly unseen: string[];
   readonly #native: NativeTracer;
 
-  private constructor(native: NativeTracer, set: HookSetName, refused: { set: string; reason: string }[]) {
+  private constructor(
+    native: NativeTracer,
+    set: HookSetName,
+    refused: { set: string; reason: string }[],
+    unseen: string[],
+  ) {
     this.#native = native;
     this.set = set;
     this.refused = refused;
+    this.unseen = unseen;
   }
 
   /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
@@ -143,6 +153,7 @@ export class Tracer {
       native,
       set,
       answer.refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
+      answer.unseen,
     );
   }
 

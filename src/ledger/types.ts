@@ -269,10 +269,9 @@ export const LOSS_CODES = {
   'victim-table-full': 'failed calls of other processes not counted: their table was full',
   'event-ring-full': 'events not streamed: the ring was full (the findings do not depend on them)',
   'sockaddr-unread': 'failed binds whose address could not be read (cause unknown)',
-  'syscall-exit-missed':
-    'system calls whose result was not seen (errnos and failed calls may be missing; no socket is)',
+  'call-result-missed': 'calls whose result was not seen (errnos and failed calls may be missing; no socket is)',
   'destroy-unseen': 'ends of sockets that no program saw, found by the walks (the counts include them)',
-  'mptcp-unseen': 'MPTCP sockets held by traced processes, whose TCP sockets these hooks do not see',
+  'mptcp-unseen': 'MPTCP sockets held by traced processes that have no TCP socket yet, or none that can be reached',
   'state-mended': 'states that no hook reported, put right by the walk of descriptors (their history may lack a step)',
   'iterator-failed': 'walks of descriptors or tables that ended with an error',
   'recording-torn': 'lines of the recording that could not be read',
@@ -288,7 +287,7 @@ export const HARMLESS_LOSSES: readonly LossCode[] = [
   'ended-park-failed',
   'failure-table-full',
   'victim-table-full',
-  'syscall-exit-missed',
+  'call-result-missed',
   'destroy-unseen',
 ];
 

@@ -1,4 +1,5 @@
 /** What the kernel side counted as not observed, in the ledger's words. */
+import { CALL_PROGRAMS } from '../kernel/hook-sets.ts';
 import type { CounterName } from '../kernel/layout.ts';
 import type { Loss, LossCode } from '../ledger/types.ts';
 
@@ -16,9 +17,6 @@ const COUNTED: readonly (readonly [CounterName, LossCode])[] = [
   ['destroy_unseen', 'destroy-unseen'],
 ];
 
-/** Facts that one program alone reports: when it is skipped, nobody else brings them. */
-const ALONE: readonly (readonly [string, LossCode])[] = [['syscall_exit', 'syscall-exit-missed']];
-
 /**
  * Losses so far, only those that happened.
  * @param misses by program, how often the kernel skipped it
@@ -32,7 +30,7 @@ export function lossesOf(
 ): Loss[] {
   const all: Loss[] = [
     ...COUNTED.map(([counter, code]) => ({ code, count: counters[counter] })),
-    ...ALONE.map(([program, code]) => ({ code, count: misses.get(program) ?? 0 })),
+    { code: 'call-result-missed', count: CALL_PROGRAMS.reduce((sum, program) => sum + (misses.get(program) ?? 0), 0) },
     { code: 'iterator-failed', count: failedWalks },
     { code: 'mptcp-unseen', count: mptcpHeld },
   ];

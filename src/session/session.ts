@@ -5,6 +5,7 @@
 import { hostname } from 'node:os';
 import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
 import { type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import type {
@@ -55,15 +56,6 @@ const BUFFER_BYTES = 1 << 20;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
-
-const BLIND_SPOTS: Readonly<Record<HookSetName, readonly string[]>> = {
-  cgroup: [
-    'sockets that the kernel makes for itself (MPTCP subflows, NFS, ...)',
-    'errnos of 32-bit programs and of io_uring requests',
-  ],
-  fentry: [],
-  kprobe: [],
-};
 
 export interface SessionSinks {
   /** every input, after the ledger has taken it */
@@ -125,7 +117,11 @@ export class Session {
     this.#sinks = sinks;
     this.#decoder = new Decoder(bootId);
     this.#processes = new ProcessDirectory({ bootId, bootTimeMs: readBootTimeMs() }, options.hideArguments);
-    this.hooks = { set: tracer.set, refused: tracer.refused, blindSpots: [...BLIND_SPOTS[tracer.set]] };
+    this.hooks = {
+      set: tracer.set,
+      refused: tracer.refused,
+      blindSpots: [...BLIND_SPOTS[tracer.set], ...tracer.unseen],
+    };
     const now = monotonicMs();
     this.#sweepPace = new Pace(options.sweepMs, now);
     this.#confirmPace = new Pace(options.confirmMs, now);
@@ -332,16 +328,18 @@ export class Session {
   }
 
   /**
-   * The first program of each pair counts every event it runs for, the kernel counts those it skipped, and what was
-   * neither run nor counted shows by its consequences, where the socket was traced.
+   * One program of each pair counts every event it runs for, the kernel counts those it skipped, and what was neither
+   * run nor counted shows by its consequences, where the socket was traced.
    */
   #hostCounters(): HostCounters {
     const counters = this.#tracer.counters();
     const misses = this.#tracer.misses();
+    const counting = COUNTING_PROGRAMS[this.hooks.set];
+    const skipped = (program: string | null): number => (program === null ? 0 : (misses.get(program) ?? 0));
     return {
-      opened: counters.host_opened,
+      opened: counters.host_opened + skipped(counting.opened),
       cloned: counters.host_cloned,
-      destroyed: counters.host_destroyed + (misses.get('destroy_first') ?? 0) + counters.destroy_unseen,
+      destroyed: counters.host_destroyed + skipped(counting.destroyed) + counters.destroy_unseen,
     };
   }
 

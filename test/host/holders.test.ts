@@ -187,14 +187,30 @@ describe.each(['v4', 'v6'])('%s', (family) => {
   });
 });
 
-it('MPTCP sockets are not followed, and the report says so', async () => {
-  await using puppet = await Puppet.start({ netns: true });
-  using tracing = Tracing.of([puppet.pid]);
-  await puppet.command('open m mptcp4 3');
-  const report = await tracing.until('the MPTCP sockets', ({ loss }) =>
-    loss.reasons.some(({ code, count }) => code === 'mptcp-unseen' && count === 3),
-  );
-  expect(report.verdict.is).toBe('not-known');
+describe('MPTCP', () => {
+  it('without a TCP socket under it yet: the report says that it cannot follow those', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    using tracing = Tracing.of([puppet.pid]);
+    await puppet.command('open m mptcp4 3');
+    const report = await tracing.until('the MPTCP sockets', ({ loss }) =>
+      loss.reasons.some(({ code, count }) => code === 'mptcp-unseen' && count === 3),
+    );
+    expect(report.verdict.is).toBe('not-known');
+  });
+
+  it('bound and forgotten: found under the descriptors', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await puppet.commands('open old mptcp4 2', 'bind old zero');
+    using tracing = Tracing.of([puppet.pid]);
+    await puppet.commands('open m mptcp6 3', 'bind m zero');
+    const report = await tracing.until('all five', ({ findings }) => {
+      return findings.reduce((sum, { count, leak }) => sum + (leak ? count : 0), 0) === 5;
+    });
+    expect(report.findings.reduce((sum, { ports }) => sum + ports, 0)).toBe(5);
+    expect(report.findings.every(({ holders }) => pidOf(report, holders[0]?.process ?? '') === puppet.pid)).toBe(true);
+    await puppet.commands('close m', 'close old');
+    await tracing.findings([]);
+  });
 });
 
 it('a process that ended before the hooks were on is said to be gone, and nothing stays attached', async () => {

@@ -1,6 +1,6 @@
 // Runs a real session inside the test, with short ages, and waits for what it reports.
 import { expect } from 'vitest';
-import type { WantedProcess } from '../../src/kernel/binding.ts';
+import { HOOK_SETS, type WantedProcess } from '../../src/kernel/binding.ts';
 import type { LedgerInput } from '../../src/ledger/types.ts';
 import { checkTarget } from '../../src/procfs/target.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
@@ -20,6 +20,14 @@ export interface ExpectedFinding {
   heldAtExit?: number;
 }
 
+/** SOCKTRACE_HOOKS names the hook set to test, where the kernel takes several. */
+function hooksWanted(): SessionOptions['hooks'] {
+  const wanted = process.env['SOCKTRACE_HOOKS'] ?? 'auto';
+  const set = (['auto', ...HOOK_SETS] as const).find((name) => name === wanted);
+  if (set === undefined) throw new Error(`SOCKTRACE_HOOKS names no hook set: ${wanted}`);
+  return set;
+}
+
 export class Tracing {
   readonly session: Session;
   /** every input since the start, as a recording would hold it */
@@ -34,7 +42,7 @@ export class Tracing {
       targets: changed.targets ?? pids.map(targetOf),
       follow: true,
       thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
-      hooks: 'auto',
+      hooks: hooksWanted(),
       victims: true,
       hideArguments: false,
       maxSockets: 65_536,

@@ -34,7 +34,7 @@ describe('losses', () => {
 
   it('a program that nobody stands in for, walks that failed, and sockets of another protocol', () => {
     expect(lossesOf(NONE, new Map([['syscall_exit', 2]]), 1, 3)).toEqual([
-      { code: 'syscall-exit-missed', count: 2 },
+      { code: 'call-result-missed', count: 2 },
       { code: 'iterator-failed', count: 1 },
       { code: 'mptcp-unseen', count: 3 },
     ]);
