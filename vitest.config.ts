@@ -32,4 +32,30 @@ const e2e = {
   },
 };
 
-export default defineConfig({ test: { projects: isRoot ? [unit, host, e2e] : [unit], retry: 0 } });
+// Emulated machines: needs no rights of its own, but the CPU.
+const kernels = {
+  test: {
+    name: 'kernels',
+    include: ['test/kernels/*.test.mjs'],
+    sequence: { groupOrder: 3 },
+    ...oneAtATime,
+  },
+};
+
+// What runs inside of them.
+const guest = {
+  test: {
+    name: 'guest',
+    include: ['test/kernels/guest/*.test.ts', 'test/host/*.test.ts'],
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    isolate: false,
+    ...oneAtATime,
+  },
+};
+
+const everywhere = [unit, kernels];
+const projects =
+  process.env['SOCKTRACE_HOOKS'] === undefined ? (isRoot ? [...everywhere, host, e2e] : everywhere) : [guest];
+
+export default defineConfig({ test: { projects, retry: 0 } });

@@ -22,6 +22,12 @@ const tools = [
     present: () =>
       works('python3', '-c', 'import asyncio, http.server, multiprocessing.connection, socketserver, urllib.request'),
   },
+  {
+    name: 'qemu-system-x86_64',
+    package: 'qemu-system-x86',
+    present: () => process.arch !== 'x64' || works('qemu-system-x86_64'),
+  },
+  { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   {
     name: `clang-format ${wantedMajor}`,

@@ -188,14 +188,16 @@ describe.each(['v4', 'v6'])('%s', (family) => {
 });
 
 describe('MPTCP', () => {
-  it('without a TCP socket under it yet: the report says that it cannot follow those', async () => {
+  it('unused: found where it has a TCP socket already; else the report says that it cannot follow it', async () => {
     await using puppet = await Puppet.start({ netns: true });
     using tracing = Tracing.of([puppet.pid]);
     await puppet.command('open m mptcp4 3');
-    const report = await tracing.until('the MPTCP sockets', ({ loss }) =>
-      loss.reasons.some(({ code, count }) => code === 'mptcp-unseen' && count === 3),
-    );
-    expect(report.verdict.is).toBe('not-known');
+    // Before 6.6 socket(2) makes one.
+    const report = await tracing.until('the MPTCP sockets', ({ findings, loss }) => {
+      const unseen = loss.reasons.find(({ code }) => code === 'mptcp-unseen')?.count ?? 0;
+      return unseen + findings.reduce((sum, { count }) => sum + count, 0) === 3;
+    });
+    expect(report.verdict.is).toBe(report.findings.length > 0 ? 'leak' : 'not-known');
   });
 
   it('bound and forgotten: found under the descriptors', async () => {
@@ -204,7 +206,7 @@ describe('MPTCP', () => {
     using tracing = Tracing.of([puppet.pid]);
     await puppet.commands('open m mptcp6 3', 'bind m zero');
     const report = await tracing.until('all five', ({ findings }) => {
-      return findings.reduce((sum, { count, leak }) => sum + (leak ? count : 0), 0) === 5;
+      return findings.reduce((sum, { count }) => sum + count, 0) === 5;
     });
     expect(report.findings.reduce((sum, { ports }) => sum + ports, 0)).toBe(5);
     expect(report.findings.every(({ holders }) => pidOf(report, holders[0]?.process ?? '') === puppet.pid)).toBe(true);

@@ -78,7 +78,7 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 30_000 * Number(process.env['SOCKTRACE_PATIENCE'] ?? 1);
 const CLOSE_TIMEOUT_MS = 5_000;
 
 /** Where the native programs were built. */

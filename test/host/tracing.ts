@@ -8,7 +8,8 @@ import { Session, type SessionOptions } from '../../src/session/session.ts';
 
 export const MIN_AGE_MS = 200;
 const POLL_MS = 10;
-const PATIENCE_MS = 20_000;
+/** Emulated machines are slower. */
+const PATIENCE_MS = 20_000 * Number(process.env['SOCKTRACE_PATIENCE'] ?? 1);
 
 /** What a test says of one finding; the process is the owner's pid. */
 export interface ExpectedFinding {
@@ -67,18 +68,32 @@ export class Tracing {
   }
 
   /** Waits until the findings are exactly these, in any order, and fails with the difference. */
-  async findings(expected: readonly ExpectedFinding[]): Promise<Report> {
+  findings(expected: readonly ExpectedFinding[]): Promise<Report> {
+    return this.#findings(expected, () => true);
+  }
+
+  /** The same for the findings of one owner. */
+  findingsOf(pid: number, expected: readonly ExpectedFinding[]): Promise<Report> {
+    return this.#findings(expected, (report, { process }) => {
+      return process.status === 'measured' && report.processes.find(({ id }) => id === process.value)?.pid === pid;
+    });
+  }
+
+  async #findings(
+    expected: readonly ExpectedFinding[],
+    concerns: (report: Report, finding: Finding) => boolean,
+  ): Promise<Report> {
     const wanted = [...expected].sort(byText);
-    let report = this.session.report();
+    let found: ExpectedFinding[] = [];
     try {
-      report = await this.until('findings', (now) => {
-        report = now;
-        return JSON.stringify(shape(now, wanted)) === JSON.stringify(wanted.map(ordered));
+      return await this.until('findings', (now) => {
+        found = shape({ ...now, findings: now.findings.filter((finding) => concerns(now, finding)) }, wanted);
+        return JSON.stringify(found) === JSON.stringify(wanted.map(ordered));
       });
-    } catch {
-      expect(shape(report, wanted)).toEqual(wanted.map(ordered));
+    } catch (error) {
+      expect(found).toEqual(wanted.map(ordered));
+      throw error;
     }
-    return report;
   }
 
   /** Lets every socket that is idle now become a suspect: polls until min-age has passed twice and a pass was made. */

@@ -1,0 +1,84 @@
+/** What the guests run, and how their results are read. */
+
+const everything = [
+  'test/kernels/guest/kinds.test.ts',
+  'test/host/holders.test.ts',
+  'test/host/failures.test.ts',
+  'test/host/healthy.test.ts',
+  'test/host/storms.test.ts',
+];
+
+/** One family in most files: the guests are slow, and both are in kinds. */
+const oneFamily = '^(?!v6)';
+
+/** For each boot of a kernel: the hook sets to test there and with which files; `append` is for its command line. */
+export const labBoots = [
+  {
+    boot: 'plain',
+    append: '',
+    runs: [
+      { hooks: 'fentry', files: everything, pattern: oneFamily },
+      { hooks: 'cgroup', files: everything, pattern: oneFamily },
+      { hooks: 'kprobe', files: ['test/kernels/guest/kinds.test.ts', 'test/host/healthy.test.ts'], pattern: oneFamily },
+    ],
+  },
+  {
+    boot: 'lockdown=confidentiality',
+    append: 'lsm=lockdown lockdown=confidentiality',
+    runs: [{ hooks: 'fentry', files: ['test/kernels/guest/kinds.test.ts'], pattern: '' }],
+  },
+];
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The shell script of one boot. Each run leaves one line of JSON on the second serial port. */
+export function planOf(runs) {
+  const vitest = 'node node_modules/vitest/vitest.mjs run --project guest --reporter=default --reporter=json';
+  return runs
+    .map(({ hooks, files, pattern }) =>
+      [
+        `echo "hook set ${hooks}"`,
+        'rm -f /tmp/result.json',
+        `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=4 ${vitest} --outputFile.json=/tmp/result.json ` +
+          `${pattern === '' ? '' : `-t ${quoted(pattern)} `}${files.join(' ')}`,
+        `{ echo -n "${hooks} "; cat /tmp/result.json; echo; } > /dev/ttyS1`,
+      ].join('\n'),
+    )
+    .join('\n');
+}
+
+/** Tests that ran, of one guest: [{hooks, file, name, failure: null or its message}]. What is not readable is left out. */
+export function readResults(text) {
+  return text.split('\n').flatMap((line) => {
+    const space = line.indexOf(' ');
+    let report;
+    try {
+      report = JSON.parse(line.slice(space + 1));
+    } catch {
+      return [];
+    }
+    const hooks = line.slice(0, space);
+    return report.testResults.flatMap((file) => resultsOfFile(hooks, file));
+  });
+}
+
+function resultsOfFile(hooks, { name, status, message, assertionResults }) {
+  const file = name.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '');
+  const tests = assertionResults
+    .filter((test) => test.status === 'passed' || test.status === 'failed')
+    .map((test) => ({
+      hooks,
+      file,
+      name: test.fullName,
+      failure: test.status === 'passed' ? null : test.failureMessages.join('\n'),
+    }));
+  // A file that broke before any of its tests failed hides what it holds.
+  const broken = status === 'failed' && tests.every(({ failure }) => failure === null);
+  return broken ? [...tests, { hooks, file, name: 'the file', failure: message || 'could not be run' }] : tests;
+}
+
+/** Lines by which a kernel says that something is wrong with it. */
+export function warningsOf(dmesg) {
+  const serious = /\bWARNING\b|\bBUG\b|\bOops\b|Call Trace|rcu_.*stall|Kernel panic/;
+  return dmesg.split('\n').filter((line) => serious.test(line));
+}

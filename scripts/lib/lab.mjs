@@ -1,0 +1,110 @@
+/** Runs the guests of a choice of kernels, and tells what came out of each. */
+import { join } from 'node:path';
+import { runGuest } from './lab-guest.mjs';
+import { writeBaseImage } from './lab-image.mjs';
+import { fetchKernel, labKernels } from './lab-kernels.mjs';
+import { labBoots, planOf, readResults, warningsOf } from './lab-plan.mjs';
+import { findProgram, root, say } from './run.mjs';
+
+const bootTimeoutMs = 25 * 60_000;
+
+/** The boots to make, after a choice of {kernels, hooks, files, pattern}; what is not chosen is as planned. */
+export function chosenBoots({ hooks, files, pattern }) {
+  return labBoots
+    .map((boot) => ({
+      ...boot,
+      runs: boot.runs
+        .filter((run) => hooks === undefined || hooks.includes(run.hooks))
+        .map((run) => ({ ...run, files: files ?? run.files, pattern: pattern ?? run.pattern })),
+    }))
+    .filter(({ runs }) => runs.length > 0);
+}
+
+/**
+ * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended, tests, missing,
+ * warnings}]}; `missing`: hook sets that left no result
+ */
+export async function runLab(choice = {}) {
+  const kernels = labKernels.filter(({ name, required }) => choice.kernels?.includes(name) ?? required === true);
+  for (const program of ['qemu-system-x86_64', 'busybox'])
+    if (findProgram(program) === null) return kernels.map((kernel) => notRun(kernel, `${program} is not installed`));
+  const base = join(root, '.cache', 'lab', 'base.cpio');
+  writeBaseImage(base);
+  // Side by side: each guest keeps one CPU busy.
+  return Promise.all(kernels.map((kernel) => runKernel(kernel, base, chosenBoots(choice))));
+}
+
+function notRun({ name, required = false }, reason) {
+  return { kernel: name, required, notRun: reason, version: null, boots: [] };
+}
+
+async function runKernel(kernel, base, boots) {
+  const fetched = fetchKernel(kernel);
+  if (!fetched.ok) return notRun(kernel, fetched.reason);
+  const results = [];
+  for (const { boot, append, runs } of boots) {
+    say(`kernel lab: ${fetched.version}, ${boot}: hook sets ${runs.map(({ hooks }) => hooks).join(', ')}`);
+    const guest = await runGuest({
+      name: `${kernel.name}-${boot.replaceAll('=', '-')}`,
+      image: fetched.image,
+      base,
+      plan: planOf(runs),
+      append,
+      timeoutMs: bootTimeoutMs,
+    });
+    const tests = readResults(guest.results);
+    const missing = runs.map(({ hooks }) => hooks).filter((hooks) => !tests.some((test) => test.hooks === hooks));
+    // A kernel that died has no dmesg to give.
+    const warnings = warningsOf(`${guest.dmesg}\n${guest.dmesg === '' ? guest.console : ''}`);
+    results.push({ boot, ended: guest.ended, tests, missing, warnings });
+  }
+  return {
+    kernel: kernel.name,
+    required: kernel.required ?? false,
+    notRun: null,
+    version: fetched.version,
+    boots: results,
+  };
+}
+
+/** Opens a shell in a guest; ends with it. */
+export async function openShell(kernelName) {
+  const kernel = labKernels.find(({ name }) => name === kernelName);
+  const fetched = kernel === undefined ? { ok: false, reason: 'no such kernel' } : fetchKernel(kernel);
+  if (!fetched.ok) throw new Error(`kernel ${kernelName}: ${fetched.reason}`);
+  const base = join(root, '.cache', 'lab', 'base.cpio');
+  writeBaseImage(base);
+  const plan = 'echo "socktrace: node dist/cli/main.js; exit to leave"; setsid cttyhack sh\n';
+  await runGuest({ name: 'shell', image: fetched.image, base, plan, timeoutMs: 24 * 3_600_000, interactive: true });
+}
+
+/** kernel x hook set x file, as lines of a table. */
+export function tableOf(kernels) {
+  const rows = kernels.flatMap(({ kernel, version, notRun: reason, boots }) =>
+    reason === null
+      ? boots.flatMap((boot) => rowsOf(`${kernel} (${version})`, boot))
+      : [[kernel, '-', '-', '-', `NOT RUN: ${reason}`]],
+  );
+  const table = [['KERNEL', 'BOOT', 'HOOKS', 'TESTS', 'RESULT'], ...rows];
+  const widths = table[0].map((_, i) => Math.max(...table.map((row) => row[i].length)));
+  return table.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+function rowsOf(kernel, { boot, tests, missing }) {
+  const groups = new Map();
+  for (const test of tests) {
+    const key = `${test.hooks}|${test.file}`;
+    groups.set(key, [...(groups.get(key) ?? []), test]);
+  }
+  const rows = [...groups].map(([key, group]) => {
+    const [hooks, file] = key.split('|');
+    const failed = group.filter(({ failure }) => failure !== null).length;
+    return [kernel, boot, hooks, file, failed > 0 ? `${failed} of ${group.length} FAILED` : `${group.length} passed`];
+  });
+  return [...rows, ...missing.map((hooks) => [kernel, boot, hooks, '-', 'NO RESULT'])];
+}

@@ -1,0 +1,23 @@
+// The scenarios on stock kernels in emulated machines: what each guest ran is a test here, with what it said.
+import { describe, expect, it } from 'vitest';
+import { runLab, tableOf } from '../../scripts/lib/lab.mjs';
+
+const kernels = await runLab(JSON.parse(process.env.SOCKTRACE_LAB ?? '{}'));
+process.stdout.write(`\n${tableOf(kernels).join('\n')}\n\n`);
+
+for (const { kernel, required, notRun, version, boots } of kernels) {
+  if (notRun !== null) {
+    const name = `kernel ${kernel} NOT RUN: ${notRun}`;
+    if (required) it(name, () => expect.unreachable(notRun));
+    else it.skip(name);
+    continue;
+  }
+  describe.each(boots)(`kernel ${kernel} (${version}), $boot`, ({ ended, tests, missing, warnings }) => {
+    it('ran to its end', () => {
+      expect(missing).toEqual([]);
+      expect(ended).toBe('powered off');
+    });
+    it('no warning of the kernel', () => expect(warnings).toEqual([]));
+    it.each(tests.map(({ failure, ...test }) => [`${test.hooks} ${test.file}: ${test.name}`, failure]))('%s', (_, failure) => expect(failure).toBeNull());
+  });
+}
