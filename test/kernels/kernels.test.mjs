@@ -18,6 +18,9 @@ for (const { kernel, required, notRun, version, boots } of kernels) {
       expect(ended).toBe('powered off');
     });
     it('no warning of the kernel', () => expect(warnings).toEqual([]));
-    it.each(tests.map(({ failure, ...test }) => [`${test.hooks} ${test.file}: ${test.name}`, failure]))('%s', (_, failure) => expect(failure).toBeNull());
+    it.each(tests.map(({ failure, ...test }) => [`${test.hooks} ${test.file}: ${test.name}`, failure]))(
+      '%s',
+      (_, failure) => expect(failure).toBeNull(),
+    );
   });
 }
