@@ -2,13 +2,14 @@
 import type { WriteStream } from 'node:tty';
 import { renderStatusLine } from '../render/statusline.ts';
 import type { Report } from '../report/types.ts';
+import { Pace } from '../session/pace.ts';
 
-/** A report of many suspects takes a while to build, and nobody reads faster. */
+/** At least so far apart; a report of many suspects takes a while to build, and comes more rarely. */
 const REFRESH_MS = 1_000;
 
 export class StatusLine {
   readonly #stream: WriteStream;
-  #dueMs = 0;
+  readonly #pace = new Pace(REFRESH_MS, 0);
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
@@ -16,11 +17,12 @@ export class StatusLine {
 
   /** Redraws when it is time; `report` is called only then. */
   show(report: () => Report): void {
-    const now = performance.now();
-    if (now < this.#dueMs) return;
-    this.#dueMs = now + REFRESH_MS;
+    const started = performance.now();
+    if (!this.#pace.isDue(started)) return;
     // Cut, since a line that wraps cannot be rewritten.
     this.#stream.write(`\r\x1b[K${renderStatusLine(report()).slice(0, this.#stream.columns - 1)}`);
+    const ended = performance.now();
+    this.#pace.ran(ended - started, ended);
   }
 
   clear(): void {

@@ -1,4 +1,5 @@
-/** Ctrl-C, SIGTERM and a closed stdout: the first asks for the report, the second signal ends at once. */
+/** Ctrl-C, SIGTERM and a closed output: the first asks for the report, the second signal ends at once. */
+import type { Writable } from 'node:stream';
 import { ExitCode } from './exit-codes.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
@@ -7,9 +8,13 @@ export class StopRequest {
   #requested = false;
   #wake: (() => void) | null = null;
 
-  constructor() {
+  readonly #outputs: readonly Writable[];
+
+  /** @param outputs streams without a reader of which there is no point in going on */
+  constructor(outputs: readonly Writable[]) {
+    this.#outputs = outputs;
     for (const signal of SIGNALS) process.on(signal, this.#onSignal);
-    process.stdout.on('error', this.#onOutputError);
+    for (const output of outputs) output.on('error', this.#onOutputError);
   }
 
   get requested(): boolean {
@@ -31,7 +36,7 @@ export class StopRequest {
 
   dispose(): void {
     for (const signal of SIGNALS) process.off(signal, this.#onSignal);
-    process.stdout.off('error', this.#onOutputError);
+    for (const output of this.#outputs) output.off('error', this.#onOutputError);
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {

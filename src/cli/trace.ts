@@ -6,6 +6,7 @@ import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { LedgerInput } from '../ledger/types.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { checkTarget } from '../procfs/target.ts';
+import { escapeText } from '../render/escape.ts';
 import { renderEvent } from '../render/event.ts';
 import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
@@ -46,6 +47,8 @@ export interface TraceOptions {
 }
 
 const POLL_MS = 50;
+/** Output that its reader has not taken yet waits in memory. */
+const MOST_UNREAD_BYTES = 16 << 20;
 /** Sockets that others inherited stay held for ever; freeing a large process's memory takes a second or so. */
 const EXIT_PATIENCE_MS = 3_000;
 const EVENT_RING_BYTES = 1 << 20;
@@ -98,7 +101,7 @@ export function addTraceOptions(command: Command): Command {
 export async function trace(options: TraceOptions): Promise<ExitCode> {
   const log = createLog(options.verbose ?? false);
   // Before the slow part: an early Ctrl-C must not kill without detaching.
-  const stop = new StopRequest();
+  const stop = new StopRequest(options.events === undefined ? [process.stdout] : [process.stdout, process.stderr]);
   try {
     const session = openSession(options, checkedTargets(options.pid ?? []), log);
     try {
@@ -133,9 +136,9 @@ function checkedTarget(pid: number): WantedProcess {
     case 'thread':
       throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
     case 'kernel-thread':
-      throw new UsageError(`${pid} (${target.comm}) is a kernel thread, which holds no sockets of its own`);
+      throw new UsageError(`${pid} (${escapeText(target.comm)}) is a kernel thread, which holds no sockets of its own`);
     case 'zombie':
-      throw new UsageError(`process ${pid} (${target.comm}) has exited already and holds nothing any more`);
+      throw new UsageError(`process ${pid} (${escapeText(target.comm)}) has exited already and holds nothing any more`);
     case 'unreadable':
       throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
   }
@@ -192,7 +195,8 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     );
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   while (!stop.requested && performance.now() < end && !session.targetsGone) {
-    session.poll();
+    // Nothing is lost by waiting for a slow reader: the tables of the kernel side keep what is not read.
+    if (!options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES) session.poll();
     status?.show(() => session.report());
     await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
   }
@@ -234,6 +238,9 @@ function printLine(input: LedgerInput): void {
   process.stdout.write(renderJsonLine(input));
 }
 
-function printEvent(event: SocketEvent): void {
+/** False when nobody reads them fast enough to take one more. */
+function printEvent(event: SocketEvent): boolean {
+  if (process.stderr.writableLength > MOST_UNREAD_BYTES) return false;
   process.stderr.write(`${renderEvent(event)}\n`);
+  return true;
 }

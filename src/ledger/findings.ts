@@ -1,10 +1,12 @@
 /** From suspects to findings: what is reported, and which of it is a leak. */
 import type { Finding, FindingExample } from '../report/types.ts';
-import { ageOf, type SocketEntry } from './entry.ts';
+import { ageOf, pathKey, type SocketEntry, type Traits } from './entry.ts';
+import type { ExitSum } from './exits.ts';
+import { isWasteful } from './kinds.ts';
 import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
 import { groupSuspects, type SuspectGroup } from './suspects.ts';
-import type { PathRef, ProcessId, Thresholds } from './types.ts';
+import type { PathRef, ProcessId, SocketKind, Thresholds } from './types.ts';
 
 const MOST_EXAMPLES = 5;
 
@@ -16,9 +18,32 @@ interface Details {
   oldest: SocketEntry[];
 }
 
+/** Of one program, more processes than these are shown as one finding. */
+const MOST_SEPARATE = 8;
+
+/** The most holders that a finding names; a program of many processes may have thousands. */
+const MOST_HOLDERS = 100;
+
+/** Groups of one kind, errno, pair of call paths and program, with what processes left that are not told apart. */
+interface Cluster {
+  program: string;
+  groups: SuspectGroup[];
+  sum: ExitSum | null;
+}
+
+/** What one finding is made of. */
+interface Part {
+  program: string;
+  groups: readonly SuspectGroup[];
+  sum: ExitSum | null;
+  /** old sockets of all living processes of the program: a leak of one socket a process is a leak of the program */
+  oldOfProgram: number;
+}
+
 /**
- * All findings at `nowMs`: leaks first, then by count. Keys are unique within the result; of several findings with
- * the same kind, executable, errno and paths, all but the first get `#2`, `#3`, ... appended.
+ * All findings at `nowMs`: leaks first, then by count. A finding is of one process, except that processes of one program
+ * that have exited, or that are many, share one. Keys are unique within the result; of several findings with the same
+ * kind, executable, errno and paths, all but the first get `#2`, `#3`, ... appended.
  */
 export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Finding[] {
   const details = new Map<SuspectGroup, Details>();
@@ -27,9 +52,9 @@ export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Findin
     details.set(group, detail);
     collect(detail, entry);
   });
-  const findings = groups.map((group) => {
-    return { id: group.id, finding: toFinding(ledger, nowMs, group, details.get(group) ?? noDetails()) };
-  });
+  const findings = clustersOf(ledger, groups)
+    .flatMap(partsOf)
+    .flatMap((part) => toFinding(ledger, nowMs, part, details) ?? []);
   findings.sort(
     (a, b) =>
       Number(b.finding.leak) - Number(a.finding.leak) ||
@@ -51,31 +76,91 @@ export function isLeak(
   return group.old >= thresholds.leakCount || (group.old > 0 && growing);
 }
 
-function toFinding(ledger: Ledger, nowMs: number, group: SuspectGroup, detail: Details): Finding {
-  const { kind, traits } = group;
-  const growth = ledger.growthOf(group);
-  const perMinute = growth?.perMinute(nowMs, group) ?? null;
-  const growing = growth?.isGrowing(nowMs, group) ?? false;
-  const leak = isLeak(group, growing, ledger.thresholds);
-  return {
-    key: keyOf(ledger, group),
+function clustersOf(ledger: Ledger, groups: readonly SuspectGroup[]): Cluster[] {
+  const clusters = new Map<string, Cluster>();
+  const clusterFor = (kind: SocketKind, traits: Traits, program: string): Cluster => {
+    const { errno, openPath, bindPath } = traits;
+    const key = `${kind}|${errno ?? '-'}|${pathKey(openPath)}|${pathKey(bindPath)}|${program}`;
+    const cluster = clusters.get(key) ?? { program, groups: [], sum: null };
+    clusters.set(key, cluster);
+    return cluster;
+  };
+  for (const group of groups)
+    clusterFor(group.kind, group.traits, ledger.programOf(group.traits.owner)).groups.push(group);
+  for (const sum of ledger.exitSums()) clusterFor(sum.traits.kind, sum.traits, sum.program).sum = sum;
+  return [...clusters.values()];
+}
+
+function partsOf({ program, groups, sum }: Cluster): Part[] {
+  const exited = groups.filter(({ count, heldAtExit }) => heldAtExit === count);
+  const living = groups.filter(({ count, heldAtExit }) => heldAtExit !== count);
+  const oldOfProgram = living.reduce((all, { old }) => all + old, 0);
+  const separate = living.length > MOST_SEPARATE ? [living] : living.map((group) => [group]);
+  return [
+    ...separate.map((part) => ({ program, groups: part, sum: null, oldOfProgram })),
+    ...(exited.length > 0 || sum !== null ? [{ program, groups: exited, sum, oldOfProgram: 0 }] : []),
+  ];
+}
+
+function toFinding(
+  ledger: Ledger,
+  nowMs: number,
+  { program, groups, sum, oldOfProgram }: Part,
+  details: ReadonlyMap<SuspectGroup, Details>,
+): { id: string; finding: Finding } | null {
+  const largest = groups.toSorted((a, b) => b.count - a.count || compareText(a.id, b.id))[0];
+  const traits = largest?.traits ?? sum?.traits;
+  const kind = largest?.kind ?? sum?.traits.kind;
+  if (traits === undefined || kind === undefined || (kind !== 'released' && !isWasteful(kind))) return null;
+
+  const total = (of: (group: SuspectGroup) => number): number => groups.reduce((all, group) => all + of(group), 0);
+  const count = total((group) => group.count) + (sum?.count ?? 0);
+  const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
+  const old = total((group) => group.old);
+  const growth = groups.map((group) => ({ group, series: ledger.growthOf(group) }));
+  const rates = growth.flatMap(({ group, series }) => series?.perMinute(nowMs, group) ?? []);
+  const growing = growth.some(({ group, series }) => series?.isGrowing(nowMs, group) ?? false);
+  const judge = (oldOnes: number): boolean => isLeak({ kind, heldAtExit, old: oldOnes }, growing, ledger.thresholds);
+  const leak = judge(old > 0 ? Math.max(old, oldOfProgram) : 0);
+
+  const detail = mergeDetails(groups.flatMap((group) => details.get(group) ?? []));
+  for (const entry of sum?.examples ?? []) addExample(detail, entry);
+  const finding: Finding = {
+    // Readable, and the same in another run of the same program: no pid, no address, no time.
+    key: [kind, program, traits.errno ?? '-', fingerprint(traits.openPath), fingerprint(traits.bindPath)].join(':'),
     kind,
     leak,
-    undecided: !leak && isLeak({ ...group, old: group.count }, growing, ledger.thresholds),
+    undecided: !leak && judge(Math.max(count, oldOfProgram)),
     process: traits.owner,
+    processes: groups.length + (sum?.processes ?? 0),
     holders: [...detail.holders]
-      .map(([process, count]) => ({ process, count }))
-      .sort((a, b) => b.count - a.count || compareText(a.process, b.process)),
+      .map(([process, held]) => ({ process, count: held }))
+      .sort((a, b) => b.count - a.count || compareText(a.process, b.process))
+      .slice(0, MOST_HOLDERS),
     openPath: traits.openPath,
     bindPath: traits.bindPath,
     errno: traits.errno,
-    count: group.count,
-    ports: detail.ports.size,
-    oldestMs: group.oldestMs,
-    perMinute,
-    heldAtExit: group.heldAtExit,
+    count,
+    ports: detail.ports.size + (sum?.ports ?? 0),
+    oldestMs: groups.reduce((oldest, group) => Math.max(oldest, group.oldestMs), sum?.oldestMs ?? 0),
+    oldestIsLowerBound: kind === 'closed-unknown' || groups.some(({ fromStart }) => fromStart > 0),
+    perMinute: rates.length === 0 ? null : rates.reduce((all, rate) => all + rate, 0),
+    heldAtExit,
     examples: detail.oldest.map((entry) => toExample(entry, nowMs)),
   };
+  return { id: largest?.id ?? finding.key, finding };
+}
+
+function mergeDetails(all: readonly Details[]): Details {
+  const [only] = all;
+  if (only !== undefined && all.length === 1) return only;
+  const merged = noDetails();
+  for (const { ports, holders, oldest } of all) {
+    for (const port of ports) merged.ports.add(port);
+    for (const [process, count] of holders) merged.holders.set(process, (merged.holders.get(process) ?? 0) + count);
+    for (const entry of oldest) addExample(merged, entry);
+  }
+  return merged;
 }
 
 function noDetails(): Details {
@@ -88,6 +173,10 @@ function collect(detail: Details, entry: SocketEntry): void {
   if (entry.endedMs === null) {
     for (const holder of entry.holders ?? []) detail.holders.set(holder, (detail.holders.get(holder) ?? 0) + 1);
   }
+  addExample(detail, entry);
+}
+
+function addExample(detail: Details, entry: SocketEntry): void {
   const last = detail.oldest.at(-1);
   if (last !== undefined && detail.oldest.length === MOST_EXAMPLES && compareAge(entry, last) >= 0) return;
   detail.oldest.push(entry);
@@ -104,21 +193,6 @@ function toExample(entry: SocketEntry, nowMs: number): FindingExample {
     localPort: entry.port === 0 ? null : entry.port,
     ageMs: ageOf(entry, nowMs),
   };
-}
-
-/** Readable, and the same in another run of the same program: no pid, no address, no time. */
-function keyOf(ledger: Ledger, { kind, traits }: SuspectGroup): string {
-  const process = traits.owner.status === 'measured' ? ledger.process(traits.owner.value) : undefined;
-  const exe = process?.facts.exe;
-  // The kernel appends this when the file was replaced by an upgrade; it is the same program still.
-  const program = exe?.status === 'measured' ? exe.value.replace(/ \(deleted\)$/, '') : process?.facts.comm;
-  return [
-    kind,
-    program ?? 'unknown',
-    traits.errno ?? '-',
-    fingerprint(traits.openPath),
-    fingerprint(traits.bindPath),
-  ].join(':');
 }
 
 function fingerprint(path: PathRef | null): string {

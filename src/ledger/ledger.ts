@@ -3,6 +3,7 @@
  * replayed recording gives the same ledger as the live run did.
  */
 import { type SocketEntry, shownKind } from './entry.ts';
+import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries } from './growth.ts';
 import { SOCKET_KINDS } from './kinds.ts';
@@ -10,7 +11,7 @@ import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
 import { groupSuspects, type SuspectGroup } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
-import type { LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
+import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
 
 export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
 
@@ -92,13 +93,27 @@ export class Ledger {
     return this.#sockets.entries();
   }
 
+  /** Sockets held at exit whose processes are no longer told apart; `sockets()` does not have them. */
+  exitSums(): Iterable<ExitSum> {
+    return this.#sockets.exits.sums();
+  }
+
+  /**
+   * What an owner is known by across processes: its executable, else its comm. The kernel appends "(deleted)" when an
+   * upgrade replaced the file; it is the same program still.
+   */
+  programOf(owner: Known<ProcessId>): string {
+    const process = owner.status === 'measured' ? this.#processes.get(owner.value) : undefined;
+    const exe = process?.facts.exe;
+    return (exe?.status === 'measured' ? exe.value.replace(/ \(deleted\)$/, '') : process?.facts.comm) ?? 'unknown';
+  }
+
   /** How many sockets of each kind there are among `sockets()`; kinds without any are left out. */
   countByKind(): { kind: SocketKind; count: number }[] {
     const counts = new Map<SocketKind, number>();
-    for (const entry of this.#sockets.entries()) {
-      const kind = shownKind(entry);
-      counts.set(kind, (counts.get(kind) ?? 0) + 1);
-    }
+    const add = (kind: SocketKind, count: number): void => void counts.set(kind, (counts.get(kind) ?? 0) + count);
+    for (const entry of this.#sockets.entries()) add(shownKind(entry), 1);
+    for (const { traits, count } of this.#sockets.exits.sums()) add(traits.kind, count);
     return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
   }
 
@@ -142,6 +157,7 @@ export class Ledger {
     this.#watchedSinceMs = Math.min(this.#watchedSinceMs, atMs);
     const intervalMs = Math.max(SHORTEST_SAMPLE_INTERVAL_MS, this.#sockets.size / SAMPLED_PER_MS);
     if (atMs - this.#lastSampledMs >= intervalMs) this.#sampleGrowth(atMs);
+    if (this.#sockets.exits.wantsSumming) this.#sockets.exits.sumUp((owner) => this.programOf(owner));
     if (this.#failures.wantsFolding) this.#failures.fold(atMs, (process) => this.#isTraced(process));
     if (this.#processes.wantsPruning) this.#processes.prune(atMs, this.#referencedProcesses());
   }
@@ -154,7 +170,7 @@ export class Ledger {
     const emptyAtMs = this.#lastSampledMs === Number.NEGATIVE_INFINITY ? null : this.#lastSampledMs;
     // Only groups that exist now are carried over, so groups of the past take no memory.
     const growth = new Map<string, GrowthSeries>();
-    for (const group of groupSuspects(this.#sockets.entries(), atMs, this.thresholds)) {
+    for (const group of groupSuspects(this.#sockets.living(), atMs, this.thresholds)) {
       const series = this.#growth.get(group.id) ?? new GrowthSeries(emptyAtMs);
       series.add(atMs, group);
       growth.set(group.id, series);

@@ -3,6 +3,7 @@
  * late and skipped versions all end in the same state.
  */
 import { isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import { ExitStore } from './exits.ts';
 import { compareDecimal, nsToMs, parseSocketId, type SocketIdentity } from './identity.ts';
 import { isWasteful } from './kinds.ts';
 import { Tombstones } from './tombstones.ts';
@@ -11,19 +12,23 @@ import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './typ
 export class SocketStore {
   /** by sk address: the kernel has one socket at an address at a time */
   readonly #live = new Map<string, SocketEntry>();
-  /** ended, and held by their exiting process until then: they stay to be reported */
-  readonly #heldAtExit = new Map<SocketId, SocketEntry>();
+  readonly exits = new ExitStore();
   readonly #tombstones = new Tombstones();
   readonly #traits = new TraitsTable();
   #lastPassMs = Number.NEGATIVE_INFINITY;
 
   get size(): number {
-    return this.#live.size + this.#heldAtExit.size;
+    return this.#live.size + this.exits.size;
+  }
+
+  /** Those that have not ended. */
+  living(): IterableIterator<SocketEntry> {
+    return this.#live.values();
   }
 
   *entries(): Generator<SocketEntry> {
     yield* this.#live.values();
-    yield* this.#heldAtExit.values();
+    yield* this.exits.entries();
   }
 
   /**
@@ -96,7 +101,7 @@ export class SocketStore {
   #keepHeldAtExit(facts: SocketFacts, known: SocketEntry | null, atMs: number): void {
     const traits = this.#traits.of(facts);
     if (!isWasteful(traits.kind)) return;
-    const kept = this.#heldAtExit.get(facts.id);
+    const kept = this.exits.get(facts.id);
     if (kept !== undefined) {
       // The row and the ended record of one socket: the later one knows when it really ended.
       kept.endedMs = Math.max(kept.endedMs ?? atMs, atMs);
@@ -104,7 +109,7 @@ export class SocketStore {
     }
     const entry = newEntry(facts, traits, known);
     entry.endedMs = atMs;
-    this.#heldAtExit.set(facts.id, entry);
+    this.exits.add(entry);
   }
 }
 

@@ -268,6 +268,7 @@ export const LOSS_CODES = {
   'failure-table-full': 'failed calls of traced processes not counted: their table was full',
   'victim-table-full': 'failed calls of other processes not counted: their table was full',
   'event-ring-full': 'events not streamed: the ring was full (the findings do not depend on them)',
+  'event-not-printed': 'events not printed: their reader was too slow',
   'sockaddr-unread': 'failed binds whose address could not be read (cause unknown)',
   'call-result-missed': 'calls whose result was not seen (errnos and failed calls may be missing; no socket is)',
   'destroy-unseen': 'ends of sockets that no program saw, found by the walks (the counts include them)',
@@ -282,6 +283,7 @@ export type LossCode = keyof typeof LOSS_CODES;
 /** Loss that touches the event stream, the failed calls or their causes, never a socket, a finding or its count. */
 export const HARMLESS_LOSSES: readonly LossCode[] = [
   'event-ring-full',
+  'event-not-printed',
   'sockaddr-unread',
   'state-mended',
   'ended-park-failed',

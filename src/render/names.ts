@@ -2,6 +2,7 @@
 import type { Known, ProcessId, SelectedTarget } from '../ledger/types.ts';
 import type { Report, ReportProcess } from '../report/types.ts';
 import { escapeText } from './escape.ts';
+import { countOf } from './numbers.ts';
 
 /** `leakyd[1234]`; finds each process of one report by its id. */
 export class ProcessNames {
@@ -18,6 +19,12 @@ export class ProcessNames {
   of(id: ProcessId): string {
     const process = this.#byId.get(id);
     return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${process.pid}]`;
+  }
+
+  /** `leakyd[1234]`, or `leakyd[1234] and 36 more processes` where several share a finding. */
+  ofOwners({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
+    const others = processes > 1 ? ` and ${countOf(processes - 1, 'more process', 'more processes')}` : '';
+    return `${this.ofKnown(process)}${others}`;
   }
 
   ofKnown(process: Known<ProcessId>): string {

@@ -2,7 +2,7 @@
 import { allocMovement } from '../accounting/sockstat.ts';
 import { findingsOf } from '../ledger/findings.ts';
 import type { Ledger } from '../ledger/ledger.ts';
-import { type Known, LOSS_CODES, type SessionFacts } from '../ledger/types.ts';
+import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
 import { reportedFailures } from './failures.ts';
 import { reportedProcesses } from './processes.ts';
@@ -35,7 +35,7 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
       complete: losses.length === 0,
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
     },
-    sockets: accountsOf(ledger),
+    sockets: accountsOf(ledger, losses),
     processes: reportedProcesses(ledger, session.target.processes, findings, failures),
     callPaths: unavailable(NO_CALL_PATHS),
     findings,
@@ -70,14 +70,17 @@ function windowOf({ clock, thresholds }: SessionFacts, nowMs: number): Report['w
   };
 }
 
-function accountsOf(ledger: Ledger): Report['sockets'] {
+/** Sockets that could not be followed are in no sum. */
+const UNCOUNTED: readonly LossCode[] = ['socket-table-full', 'socket-insert-failed', 'process-table-full'];
+
+function accountsOf(ledger: Ledger, losses: readonly Loss[]): Report['sockets'] {
   const tracked = ledger.lastSample?.tracked;
   return {
     opened: tracked?.opened ?? null,
     accepted: tracked?.accepted ?? null,
     destroyed: tracked?.destroyed ?? null,
     held:
-      tracked === undefined
+      tracked === undefined || losses.some(({ code }) => UNCOUNTED.includes(code))
         ? null
         : tracked.opened + tracked.accepted + tracked.preexisting + tracked.arrived - tracked.destroyed,
     preexisting: tracked?.preexisting ?? null,

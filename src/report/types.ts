@@ -55,9 +55,11 @@ export interface Finding {
   leak: boolean;
   /** no leak yet, but one if its sockets stay as they are until they are old enough */
   undecided: boolean;
-  /** the owner: who opened or accepted the sockets */
+  /** the owner: who opened or accepted the sockets; where `processes` is more than one, that of most of them */
   process: Known<ProcessId>;
-  /** who has descriptors for them now, and for how many of them */
+  /** more than one where processes of one program have exited, or are many */
+  processes: number;
+  /** who has descriptors for them now, and for how many of them: the hundred that hold most */
   holders: { process: ProcessId; count: number }[];
   openPath: PathRef;
   bindPath: PathRef | null;
@@ -66,6 +68,8 @@ export interface Finding {
   /** distinct ports held; of sockets that have ended, the ports they held when their process exited */
   ports: number;
   oldestMs: number;
+  /** some existed before they were first seen: the oldest may be older */
+  oldestIsLowerBound: boolean;
   /** growth over the window in which it was watched; null while too short to tell */
   perMinute: number | null;
   /** of `count`: ended, because their last holder exited */

@@ -17,22 +17,29 @@ const COUNTED: readonly (readonly [CounterName, LossCode])[] = [
   ['destroy_unseen', 'destroy-unseen'],
 ];
 
+/** What the session itself counted. */
+export interface SessionLosses {
+  failedWalks: number;
+  /** the most MPTCP descriptors without a TCP socket that one walk saw */
+  mptcpHeld: number;
+  eventsNotPrinted: number;
+}
+
 /**
  * Losses so far, only those that happened.
  * @param misses by program, how often the kernel skipped it
- * @param mptcpHeld the most MPTCP descriptors that one walk saw
  */
 export function lossesOf(
   counters: Readonly<Record<CounterName, number>>,
   misses: ReadonlyMap<string, number>,
-  failedWalks: number,
-  mptcpHeld: number,
+  session: SessionLosses,
 ): Loss[] {
   const all: Loss[] = [
     ...COUNTED.map(([counter, code]) => ({ code, count: counters[counter] })),
     { code: 'call-result-missed', count: CALL_PROGRAMS.reduce((sum, program) => sum + (misses.get(program) ?? 0), 0) },
-    { code: 'iterator-failed', count: failedWalks },
-    { code: 'mptcp-unseen', count: mptcpHeld },
+    { code: 'iterator-failed', count: session.failedWalks },
+    { code: 'mptcp-unseen', count: session.mptcpHeld },
+    { code: 'event-not-printed', count: session.eventsNotPrinted },
   ];
   return all.filter(({ count }) => count > 0);
 }

@@ -60,7 +60,8 @@ const SAMPLE_READINGS = 9;
 export interface SessionSinks {
   /** every input, after the ledger has taken it */
   input?: (input: LedgerInput) => void;
-  event?: (event: SocketEvent) => void;
+  /** false: it was not taken, which is counted as loss */
+  event?: (event: SocketEvent) => boolean;
 }
 
 /** None of the processes asked for was there any more when the hooks went on; its pid may be another's by now. */
@@ -82,6 +83,7 @@ export class Session {
   readonly #samplePace: Pace;
   #failedWalks = 0;
   #mptcpHeld = 0;
+  #eventsNotPrinted = 0;
   /** time spent in iterators so far */
   #walkedMs = 0;
 
@@ -251,7 +253,11 @@ export class Session {
   }
 
   #feedLosses(): void {
-    const losses = lossesOf(this.#tracer.counters(), this.#tracer.misses(), this.#failedWalks, this.#mptcpHeld);
+    const losses = lossesOf(this.#tracer.counters(), this.#tracer.misses(), {
+      failedWalks: this.#failedWalks,
+      mptcpHeld: this.#mptcpHeld,
+      eventsNotPrinted: this.#eventsNotPrinted,
+    });
     this.#feed({ type: 'loss', losses });
   }
 
@@ -347,7 +353,8 @@ export class Session {
     let bytes: number;
     do {
       bytes = this.#tracer.drainEvents(this.#buffer);
-      for (const event of this.#decoder.events(this.#buffer, bytes)) this.#sinks.event?.(event);
+      for (const event of this.#decoder.events(this.#buffer, bytes))
+        if (this.#sinks.event?.(event) === false) this.#eventsNotPrinted++;
     } while (bytes > this.#buffer.byteLength - 2 * EVENT_RECORD.size);
   }
 

@@ -6,6 +6,8 @@ import { Pace } from '../../src/session/pace.ts';
 
 const NONE = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<CounterName, number>;
 
+const NOTHING = { failedWalks: 0, mptcpHeld: 0, eventsNotPrinted: 0 };
+
 /** Counted by the walks that make good for it. */
 const FOUND_LATE: readonly CounterName[] = ['confirm_repaired', 'destroy_unseen'];
 
@@ -18,25 +20,27 @@ describe('losses', () => {
           ['state_first', 40],
           ['state_second', 7],
         ]),
-        0,
-        0,
+        NOTHING,
       ),
     ).toEqual([]);
   });
 
   it('every counter of loss has a code, and only those', () => {
     for (const counter of COUNTERS) {
-      const codes = lossesOf({ ...NONE, [counter]: 3 }, new Map(), 0, 0);
+      const codes = lossesOf({ ...NONE, [counter]: 3 }, new Map(), NOTHING);
       const counts = counter.startsWith('loss_') || FOUND_LATE.includes(counter) ? [3] : [];
       expect(codes.map(({ count }) => count)).toEqual(counts);
     }
   });
 
   it('a program that nobody stands in for, walks that failed, and sockets of another protocol', () => {
-    expect(lossesOf(NONE, new Map([['syscall_exit', 2]]), 1, 3)).toEqual([
+    expect(
+      lossesOf(NONE, new Map([['syscall_exit', 2]]), { failedWalks: 1, mptcpHeld: 3, eventsNotPrinted: 4 }),
+    ).toEqual([
       { code: 'call-result-missed', count: 2 },
       { code: 'iterator-failed', count: 1 },
       { code: 'mptcp-unseen', count: 3 },
+      { code: 'event-not-printed', count: 4 },
     ]);
   });
 });

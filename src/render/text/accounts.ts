@@ -19,17 +19,11 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
 }
 
 function accounts({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
-  if (
-    preexisting === null ||
-    arrived === null ||
-    opened === null ||
-    accepted === null ||
-    destroyed === null ||
-    held === null
-  ) {
+  if (preexisting === null || arrived === null || opened === null || accepted === null || destroyed === null) {
     return 'not known: the counters of the hooks were never read';
   }
-  const [before, plus, children, minus, now] = [preexisting, opened, accepted, destroyed, held].map(formatCount);
+  const [before, plus, children, minus] = [preexisting, opened, accepted, destroyed].map(formatCount);
+  const now = held === null ? '? (some could not be followed)' : formatCount(held);
   const passed = arrived > 0 ? ` + arrived ${formatCount(arrived)}` : '';
   return `preexisting ${before} + opened ${plus} + accepted ${children}${passed} - destroyed ${minus} = held ${now}`;
 }

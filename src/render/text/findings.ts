@@ -47,19 +47,17 @@ export function findingLines(report: Report, style: Style): string[] {
   return lines;
 }
 
-function cells(
-  { leak, kind, count, errno, ports, oldestMs, perMinute, process }: Finding,
-  names: ProcessNames,
-): string[] {
+function cells(finding: Finding, names: ProcessNames): string[] {
+  const { leak, kind, count, errno, ports, oldestMs, oldestIsLowerBound, perMinute } = finding;
   return [
     leak ? 'LEAK' : kind === 'released' ? '' : 'suspect',
     formatCount(count),
     kind,
     errno ?? '-',
     formatCount(ports),
-    formatDuration(oldestMs),
+    `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`,
     formatRate(perMinute),
-    names.ofKnown(process),
+    names.ofOwners(finding),
   ];
 }
 

@@ -39,16 +39,25 @@ function leakLines(report: Report, style: Style): string[] {
 }
 
 function sentence(leak: Finding, names: ProcessNames): string {
-  const { count, heldAtExit, kind, errno, ports, oldestMs, perMinute } = leak;
+  const { count, heldAtExit, kind, errno, ports, oldestMs, oldestIsLowerBound, perMinute } = leak;
   const atExit = heldAtExit === count;
-  const who = `${names.ofKnown(leak.process)} ${atExit ? 'exited with' : 'holds'}`;
+  const who = `${names.ofOwners(leak)} ${atExit ? 'exited with' : leak.processes > 1 ? 'hold' : held(leak, names)}`;
   const facts = [
     `${countOf(count, 'socket')} ${KIND_CLAUSE[kind]}${errno === null ? '' : ` (${errno})`}`,
     ...(ports > 0 ? [countOf(ports, 'port')] : []),
-    `oldest ${formatDuration(oldestMs)}`,
+    `oldest ${oldestIsLowerBound ? 'at least ' : ''}${formatDuration(oldestMs)}`,
     ...(perMinute !== null && !atExit ? [formatRate(perMinute)] : []),
   ];
   return `${who} ${facts.join(', ')}`;
+}
+
+/** Who opened a socket need not be who has it now. */
+function held({ holders, process }: Finding, names: ProcessNames): string {
+  const owns = process.status === 'measured' && holders.some((holder) => holder.process === process.value);
+  const [most] = holders;
+  if (owns || most === undefined) return 'holds';
+  const more = holders.length > 1 ? ` and ${countOf(holders.length - 1, 'more process', 'more processes')}` : '';
+  return `opened, and ${names.of(most.process)}${more} now ${holders.length > 1 ? 'hold' : 'holds'},`;
 }
 
 function suspectLine({ findings, window }: Report): string[] {

@@ -36,7 +36,8 @@ function inspect(report: Report): Step[] {
 
 function listing({ kind }: Finding, pid: number): Step[] {
   // ss lists only sockets in the kernel's hash tables, and of the wasteful kinds only close-wait is in one.
-  if (kind === 'close-wait') return [{ command: 'ss -tnp state close-wait', why: 'all of them with their peers' }];
+  if (kind === 'close-wait')
+    return [{ command: `nsenter -t ${pid} -n ss -tnp state close-wait`, why: 'all of them with their peers' }];
   return [{ command: `lsof -nP -p ${pid}`, why: 'all open files of the process; ss does not list closed sockets' }];
 }
 

@@ -1,0 +1,90 @@
+/**
+ * Sockets that ended because their process exited with them. They stay to be reported, in bounded memory however many
+ * children come and go: the latest one by one, the others as sums for each program.
+ */
+import type { SocketEntry, Traits } from './entry.ts';
+import { knownKey, pathKey } from './entry.ts';
+import type { Known, ProcessId, SocketId } from './types.ts';
+
+/** Beyond this many, they are summed. */
+const MANY = 5_000;
+
+/** Programs that name themselves anew each time must not fill this table either. */
+const MOST_SUMS = 10_000;
+const OTHERS = '(others)';
+
+/** The oldest few are kept to show. */
+const EXAMPLES = 5;
+
+/** Sockets of one kind, errno, pair of call paths and program, whose processes are no longer told apart. */
+export interface ExitSum {
+  /** of one of them */
+  traits: Traits;
+  program: string;
+  count: number;
+  /** sockets that held one */
+  ports: number;
+  /** an upper bound: a process whose sockets were summed at two times counts twice */
+  processes: number;
+  /** longest time in its kind, ms */
+  oldestMs: number;
+  examples: SocketEntry[];
+}
+
+export class ExitStore {
+  readonly #entries = new Map<SocketId, SocketEntry>();
+  readonly #sums = new Map<string, ExitSum>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(id: SocketId): SocketEntry | undefined {
+    return this.#entries.get(id);
+  }
+
+  add(entry: SocketEntry): void {
+    this.#entries.set(entry.id, entry);
+  }
+
+  entries(): IterableIterator<SocketEntry> {
+    return this.#entries.values();
+  }
+
+  sums(): IterableIterator<ExitSum> {
+    return this.#sums.values();
+  }
+
+  get wantsSumming(): boolean {
+    return this.#entries.size > MANY;
+  }
+
+  /** Turns all entries into sums by what `programOf` calls their owner. */
+  sumUp(programOf: (owner: Known<ProcessId>) => string): void {
+    const owners = new Map<ExitSum, Set<string>>();
+    for (const entry of this.#entries.values()) {
+      const sum = this.#sumFor(entry.traits, programOf(entry.traits.owner));
+      const ageMs = (entry.endedMs ?? entry.sinceMs) - entry.sinceMs;
+      sum.count += 1;
+      if (entry.port !== 0) sum.ports += 1;
+      sum.oldestMs = Math.max(sum.oldestMs, ageMs);
+      if (sum.examples.length < EXAMPLES) sum.examples.push(entry);
+      const known = owners.get(sum) ?? new Set<string>();
+      owners.set(sum, known.add(knownKey(entry.traits.owner)));
+    }
+    for (const [sum, known] of owners) sum.processes += known.size;
+    this.#entries.clear();
+  }
+
+  #sumFor(traits: Traits, program: string): ExitSum {
+    const { kind, errno, openPath, bindPath } = traits;
+    const key = `${kind}|${errno ?? '-'}|${pathKey(openPath)}|${pathKey(bindPath)}|${program}`;
+    let sum = this.#sums.get(key);
+    if (sum === undefined) {
+      if (this.#sums.size >= MOST_SUMS && program !== OTHERS) return this.#sumFor(traits, OTHERS);
+      sum = { traits, program, count: 0, ports: 0, processes: 0, oldestMs: 0, examples: [] };
+      this.#sums.set(key, sum);
+    }
+    return sum;
+  }
+}
