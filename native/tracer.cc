@@ -1,6 +1,7 @@
 #include "tracer.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,6 +29,18 @@ constexpr WalkProgram kWalks[] = {
     {"select_processes", "", 1},
 };
 static_assert(sizeof(kWalks) / sizeof(kWalks[0]) == static_cast<size_t>(Walk::kCount), "one program a walk");
+
+struct BtfFreer {
+  void operator()(btf *types) const {
+    btf__free(types);
+  }
+};
+
+// Whether tables may grow inside of tracing programs: before bpf_mem_alloc (6.1) that warns and may deadlock.
+bool allocates_in_programs() {
+  std::unique_ptr<btf, BtfFreer> types(btf__load_vmlinux_btf());
+  return types && btf__find_by_name_kind(types.get(), "bpf_mem_alloc", BTF_KIND_STRUCT) > 0;
+}
 
 Failure failure_of(const char *step, int error) {
   return Failure{step, error, ""};
@@ -97,6 +110,10 @@ Status Tracer::load_programs(const TracerOptions &options) {
     if (error)
       return Failure{std::string("size the map ") + size.name, -error, ""};
   }
+  if (!allocates_in_programs())
+    for (const char *name : {"sockets", "ended", "processes", "failures", "victims"})
+      if (bpf_map *map = bpf_object__find_map_by_name(object_.get(), name))
+        bpf_map__set_map_flags(map, 0);
   bpf_map *config = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
   int error = config ? bpf_map__set_initial_value(config, &options.config, sizeof(options.config)) : -ENOENT;
   if (error)

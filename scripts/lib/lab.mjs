@@ -22,7 +22,7 @@ export function chosenBoots({ hooks, files, pattern }) {
 
 /**
  * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended, tests, missing,
- * warnings}]}; `missing`: hook sets that left no result
+ * warnings, notRunSets}]}; `missing`: hook sets that left no result; `notRunSets`: {hooks, reason}
  */
 export async function runLab(choice = {}) {
   const kernels = labKernels.filter(({ name, required }) => choice.kernels?.includes(name) ?? required === true);
@@ -30,8 +30,19 @@ export async function runLab(choice = {}) {
     if (findProgram(program) === null) return kernels.map((kernel) => notRun(kernel, `${program} is not installed`));
   const base = join(root, '.cache', 'lab', 'base.cpio');
   writeBaseImage(base);
-  // Side by side: each guest keeps one CPU busy.
-  return Promise.all(kernels.map((kernel) => runKernel(kernel, base, chosenBoots(choice))));
+  // Two side by side: each guest keeps one CPU busy.
+  return inPairs(kernels, (kernel) => runKernel(kernel, base, chosenBoots(choice)));
+}
+
+async function inPairs(items, work) {
+  const results = [];
+  const waiting = items.map((item, i) => ({ item, i }));
+  const worker = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+      results[next.i] = await work(next.item);
+  };
+  await Promise.all([worker(), worker()]);
+  return results;
 }
 
 function notRun({ name, required = false }, reason) {
@@ -42,7 +53,11 @@ async function runKernel(kernel, base, boots) {
   const fetched = fetchKernel(kernel);
   if (!fetched.ok) return notRun(kernel, fetched.reason);
   const results = [];
-  for (const { boot, append, runs } of boots) {
+  const lacks = kernel.lacks ?? {};
+  for (const { boot, append, runs: planned } of boots) {
+    const runs = planned.filter(({ hooks }) => lacks[hooks] === undefined);
+    const left = planned.filter(({ hooks }) => lacks[hooks] !== undefined);
+    if (runs.length === 0) continue;
     say(`kernel lab: ${fetched.version}, ${boot}: hook sets ${runs.map(({ hooks }) => hooks).join(', ')}`);
     const guest = await runGuest({
       name: `${kernel.name}-${boot.replaceAll('=', '-')}`,
@@ -56,7 +71,8 @@ async function runKernel(kernel, base, boots) {
     const missing = runs.map(({ hooks }) => hooks).filter((hooks) => !tests.some((test) => test.hooks === hooks));
     // A kernel that died has no dmesg to give.
     const warnings = warningsOf(`${guest.dmesg}\n${guest.dmesg === '' ? guest.console : ''}`);
-    results.push({ boot, ended: guest.ended, tests, missing, warnings });
+    const notRunSets = left.map(({ hooks }) => ({ hooks, reason: lacks[hooks] }));
+    results.push({ boot, ended: guest.ended, tests, missing, warnings, notRunSets });
   }
   return {
     kernel: kernel.name,
@@ -95,7 +111,7 @@ export function tableOf(kernels) {
   );
 }
 
-function rowsOf(kernel, { boot, tests, missing }) {
+function rowsOf(kernel, { boot, tests, missing, notRunSets }) {
   const groups = new Map();
   for (const test of tests) {
     const key = `${test.hooks}|${test.file}`;
@@ -106,5 +122,9 @@ function rowsOf(kernel, { boot, tests, missing }) {
     const failed = group.filter(({ failure }) => failure !== null).length;
     return [kernel, boot, hooks, file, failed > 0 ? `${failed} of ${group.length} FAILED` : `${group.length} passed`];
   });
-  return [...rows, ...missing.map((hooks) => [kernel, boot, hooks, '-', 'NO RESULT'])];
+  return [
+    ...rows,
+    ...missing.map((hooks) => [kernel, boot, hooks, '-', 'NO RESULT']),
+    ...notRunSets.map(({ hooks, reason }) => [kernel, boot, hooks, '-', `NOT RUN: ${reason}`]),
+  ];
 }
