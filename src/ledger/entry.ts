@@ -1,4 +1,5 @@
 /** What the ledger keeps of one socket: lean, because there may be a million of them. */
+import { formatInstant, type Instant } from './identity.ts';
 import { classify, errnoOfKind, isWasteful } from './kinds.ts';
 import type { Known, PathRef, ProcessId, SocketFacts, SocketId, SocketKind } from './types.ts';
 
@@ -21,8 +22,13 @@ export interface Motion {
 }
 
 export interface SocketEntry {
-  readonly id: SocketId;
-  version: string;
+  /** with the birth: its identity; see idOf() */
+  readonly address: string;
+  readonly birthSeconds: number;
+  readonly birthNanoseconds: number;
+  /** of the facts that it was last given */
+  versionSeconds: number;
+  versionNanoseconds: number;
   traits: Traits;
   /** when it entered its kind, CLOCK_MONOTONIC ms */
   sinceMs: number;
@@ -34,9 +40,28 @@ export interface SocketEntry {
   endedMs: number | null;
   /** processes with a descriptor for it; empty: none has one; null: not confirmed yet */
   holders: readonly ProcessId[] | null;
-  /** one descriptor as an example, the owner's where it has one */
-  example: { process: ProcessId; fd: number; inode: string } | null;
+  /** one descriptor as an example, that of exampleHolder(); -1 while none was seen */
+  fd: number;
+  inode: number;
   motion: Motion | null;
+}
+
+export function idOf({ address, birthSeconds, birthNanoseconds }: SocketEntry): SocketId {
+  return `${address}:${formatInstant({ seconds: birthSeconds, nanoseconds: birthNanoseconds })}`;
+}
+
+export function birthOf({ birthSeconds, birthNanoseconds }: SocketEntry): Instant {
+  return { seconds: birthSeconds, nanoseconds: birthNanoseconds };
+}
+
+export function versionOf({ versionSeconds, versionNanoseconds }: SocketEntry): Instant {
+  return { seconds: versionSeconds, nanoseconds: versionNanoseconds };
+}
+
+/** Of those that hold a socket, the one whose descriptor is shown: its owner where it has one. */
+export function exampleHolder(holders: readonly ProcessId[] | null, owner: Known<ProcessId>): ProcessId | null {
+  if (owner.status === 'measured' && holders?.includes(owner.value)) return owner.value;
+  return holders?.[0] ?? null;
 }
 
 /** The kind that a report shows: what no descriptor holds is not the program's leak, whatever its state. */

@@ -3,7 +3,7 @@
  * children come and go: the latest one by one, the others as sums for each program.
  */
 import type { SocketEntry, Traits } from './entry.ts';
-import { knownKey, pathKey } from './entry.ts';
+import { idOf, knownKey, pathKey } from './entry.ts';
 import type { Known, ProcessId, SocketId } from './types.ts';
 
 /** Beyond this many, they are summed. */
@@ -44,7 +44,7 @@ export class ExitStore {
   }
 
   add(entry: SocketEntry): void {
-    this.#entries.set(entry.id, entry);
+    this.#entries.set(idOf(entry), entry);
   }
 
   entries(): IterableIterator<SocketEntry> {

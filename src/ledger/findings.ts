@@ -1,7 +1,8 @@
 /** From suspects to findings: what is reported, and which of it is a leak. */
 import type { Finding, FindingExample } from '../report/types.ts';
-import { ageOf, pathKey, type SocketEntry, type Traits } from './entry.ts';
+import { ageOf, birthOf, exampleHolder, pathKey, type SocketEntry, type Traits } from './entry.ts';
 import type { ExitSum } from './exits.ts';
+import { compareInstants } from './identity.ts';
 import { isWasteful } from './kinds.ts';
 import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
@@ -185,12 +186,13 @@ function addExample(detail: Details, entry: SocketEntry): void {
 }
 
 function toExample(entry: SocketEntry, nowMs: number): FindingExample {
+  const { fd, holders, inode, port, traits } = entry;
   return {
-    inode: entry.example?.inode ?? null,
-    process: entry.example?.process ?? null,
-    fd: entry.example?.fd ?? null,
-    family: entry.traits.family,
-    localPort: entry.port === 0 ? null : entry.port,
+    inode: fd < 0 ? null : String(inode),
+    process: fd < 0 ? null : exampleHolder(holders, traits.owner),
+    fd: fd < 0 ? null : fd,
+    family: traits.family,
+    localPort: port === 0 ? null : port,
     ageMs: ageOf(entry, nowMs),
   };
 }
@@ -209,5 +211,5 @@ function withUniqueKeys(findings: Finding[]): Finding[] {
 }
 
 function compareAge(a: SocketEntry, b: SocketEntry): number {
-  return a.sinceMs - b.sinceMs || compareText(a.id, b.id);
+  return a.sinceMs - b.sinceMs || compareInstants(birthOf(a), birthOf(b)) || compareText(a.address, b.address);
 }

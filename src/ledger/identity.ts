@@ -25,6 +25,28 @@ export function compareDecimal(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
+/** A 64-bit count of nanoseconds as two small integers: a quarter of the memory of its decimal text, and exact. */
+export interface Instant {
+  seconds: number;
+  /** below 1e9 */
+  nanoseconds: number;
+}
+
+/** Reads nanoseconds in decimal. */
+export function parseInstant(ns: string): Instant {
+  return { seconds: Number(ns.slice(0, -9)), nanoseconds: Number(ns.slice(-9)) };
+}
+
+/** The inverse of parseInstant. */
+export function formatInstant({ seconds, nanoseconds }: Instant): string {
+  return seconds === 0 ? String(nanoseconds) : `${seconds}${String(nanoseconds).padStart(9, '0')}`;
+}
+
+/** Negative, zero or positive, as a sort wants it. */
+export function compareInstants(a: Instant, b: Instant): number {
+  return a.seconds - b.seconds || a.nanoseconds - b.nanoseconds;
+}
+
 /** Nanoseconds in decimal to milliseconds; rounds by less than a microsecond, which ages can bear. */
 export function nsToMs(ns: string): number {
   return Number(ns) / 1e6;

@@ -2,9 +2,18 @@
  * The sockets that the kernel side has told of. Level-triggered: each input carries whole facts, so repeated,
  * late and skipped versions all end in the same state.
  */
-import { isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import {
+  birthOf,
+  exampleHolder,
+  idOf,
+  isAgedByIdleness,
+  type SocketEntry,
+  type Traits,
+  TraitsTable,
+  versionOf,
+} from './entry.ts';
 import { ExitStore } from './exits.ts';
-import { compareDecimal, nsToMs, parseSocketId, type SocketIdentity } from './identity.ts';
+import { compareInstants, type Instant, nsToMs, parseInstant, parseSocketId, type SocketIdentity } from './identity.ts';
 import { isWasteful } from './kinds.ts';
 import { Tombstones } from './tombstones.ts';
 import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
@@ -43,14 +52,15 @@ export class SocketStore {
     if (this.#tombstones.isBuried(identity.address, identity.birthNs)) return;
 
     const live = this.#live.get(identity.address);
-    const age = live === undefined ? 1 : compareDecimal(identity.birthNs, birthOf(live));
+    const birth = parseInstant(identity.birthNs);
+    const age = live === undefined ? 1 : compareInstants(birth, birthOf(live));
     if (age < 0) return;
     if (live === undefined || age > 0) {
-      const entry = newEntry(facts, this.#traits.of(facts), null);
+      const entry = newEntry(facts, identity, this.#traits.of(facts), null);
       entry.fromStart = existedFromStart(facts, identity.birthNs, watchedSinceMs);
       // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
-      this.#live.set(identity.address, entry);
-    } else if (compareDecimal(facts.version, live.version) > 0) {
+      this.#live.set(entry.address, entry);
+    } else if (compareInstants(parseInstant(facts.version), versionOf(live)) > 0) {
       advance(live, facts, this.#traits.of(facts));
     }
   }
@@ -78,27 +88,27 @@ export class SocketStore {
     if (!complete) return;
     for (const entry of this.#live.values()) {
       // Born during the walk: it may have missed the descriptor.
-      if (!seen.has(entry) && nsToMs(birthOf(entry)) < atMs) {
+      if (!seen.has(entry) && toMs(birthOf(entry)) < atMs) {
         entry.holders = NOBODY;
-        entry.example = null;
+        entry.fd = -1;
       }
     }
   }
 
   #find(id: SocketId): SocketEntry | undefined {
     const live = this.#live.get(parseSocketId(id).address);
-    return live?.id === id ? live : undefined;
+    return live !== undefined && idOf(live) === id ? live : undefined;
   }
 
   #end(facts: SocketFacts, { address, birthNs }: SocketIdentity, atMs: number): void {
     const live = this.#live.get(address);
-    const known = live?.id === facts.id ? live : null;
-    if (live !== undefined && compareDecimal(birthOf(live), birthNs) <= 0) this.#live.delete(address);
+    const known = live !== undefined && idOf(live) === facts.id ? live : null;
+    if (live !== undefined && compareInstants(birthOf(live), parseInstant(birthNs)) <= 0) this.#live.delete(address);
     this.#tombstones.bury(address, birthNs);
-    if (facts.heldAtExit) this.#keepHeldAtExit(facts, known, atMs);
+    if (facts.heldAtExit) this.#keepHeldAtExit(facts, { address, birthNs }, known, atMs);
   }
 
-  #keepHeldAtExit(facts: SocketFacts, known: SocketEntry | null, atMs: number): void {
+  #keepHeldAtExit(facts: SocketFacts, identity: SocketIdentity, known: SocketEntry | null, atMs: number): void {
     const traits = this.#traits.of(facts);
     if (!isWasteful(traits.kind)) return;
     const kept = this.exits.get(facts.id);
@@ -107,7 +117,7 @@ export class SocketStore {
       kept.endedMs = Math.max(kept.endedMs ?? atMs, atMs);
       return;
     }
-    const entry = newEntry(facts, traits, known);
+    const entry = newEntry(facts, identity, traits, known);
     entry.endedMs = atMs;
     this.exits.add(entry);
   }
@@ -115,22 +125,38 @@ export class SocketStore {
 
 const NOBODY: readonly ProcessId[] = [];
 
-function birthOf(entry: SocketEntry): string {
-  return parseSocketId(entry.id).birthNs;
+function toMs({ seconds, nanoseconds }: Instant): number {
+  return seconds * 1e3 + nanoseconds / 1e6;
 }
 
-function newEntry(facts: SocketFacts, traits: Traits, known: SocketEntry | null): SocketEntry {
+/** A part of a text keeps the whole text in memory; a joined one does not. */
+function ownCopy(text: string): string {
+  return [...text].join('');
+}
+
+function newEntry(
+  facts: SocketFacts,
+  { address, birthNs }: SocketIdentity,
+  traits: Traits,
+  known: SocketEntry | null,
+): SocketEntry {
   const sameKind = known !== null && known.traits.kind === traits.kind;
+  const birth = parseInstant(birthNs);
+  const version = parseInstant(facts.version);
   return {
-    id: facts.id,
-    version: facts.version,
+    address: ownCopy(address),
+    birthSeconds: birth.seconds,
+    birthNanoseconds: birth.nanoseconds,
+    versionSeconds: version.seconds,
+    versionNanoseconds: version.nanoseconds,
     traits,
     sinceMs: sameKind ? known.sinceMs : enteredMs(facts, traits),
     port: facts.port ?? 0,
     fromStart: sameKind && known.fromStart,
     endedMs: null,
-    holders: null,
-    example: known?.example ?? null,
+    holders: known?.holders ?? null,
+    fd: known?.fd ?? -1,
+    inode: known?.inode ?? 0,
     motion: sameKind ? known.motion : null,
   };
 }
@@ -141,7 +167,9 @@ function advance(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
     entry.fromStart = false;
     entry.motion = null;
   }
-  entry.version = facts.version;
+  const version = parseInstant(facts.version);
+  entry.versionSeconds = version.seconds;
+  entry.versionNanoseconds = version.nanoseconds;
   entry.traits = traits;
   entry.port = facts.port ?? 0;
 }
@@ -154,16 +182,16 @@ function enteredMs(facts: SocketFacts, traits: Traits): number {
 
 /** Seeded when watching began, and unchanged since: its first version is its birth. */
 function existedFromStart(facts: SocketFacts, birthNs: string, watchedSinceMs: number): boolean {
-  return facts.origin === 'seeded' && nsToMs(birthNs) <= watchedSinceMs && compareDecimal(facts.version, birthNs) <= 0;
+  return facts.origin === 'seeded' && nsToMs(birthNs) <= watchedSinceMs && facts.version === birthNs;
 }
 
 function observe(entry: SocketEntry, held: HeldSocket, atMs: number, sets: HolderSets): void {
   const { owner, kind } = entry.traits;
-  const descriptor =
-    held.holders.find((holder) => owner.status === 'measured' && holder.process === owner.value) ?? held.holders[0];
   entry.holders = sets.of(held.holders);
-  entry.example =
-    descriptor === undefined ? null : { process: descriptor.process, fd: descriptor.fd, inode: descriptor.inode };
+  const shown = exampleHolder(entry.holders, owner);
+  const descriptor = held.holders.find(({ process }) => process === shown);
+  entry.fd = descriptor?.fd ?? -1;
+  entry.inode = Number(descriptor?.inode ?? 0);
   if (!isAgedByIdleness(kind)) return;
   // The first reading is only the base line: it does not tell when these bytes moved.
   if (entry.motion === null) entry.motion = { bytesMoved: held.bytesMoved, movedMs: null };
