@@ -8,7 +8,7 @@ if (!isRoot) console.error('host and e2e tests NOT RUN: not root');
 
 const unit = {
   // Beside other work on the machine, what takes a second may take ten.
-  test: { name: 'unit', include: ['test/unit/**/*.test.ts'], testTimeout: 60_000, sequence: { groupOrder: 0 } },
+  test: { name: 'unit', include: ['test/unit/**/*.test.{ts,mjs}'], testTimeout: 60_000, sequence: { groupOrder: 0 } },
 };
 
 const host = {

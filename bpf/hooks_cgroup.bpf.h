@@ -13,19 +13,8 @@
 #define SOCKTRACE_HOOKS_CGROUP_BPF_H
 
 #include "calls.bpf.h"
+#include "cgroup_sock.bpf.h"
 #include "hooks_shared.bpf.h"
-
-/* In a cgroup/sock program the context is the struct sock itself. */
-static __always_inline __u64 sock_of(struct bpf_sock *ctx)
-{
-	return (__u64)ctx;
-}
-
-static __always_inline bool is_tcp(struct bpf_sock *ctx)
-{
-	return ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP &&
-	       (ctx->family == AF_INET || ctx->family == AF_INET6);
-}
 
 SEC("cgroup/sock_create")
 int cgroup_open(struct bpf_sock *ctx)

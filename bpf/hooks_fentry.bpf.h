@@ -4,12 +4,13 @@
  * lockdown=confidentiality. It sees the sockets that the kernel makes too, and no system call tracepoint is needed.
  *
  * The kernel skips a trampoline program that already runs on that CPU, whether a softirq or another task comes between:
- * each fact about a socket has two programs. Failed calls are counted by one, and its misses are told as loss.
+ * each fact about a socket has two programs or more. Failed calls are counted by one, and its misses are told as loss.
  */
 #ifndef SOCKTRACE_HOOKS_FENTRY_BPF_H
 #define SOCKTRACE_HOOKS_FENTRY_BPF_H
 
 #include "calls.bpf.h"
+#include "cgroup_sock.bpf.h"
 #include "hooks_shared.bpf.h"
 
 static __always_inline bool is_tcp_sock(const struct sock *sk)
@@ -60,6 +61,22 @@ int BPF_PROG(fentry_init, struct sock *sk)
 	if (tracing)
 		table_count(COUNTER_HOST_OPENED);
 	return initialized(sk, false);
+}
+
+/*
+ * Where tasks preempt each other in the kernel, one may be in each of the two programs while a third opens a socket:
+ * seen on 7.3. Programs on cgroup hooks are never skipped.
+ */
+SEC("cgroup/sock_create")
+int fentry_create(struct bpf_sock *ctx)
+{
+	struct actor actor;
+
+	if (!tracing || !is_tcp(ctx))
+		return 1;
+	actor = current_actor();
+	on_open(sock_of(ctx), ctx->family, &actor, false);
+	return 1;
 }
 
 static __always_inline int accepted(struct sock *sk)

@@ -16,13 +16,16 @@ std::vector<std::string> with_shared(std::vector<std::string> programs) {
 }
 
 HookSet fentry_set() {
-  return {"fentry",
-          "fentry_init",
-          with_shared({"fentry_init4", "fentry_init6", "fentry_init", "fentry_accept", "fentry_graft",
-                       "fentry_get_port", "fentry_bind4", "fentry_bind6", "fentry_listen", "fentry_connect",
-                       "fentry_release", "fentry_close", "fentry_destroy", "fentry_socket_call"}),
-          // Without security hooks in the kernel there is no sock_graft; accept has another program.
-          {{"fentry_graft", ""}, {"fentry_socket_call", "socket() calls that fail"}}};
+  return {
+      "fentry",
+      "fentry_init",
+      with_shared({"fentry_init4", "fentry_init6", "fentry_init", "fentry_accept", "fentry_graft",
+                   "fentry_get_port", "fentry_bind4", "fentry_bind6", "fentry_listen", "fentry_connect",
+                   "fentry_release", "fentry_close", "fentry_destroy", "fentry_socket_call",
+                   "fentry_create"}),
+      // Without security hooks in the kernel there is no sock_graft, without cgroup2 no hook of it: both facts
+      // have other programs.
+      {{"fentry_graft", ""}, {"fentry_create", ""}, {"fentry_socket_call", "socket() calls that fail"}}};
 }
 
 HookSet cgroup_set() {

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import type { Report } from '../../src/report/types.ts';
 import { Puppet } from './puppet.ts';
 import { expectSumsToClose, Tracing, unmendedLoss } from './tracing.ts';
 
@@ -63,6 +64,11 @@ async function leakBeside(leaky: Puppet, family: string, tracing: Tracing): Prom
   }
 }
 
+/** Where tasks preempt each other in the kernel, the program at the end of a call may be skipped: counted, and no socket is lost. */
+function lossOfSockets(report: Report): Report['loss']['reasons'] {
+  return unmendedLoss(report).filter(({ code }) => code !== 'call-result-missed');
+}
+
 describe.each(['v4', 'v6'])('%s', (family) => {
   it('tens of thousands of resets beside opens and closes', async () => {
     await using stormy = await Puppet.start({ netns: true, timeoutMs: 120_000 });
@@ -80,7 +86,7 @@ describe.each(['v4', 'v6'])('%s', (family) => {
       destroyed: opened + accepted + 200,
     });
     expectSumsToClose(report);
-    expect(unmendedLoss(report)).toEqual([]);
+    expect(lossOfSockets(report)).toEqual([]);
   });
 
   // Softirqs on either CPU then interrupt the programs of tasks, and the kernel skips what it finds running. They also
@@ -101,7 +107,7 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     await tracing.findings([{ kind: 'bound-inactive', count: 200, ports: 200, pid: leaky.pid }]);
     const report = tracing.finish();
     expect(report.sockets.opened).toBe(opened + 400);
-    expect(unmendedLoss(report).filter(({ code }) => code !== 'state-mended')).toEqual([]);
+    expect(lossOfSockets(report).filter(({ code }) => code !== 'state-mended')).toEqual([]);
     expect(report.verdict.is).toBe('leak');
   });
 
