@@ -31,9 +31,14 @@ export const labBoots = [
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
+/** A wrong answer is waited for until patience ends, so a broken build must not go through all tests. */
+const mostFailures = 5;
+
 /** The shell script of one boot. Each run leaves one line of JSON on the second serial port. */
 export function planOf(runs) {
-  const vitest = 'node node_modules/vitest/vitest.mjs run --project guest --reporter=default --reporter=json';
+  const vitest =
+    `node node_modules/vitest/vitest.mjs run --project guest --bail ${mostFailures} ` +
+    '--reporter=verbose --reporter=json';
   return runs
     .map(({ hooks, files, pattern }) =>
       [

@@ -6,7 +6,7 @@ import { fetchKernel, labKernels } from './lab-kernels.mjs';
 import { labBoots, planOf, readResults, warningsOf } from './lab-plan.mjs';
 import { findProgram, root, say } from './run.mjs';
 
-const bootTimeoutMs = 25 * 60_000;
+const bootTimeoutMs = 15 * 60_000;
 
 /** The boots to make, after a choice of {kernels, hooks, files, pattern}; what is not chosen is as planned. */
 export function chosenBoots({ hooks, files, pattern }) {
@@ -21,7 +21,7 @@ export function chosenBoots({ hooks, files, pattern }) {
 }
 
 /**
- * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended, tests, missing,
+ * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended, said: the end of its console, tests, missing,
  * warnings, notRunSets}]}; `missing`: hook sets that left no result; `notRunSets`: {hooks, reason}
  */
 export async function runLab(choice = {}) {
@@ -72,7 +72,15 @@ async function runKernel(kernel, base, boots) {
     // A kernel that died has no dmesg to give.
     const warnings = warningsOf(`${guest.dmesg}\n${guest.dmesg === '' ? guest.console : ''}`);
     const notRunSets = left.map(({ hooks }) => ({ hooks, reason: lacks[hooks] }));
-    results.push({ boot, ended: guest.ended, tests, missing, warnings, notRunSets });
+    results.push({
+      boot,
+      ended: guest.ended,
+      said: lastLines(guest.console, 30),
+      tests,
+      missing,
+      warnings,
+      notRunSets,
+    });
   }
   return {
     kernel: kernel.name,
@@ -81,6 +89,10 @@ async function runKernel(kernel, base, boots) {
     version: fetched.version,
     boots: results,
   };
+}
+
+function lastLines(text, count) {
+  return text.trimEnd().split('\n').slice(-count).join('\n');
 }
 
 /** Opens a shell in a guest; ends with it. */

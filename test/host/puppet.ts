@@ -66,6 +66,8 @@ export interface Answer {
 export interface PuppetOptions {
   /** Start in a network namespace of its own, with lo up. */
   netns?: boolean;
+  /** A copy of the program to start, for processes that must not be of one program. */
+  executable?: string;
   env?: Record<string, string>;
   /** How long one command may take; 30 s. */
   timeoutMs?: number;
@@ -116,7 +118,7 @@ export class Puppet {
   }
 
   static async start(options: PuppetOptions = {}): Promise<Puppet> {
-    const child = spawn(builtProgram('puppet'), [], { env: { ...process.env, ...options.env } });
+    const child = spawn(options.executable ?? builtProgram('puppet'), [], { env: { ...process.env, ...options.env } });
     const puppet = new Puppet(child, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     try {
       const ready = (await puppet.#expect('its start')) as { netns: number };
