@@ -52,7 +52,10 @@ export function planOf(runs) {
     .join('\n');
 }
 
-/** Tests that ran, of one guest: [{hooks, file, name, failure: null or its message}]. What is not readable is left out. */
+/**
+ * Tests of one guest: [{hooks, file, name, failure: null or its message, notRun: null or why}]. What is not readable or
+ * was left out by a pattern is not among them.
+ */
 export function readResults(text) {
   return text.split('\n').flatMap((line) => {
     const space = line.indexOf(' ');
@@ -70,16 +73,19 @@ export function readResults(text) {
 function resultsOfFile(hooks, { name, status, message, assertionResults }) {
   const file = name.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '');
   const tests = assertionResults
-    .filter((test) => test.status === 'passed' || test.status === 'failed')
+    .filter(({ status, meta }) => status === 'passed' || status === 'failed' || meta?.notRun !== undefined)
     .map((test) => ({
       hooks,
       file,
       name: test.fullName,
-      failure: test.status === 'passed' ? null : test.failureMessages.join('\n'),
+      failure: test.status === 'failed' ? test.failureMessages.join('\n') : null,
+      notRun: test.meta?.notRun ?? null,
     }));
   // A file that broke before any of its tests failed hides what it holds.
   const broken = status === 'failed' && tests.every(({ failure }) => failure === null);
-  return broken ? [...tests, { hooks, file, name: 'the file', failure: message || 'could not be run' }] : tests;
+  return broken
+    ? [...tests, { hooks, file, name: 'the file', failure: message || 'could not be run', notRun: null }]
+    : tests;
 }
 
 /** Lines by which a kernel says that something is wrong with it. */

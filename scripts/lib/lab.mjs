@@ -132,7 +132,10 @@ function rowsOf(kernel, { boot, tests, missing, notRunSets }) {
   const rows = [...groups].map(([key, group]) => {
     const [hooks, file] = key.split('|');
     const failed = group.filter(({ failure }) => failure !== null).length;
-    return [kernel, boot, hooks, file, failed > 0 ? `${failed} of ${group.length} FAILED` : `${group.length} passed`];
+    const ran = group.filter(({ notRun }) => notRun === null).length;
+    const reasons = new Set(group.flatMap(({ notRun }) => notRun ?? []));
+    const left = ran === group.length ? '' : `, ${group.length - ran} NOT RUN: ${[...reasons].join('; ')}`;
+    return [kernel, boot, hooks, file, `${failed > 0 ? `${failed} of ${ran} FAILED` : `${ran} passed`}${left}`];
   });
   return [
     ...rows,

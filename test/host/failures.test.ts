@@ -1,6 +1,7 @@
 // Failed calls are counted by process, operation, errno and cause, also of processes that nobody traces.
 import { describe, expect, it } from 'vitest';
 import type { Failure, Report } from '../../src/report/types.ts';
+import { requireSocketCalls } from './not-run.ts';
 import { Puppet } from './puppet.ts';
 import { Tracing } from './tracing.ts';
 
@@ -119,10 +120,11 @@ describe.each([
   { family: 'v4', foreign: '192.0.2.1' },
   { family: 'v6', foreign: '2001:db8::1' },
 ])('$family', ({ family, foreign }) => {
-  it.each(CASES)('$name', async ({ commands, failures, strangers = failures }) => {
+  it.for(CASES)('$name', async ({ commands, failures, strangers = failures }, context) => {
     await using traced = await Puppet.start({ netns: true });
     await using stranger = await Puppet.start({ netns: true });
     using tracing = Tracing.of([traced.pid]);
+    if (failures.some(([call]) => call === 'socket')) requireSocketCalls(context, tracing);
     const unforeseen: ExpectedFailure[] = [];
     for (const command of commands) {
       const line = command.replaceAll('%f', family).replaceAll('%a', foreign);

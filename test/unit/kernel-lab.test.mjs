@@ -36,10 +36,12 @@ describe('results of a guest', () => {
       { status: 'passed', fullName: 'v4 unused', failureMessages: [] },
       { status: 'failed', fullName: 'v4 bound', failureMessages: ['expected 7', 'at x'] },
       { status: 'skipped', fullName: 'v6 unused', failureMessages: [] },
+      { status: 'skipped', fullName: 'MPTCP', failureMessages: [], meta: { notRun: 'no MPTCP' } },
     ]);
     expect(readResults(`fentry ${line}\n`)).toEqual([
-      { hooks: 'fentry', file: 'host/kinds', name: 'v4 unused', failure: null },
-      { hooks: 'fentry', file: 'host/kinds', name: 'v4 bound', failure: 'expected 7\nat x' },
+      { hooks: 'fentry', file: 'host/kinds', name: 'v4 unused', failure: null, notRun: null },
+      { hooks: 'fentry', file: 'host/kinds', name: 'v4 bound', failure: 'expected 7\nat x', notRun: null },
+      { hooks: 'fentry', file: 'host/kinds', name: 'MPTCP', failure: null, notRun: 'no MPTCP' },
     ]);
   });
 
@@ -69,8 +71,9 @@ describe('the plan', () => {
     const boot = {
       boot: 'plain',
       tests: [
-        { ...test, failure: null },
-        { ...test, failure: 'bad' },
+        { ...test, failure: null, notRun: null },
+        { ...test, failure: 'bad', notRun: null },
+        { ...test, failure: null, notRun: 'no MPTCP' },
       ],
       missing: ['kprobe'],
       notRunSets: [{ hooks: 'cgroup', reason: 'no helper' }],
@@ -79,7 +82,13 @@ describe('the plan', () => {
       { kernel: '6.1', version: 'p', notRun: null, boots: [boot] },
       { kernel: '7', version: null, notRun: 'no package', boots: [] },
     ]).join('\n');
-    for (const part of ['1 of 2 FAILED', 'kprobe  -', 'NO RESULT', 'NOT RUN: no helper', 'NOT RUN: no package'])
+    for (const part of [
+      '1 of 2 FAILED, 1 NOT RUN: no MPTCP',
+      'kprobe  -',
+      'NO RESULT',
+      'NOT RUN: no helper',
+      'NOT RUN: no package',
+    ])
       expect(table).toContain(part);
   });
 });

@@ -1,0 +1,25 @@
+// Tests that this kernel gives nothing to test: skipped by name, never passed.
+import { existsSync } from 'node:fs';
+import type { TestContext } from 'vitest';
+import type { Tracing } from './tracing.ts';
+
+/** The kernel lab reads it from the test's result: there, a test left out by a pattern is skipped too. */
+export interface NotRunMeta {
+  notRun?: string;
+}
+
+/** Ends a test that cannot be run here, and says why. */
+export function notRun(context: TestContext, reason: string): never {
+  Object.assign(context.task.meta, { notRun: reason } satisfies NotRunMeta);
+  return context.skip(`NOT RUN: ${reason}`);
+}
+
+export function requireMptcp(context: TestContext): void {
+  if (!existsSync('/proc/sys/net/mptcp')) notRun(context, 'this kernel has no MPTCP');
+}
+
+export function requireSocketCalls(context: TestContext, { session }: Tracing): void {
+  const { blindSpots } = session.report().host.hooks;
+  if (blindSpots.some((what) => what.startsWith('socket() calls that fail')))
+    notRun(context, 'failed socket() calls are not seen here');
+}
