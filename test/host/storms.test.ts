@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
+import { requireSkippedPrograms } from './not-run.ts';
 import { Puppet } from './puppet.ts';
 import { expectSumsToClose, Tracing, unmendedLoss } from './tracing.ts';
 
@@ -92,7 +93,8 @@ describe.each(['v4', 'v6'])('%s', (family) => {
   // Softirqs on either CPU then interrupt the programs of tasks, and the kernel skips what it finds running. They also
   // run in the time of any task of the host; hardened kernels run no tracing programs in that of protected tasks, and
   // count nothing: so of the host-wide counts only what happens in the puppets' own context is compared here.
-  it('resets that interrupt the programs: the second ones bring what the first ones missed', async () => {
+  it('resets that interrupt the programs: the second ones bring what the first ones missed', async (context) => {
+    requireSkippedPrograms(context);
     await using stormy = await Puppet.start({ netns: true, timeoutMs: 120_000 });
     await using leaky = await Puppet.start({ netns: true });
     await steerLoopback(stormy);
