@@ -9,7 +9,7 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /**
  * `packages` match by name, since exact versions vanish from the archive; the newest is taken. `suite`: of the Debian
  * archive, where this machine's own sources (bookworm) do not have it. `required`: it must run, or the lab fails.
- * `lacks`: hook sets that it cannot take whole, and why.
+ * `lacks`: hook sets that it cannot take whole, or boots in which it can take none, and why.
  */
 export const labKernels = [
   { name: '6.1', packages: /^linux-image-6\.1\.\d+-\d+-cloud-amd64$/, required: true },
@@ -18,7 +18,11 @@ export const labKernels = [
     name: '5.10',
     packages: /^linux-image-5\.10\.\d+-\d+-cloud-amd64$/,
     suite: 'bullseye',
-    lacks: { cgroup: 'no typed current task (5.11)', kprobe: 'no typed current task (5.11)' },
+    lacks: {
+      cgroup: 'no typed current task (5.11)',
+      kprobe: 'no typed current task (5.11)',
+      'lockdown=confidentiality': 'no typed current task (5.11), and probe reads are forbidden',
+    },
   },
   { name: '6.18', packages: /^linux-image-6\.18\.\d+\+deb13-cloud-amd64$/, suite: 'trixie-backports' },
   // From 6.19 on the image package is only a shell.

@@ -21,7 +21,7 @@ export function chosenBoots({ hooks, files, pattern }) {
 }
 
 /**
- * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended, said: the end of its console, tests, missing,
+ * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended: null when not booted, said: the end of its console, tests, missing,
  * warnings, notRunSets}]}; `missing`: hook sets that left no result; `notRunSets`: {hooks, reason}
  */
 export async function runLab(choice = {}) {
@@ -55,9 +55,15 @@ async function runKernel(kernel, base, boots) {
   const results = [];
   const lacks = kernel.lacks ?? {};
   for (const { boot, append, runs: planned } of boots) {
-    const runs = planned.filter(({ hooks }) => lacks[hooks] === undefined);
-    const left = planned.filter(({ hooks }) => lacks[hooks] !== undefined);
-    if (runs.length === 0) continue;
+    const lack = (hooks) => lacks[boot] ?? lacks[hooks];
+    const runs = planned.filter(({ hooks }) => lack(hooks) === undefined);
+    const notRunSets = planned
+      .filter(({ hooks }) => lack(hooks) !== undefined)
+      .map(({ hooks }) => ({ hooks, reason: lack(hooks) }));
+    if (runs.length === 0) {
+      results.push({ boot, ended: null, said: '', tests: [], missing: [], warnings: [], notRunSets });
+      continue;
+    }
     say(`kernel lab: ${fetched.version}, ${boot}: hook sets ${runs.map(({ hooks }) => hooks).join(', ')}`);
     const guest = await runGuest({
       name: `${kernel.name}-${boot.replaceAll('=', '-')}`,
@@ -71,7 +77,6 @@ async function runKernel(kernel, base, boots) {
     const missing = runs.map(({ hooks }) => hooks).filter((hooks) => !tests.some((test) => test.hooks === hooks));
     // A kernel that died has no dmesg to give.
     const warnings = warningsOf(`${guest.dmesg}\n${guest.dmesg === '' ? guest.console : ''}`);
-    const notRunSets = left.map(({ hooks }) => ({ hooks, reason: lacks[hooks] }));
     results.push({
       boot,
       ended: guest.ended,
