@@ -2,6 +2,7 @@
 // {ok: false, error: {step, errno, detail}}, and src/kernel/binding.ts is the only importer.
 #include <napi.h>
 
+#include "census.h"
 #include "layout.h"
 #include "tracer.h"
 
@@ -199,9 +200,51 @@ Napi::Value try_program_door(const Napi::CallbackInfo &info) {
   return answer_of(info.Env(), try_program(info[0].As<Napi::String>().Utf8Value()));
 }
 
+Napi::Value buffer_of(Napi::Env env, const std::vector<char> &bytes) {
+  return Napi::Buffer<char>::Copy(env, bytes.data(), bytes.size());
+}
+
+// takeCensus({maxSockets, namespaces: paths}) -> {ok, rows, descriptors, minisocks: Buffer, counters: number[],
+// namespaces: [{ok, error?, path, inode, portRange, reservedPorts, sockstat, sockstat6}]}
+Napi::Value take_census_door(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  Napi::Object asked = info[0].As<Napi::Object>();
+  CensusOptions options;
+  options.max_sockets = static_cast<uint32_t>(number_option(asked, "maxSockets", options.max_sockets));
+  Napi::Array paths = asked.Get("namespaces").As<Napi::Array>();
+  for (uint32_t i = 0; i < paths.Length(); i++)
+    options.namespaces.push_back(paths.Get(i).As<Napi::String>().Utf8Value());
+  Result<Census> taken = take_census(options);
+  if (!taken.ok())
+    return failed(env, taken.failure());
+  const Census &census = taken.value();
+  Napi::Object answer = done(env);
+  answer.Set("rows", buffer_of(env, census.rows));
+  answer.Set("descriptors", buffer_of(env, census.descriptors));
+  answer.Set("minisocks", buffer_of(env, census.minisocks));
+  Napi::Array counters = Napi::Array::New(env, CENSUS_COUNTER_COUNT);
+  for (uint32_t i = 0; i < CENSUS_COUNTER_COUNT; i++)
+    counters.Set(i, static_cast<double>(census.counters[i]));
+  answer.Set("counters", counters);
+  Napi::Array namespaces = Napi::Array::New(env);
+  for (const CensusNamespace &space : census.namespaces) {
+    Napi::Object entry = answer_of(env, space.failure);
+    entry.Set("path", space.path);
+    entry.Set("inode", static_cast<double>(space.inode));
+    entry.Set("portRange", space.port_range);
+    entry.Set("reservedPorts", space.reserved_ports);
+    entry.Set("sockstat", space.sockstat);
+    entry.Set("sockstat6", space.sockstat6);
+    namespaces.Set(namespaces.Length(), entry);
+  }
+  answer.Set("namespaces", namespaces);
+  return answer;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("layout", describe_layout(env));
   exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
+  exports.Set("takeCensus", Napi::Function::New(env, take_census_door, "takeCensus"));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

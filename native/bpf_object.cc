@@ -10,17 +10,23 @@
 
 #include "cgroup_root.h"
 
-// The object itself, in read-only data: the addon is one file and cannot load another's object.
+// The objects themselves, in read-only data: the addon is one file and cannot load another's objects.
 __asm__(".pushsection .rodata\n"
         ".balign 8\n"
         "socktrace_bpf_object:\n"
         ".incbin \"" SOCKTRACE_BPF_OBJECT "\"\n"
         "socktrace_bpf_object_end:\n"
+        ".balign 8\n"
+        "census_bpf_object:\n"
+        ".incbin \"" CENSUS_BPF_OBJECT "\"\n"
+        "census_bpf_object_end:\n"
         ".byte 0\n"
         ".popsection\n");
 extern "C" {
 __attribute__((visibility("hidden"))) extern const char socktrace_bpf_object[];
 __attribute__((visibility("hidden"))) extern const char socktrace_bpf_object_end[];
+__attribute__((visibility("hidden"))) extern const char census_bpf_object[];
+__attribute__((visibility("hidden"))) extern const char census_bpf_object_end[];
 }
 
 namespace socktrace {
@@ -71,16 +77,25 @@ std::string LibbpfLog::telling_line() const {
   return std::string(before_processed.empty() ? first : before_processed);
 }
 
-Result<BpfObject> open_object(const std::vector<std::string> &programs) {
+static Result<BpfObject> open_embedded(const char *start, const char *end, const char *name) {
   LibbpfLog log;
-  LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "socktrace");
-  bpf_object *raw = bpf_object__open_mem(
-      socktrace_bpf_object, static_cast<size_t>(socktrace_bpf_object_end - socktrace_bpf_object), &options);
+  LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = name);
+  bpf_object *raw = bpf_object__open_mem(start, static_cast<size_t>(end - start), &options);
   if (!raw)
-    return Failure{"open the embedded BPF object", errno, log.telling_line()};
-  BpfObject object(raw);
+    return Failure{std::string("open the embedded BPF object ") + name, errno, log.telling_line()};
+  return BpfObject(raw);
+}
+
+Result<BpfObject> open_census_object() {
+  return open_embedded(census_bpf_object, census_bpf_object_end, "census");
+}
+
+Result<BpfObject> open_object(const std::vector<std::string> &programs) {
+  Result<BpfObject> object = open_embedded(socktrace_bpf_object, socktrace_bpf_object_end, "socktrace");
+  if (!object.ok())
+    return object;
   bpf_program *program;
-  bpf_object__for_each_program(program, raw) {
+  bpf_object__for_each_program(program, object.value().get()) {
     bool wanted = std::find(programs.begin(), programs.end(), bpf_program__name(program)) != programs.end();
     bpf_program__set_autoload(program, wanted);
   }

@@ -39,6 +39,9 @@ public:
 // Errors: the object cannot be parsed (a broken build), no BTF, out of memory.
 Result<BpfObject> open_object(const std::vector<std::string> &programs);
 
+// Opens the object of the census, to be loaded whole. Errors: the same.
+Result<BpfObject> open_census_object();
+
 // Finds a program of the object by name; null when there is none.
 bpf_program *find_program(const BpfObject &object, const std::string &name);
 

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "census_records.h"
 #include "records.h"
 
 namespace socktrace {
@@ -36,6 +37,9 @@ void add_record(Napi::Object &records, const char *name, size_t size, const Fiel
   { #member, offsetof(process_record, row) + offsetof(process_row, member), sizeof(process_row::member) }
 #define FAILURE_FIELD(member)                                                                                \
   { #member, offsetof(failure_record, row) + offsetof(failure_row, member), sizeof(failure_row::member) }
+
+#define CENSUS_FIELD(member)                                                                                 \
+  { #member, offsetof(census_record, row) + offsetof(census_row, member), sizeof(census_row::member) }
 
 constexpr Field kSocket[] = {
     FIELD(socket_record, sk),
@@ -114,6 +118,26 @@ constexpr Field kEvent[] = {
     FIELD(event_record, local_port), FIELD(event_record, peer_port), FIELD(event_record, family),
     FIELD(event_record, old_state),  FIELD(event_record, state),
 };
+constexpr Field kCensus[] = {
+    FIELD(census_record, sk),    CENSUS_FIELD(inode),         CENSUS_FIELD(via_inode),
+    CENSUS_FIELD(via_sk),        CENSUS_FIELD(active_us),     CENSUS_FIELD(bytes_received),
+    CENSUS_FIELD(bytes_acked),   CENSUS_FIELD(segments_out),  CENSUS_FIELD(netns),
+    CENSUS_FIELD(uid),           CENSUS_FIELD(receive_queue), CENSUS_FIELD(send_queue),
+    CENSUS_FIELD(memory),        CENSUS_FIELD(local_port),    CENSUS_FIELD(stale_port),
+    CENSUS_FIELD(peer_port),     CENSUS_FIELD(error),         CENSUS_FIELD(family),
+    CENSUS_FIELD(state),         CENSUS_FIELD(ways),          CENSUS_FIELD(flags),
+    CENSUS_FIELD(local_address), CENSUS_FIELD(peer_address),
+};
+constexpr Field kCensusDescriptor[] = {
+    FIELD(census_descriptor, sk),   FIELD(census_descriptor, inode), FIELD(census_descriptor, start_ns),
+    FIELD(census_descriptor, tgid), FIELD(census_descriptor, fd),
+};
+constexpr Field kCensusMinisock[] = {
+    FIELD(census_minisock, netns),        FIELD(census_minisock, local_port),
+    FIELD(census_minisock, peer_port),    FIELD(census_minisock, family),
+    FIELD(census_minisock, state),        FIELD(census_minisock, local_address),
+    FIELD(census_minisock, peer_address),
+};
 
 // In the order of enum counter.
 constexpr const char *kCounters[] = {
@@ -126,6 +150,21 @@ constexpr const char *kCounters[] = {
 };
 static_assert(sizeof(kCounters) / sizeof(kCounters[0]) == COUNTER_COUNT, "a name for each counter");
 
+// In the order of enum census_counter.
+constexpr const char *kCensusCounters[] = {
+    "tableFull", "unixQueuesCut", "ioUringsCut", "acceptQueuesCut", "mptcpBare",
+};
+static_assert(sizeof(kCensusCounters) / sizeof(kCensusCounters[0]) == CENSUS_COUNTER_COUNT,
+              "a name for each counter");
+
+template<size_t N>
+Napi::Array names(Napi::Env env, const char *const (&all)[N]) {
+  Napi::Array array = Napi::Array::New(env, N);
+  for (uint32_t i = 0; i < N; i++)
+    array.Set(i, all[i]);
+  return array;
+}
+
 } // namespace
 
 Napi::Object describe_layout(Napi::Env env) {
@@ -135,12 +174,13 @@ Napi::Object describe_layout(Napi::Env env) {
   add_record(records, "process", sizeof(process_record), kProcess);
   add_record(records, "failure", sizeof(failure_record), kFailure);
   add_record(records, "event", sizeof(event_record), kEvent);
-  Napi::Array counters = Napi::Array::New(env, COUNTER_COUNT);
-  for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-    counters.Set(i, kCounters[i]);
+  add_record(records, "census", sizeof(census_record), kCensus);
+  add_record(records, "censusDescriptor", sizeof(census_descriptor), kCensusDescriptor);
+  add_record(records, "censusMinisock", sizeof(census_minisock), kCensusMinisock);
   Napi::Object layout = Napi::Object::New(env);
   layout.Set("records", records);
-  layout.Set("counters", counters);
+  layout.Set("counters", names(env, kCounters));
+  layout.Set("censusCounters", names(env, kCensusCounters));
   return layout;
 }
 

@@ -22,7 +22,7 @@ const FIELDS = {
  */
 export function parseSockstat(text4: string, text6: string | null): Known<Sockstat> {
   const counters: Partial<Record<keyof Sockstat, number>> = {};
-  const lines = parseLines(text4);
+  const lines = parseCounters(text4);
   for (const name of Object.keys(FIELDS) as (keyof typeof FIELDS)[]) {
     const [label, field] = FIELDS[name];
     const value = lines.get(label)?.get(field);
@@ -30,7 +30,7 @@ export function parseSockstat(text4: string, text6: string | null): Known<Sockst
       return { status: 'unavailable', reason: `sockstat has no count "${field}" for "${label}"` };
     counters[name] = value;
   }
-  const tcp6Inuse = text6 === null ? 0 : parseLines(text6).get('TCP6')?.get('inuse');
+  const tcp6Inuse = text6 === null ? 0 : parseCounters(text6).get('TCP6')?.get('inuse');
   if (tcp6Inuse === undefined) return { status: 'unavailable', reason: 'sockstat6 has no count "inuse" for "TCP6"' };
   return { status: 'measured', value: { ...(counters as Record<keyof typeof FIELDS, number>), tcp6Inuse } };
 }
@@ -50,7 +50,7 @@ export function allocMovement(
 }
 
 /** `TCP: inuse 81 orphan 0` to label, field, count; what is no such line or count is left out. */
-function parseLines(text: string): Map<string, Map<string, number>> {
+export function parseCounters(text: string): Map<string, Map<string, number>> {
   const lines = new Map<string, Map<string, number>>();
   if (text.length > LONGEST_TEXT) return lines;
   for (const line of text.split('\n')) {

@@ -7,9 +7,13 @@ import { addDemo } from './demo.ts';
 import { addDoctor } from './doctor.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
 import { guardOutput } from './output.ts';
+import { addSnapshot, addSockstat } from './snapshot.ts';
 import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
 const EXAMPLES = `Examples:
+  socktrace                                   what exists now: sums, suspects, ports, and what to type next
+  socktrace snapshot --kind bound-inactive    the sockets themselves
+  socktrace sockstat                          what "closed" of ss -s is made of
   socktrace --pid 1234                        trace until Ctrl-C, then report
   socktrace --pid 1234 --duration 2m          trace for two minutes
   socktrace --pid 1234 --json | jq .findings  the report as one JSON document
@@ -26,11 +30,15 @@ async function main(): Promise<void> {
     .version(VERSION)
     .showSuggestionAfterError()
     .exitOverride()
+    // What stands after a command is the command's.
+    .enablePositionalOptions()
     .addHelpText('before', EXAMPLES)
     .addHelpText('after', EXIT_STATUS);
   addTraceOptions(program).action(async (options: TraceOptions) => {
     process.exitCode = await trace(options);
   });
+  addSnapshot(program);
+  addSockstat(program);
   addDoctor(program);
   addDemo(program);
   await program.parseAsync();

@@ -4,9 +4,6 @@ import { type HookSetName, KernelError, type WantedProcess } from '../kernel/bin
 import type { SocketEvent } from '../kernel/decode.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { LedgerInput } from '../ledger/types.ts';
-import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
-import { checkTarget } from '../procfs/target.ts';
-import { escapeText } from '../render/escape.ts';
 import { renderEvent } from '../render/event.ts';
 import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
@@ -19,13 +16,15 @@ import {
   Session,
   TargetGoneError,
 } from '../session/session.ts';
-import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
+import { ExitCode, UsageError } from './exit-codes.ts';
 import { createLog, type Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
+import { triage } from './snapshot.ts';
 import { StatusLine } from './status-line.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
+import { checkedTargets } from './targets.ts';
 
 export interface TraceOptions {
   pid?: number[];
@@ -54,6 +53,11 @@ const EXIT_PATIENCE_MS = 3_000;
 const EVENT_RING_BYTES = 1 << 20;
 /** close-wait and disconnected sockets may be a slow download's: they get twice the time, as by default */
 const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAgeMs;
+
+const NO_PROCESS =
+  'no process given: socktrace --pid PID ("socktrace" alone shows what exists now, "socktrace demo unused" makes a process to try it on)';
+/** Options that make sense while something is traced only. */
+const LENGTHY = ['duration', 'events', 'ndjson', 'failOnLeak'] as const;
 
 /** Adds the options of a trace to a command. */
 export function addTraceOptions(command: Command): Command {
@@ -99,11 +103,15 @@ export function addTraceOptions(command: Command): Command {
 
 /** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
 export async function trace(options: TraceOptions): Promise<ExitCode> {
+  if (options.pid === undefined) {
+    if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);
+    return triage(options.json ?? false);
+  }
   const log = createLog(options.verbose ?? false);
   // Before the slow part: an early Ctrl-C must not kill without detaching.
   const stop = new StopRequest(options.events === undefined ? [process.stdout] : [process.stdout, process.stderr]);
   try {
-    const session = openSession(options, checkedTargets(options.pid ?? []), log);
+    const session = openSession(options, checkedTargets(options.pid), log);
     try {
       return await follow(session, options, stop, log);
     } finally {
@@ -111,36 +119,6 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
     }
   } finally {
     stop.dispose();
-  }
-}
-
-/** The processes to trace, each once. A pid that goes to another process from here on is not taken for it. */
-function checkedTargets(pids: readonly number[]): WantedProcess[] {
-  if (pids.length === 0)
-    throw new UsageError('no process given: socktrace --pid PID ("socktrace demo unused" makes one to try it on)');
-  // The kernel side sees the pids of the initial namespace; ours would name other processes.
-  if (!inInitialPidNamespace())
-    throw new CannotTraceError(
-      "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
-    );
-  return [...new Set(pids)].map(checkedTarget);
-}
-
-function checkedTarget(pid: number): WantedProcess {
-  const target = checkTarget(pid);
-  switch (target.is) {
-    case 'process':
-      return target;
-    case 'missing':
-      throw new UsageError(`there is no process ${pid}`);
-    case 'thread':
-      throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
-    case 'kernel-thread':
-      throw new UsageError(`${pid} (${escapeText(target.comm)}) is a kernel thread, which holds no sockets of its own`);
-    case 'zombie':
-      throw new UsageError(`process ${pid} (${escapeText(target.comm)}) has exited already and holds nothing any more`);
-    case 'unreadable':
-      throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
   }
 }
 
@@ -193,6 +171,7 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     process.stderr.write(
       `tracing ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
+  session.takeCensus();
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   while (!stop.requested && performance.now() < end && !session.targetsGone) {
     // Nothing is lost by waiting for a slow reader: the tables of the kernel side keep what is not read.
@@ -207,6 +186,7 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     await stop.wait(POLL_MS);
   }
   status?.clear();
+  session.takeCensus();
   log.debug(
     { reason: stop.requested ? 'asked to' : session.targetsGone ? 'every target exited' : 'time is up' },
     'stopping',

@@ -1,7 +1,7 @@
 /** The only importer of the native addon: its calls, typed, and its refusals turned into one kind of error. */
 import { createRequire } from 'node:module';
 import { errnoName } from '../ledger/errno.ts';
-import { COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
+import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
 interface NativeFailure {
   step: string;
@@ -25,9 +25,18 @@ interface NativeTracer {
   close(): void;
 }
 
+interface NativeCensus {
+  rows: Uint8Array;
+  descriptors: Uint8Array;
+  minisocks: Uint8Array;
+  counters: number[];
+  namespaces: (NativeAnswer<object> & CensusNamespaceTexts)[];
+}
+
 interface NativeAddon {
   layout: NativeLayout;
   tryProgram(name: string): NativeAnswer<object>;
+  takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   Tracer: new () => NativeTracer;
 }
 
@@ -121,6 +130,56 @@ function succeed<T>(answer: NativeAnswer<T>): { ok: true } & T {
 export function tryProgram(name: string): KernelError | null {
   const answer = addon().tryProgram(name);
   return answer.ok ? null : new KernelError(answer.error);
+}
+
+export interface CensusOptions {
+  /** most socks that are taken in */
+  maxSockets: number;
+  /** paths of the network namespaces whose hash tables are walked, one each */
+  namespaces: string[];
+}
+
+/** What was read inside a network namespace; texts as in /proc, empty where there is no such file. */
+export interface CensusNamespaceTexts {
+  path: string;
+  inode: number;
+  portRange: string;
+  reservedPorts: string;
+  sockstat: string;
+  sockstat6: string;
+}
+
+/** The records of one census; src/kernel/census.ts decodes them. */
+export interface RawCensus {
+  rows: Uint8Array;
+  descriptors: Uint8Array;
+  minisocks: Uint8Array;
+  counters: Record<(typeof CENSUS_COUNTERS)[number], number>;
+  /** `refusal`: why it could not be walked, null when it was */
+  namespaces: (CensusNamespaceTexts & { refusal: string | null })[];
+}
+
+/**
+ * Walks every descriptor of the host and the hash tables of the namespaces, once. Nothing stays loaded.
+ * @throws KernelError when the kernel refuses the programs or a walk breaks off
+ */
+export function takeCensus(options: CensusOptions): RawCensus {
+  const { rows, descriptors, minisocks, counters, namespaces } = succeed(addon().takeCensus(options));
+  return {
+    rows,
+    descriptors,
+    minisocks,
+    counters: Object.fromEntries(CENSUS_COUNTERS.map((name, i) => [name, counters[i] ?? 0])) as RawCensus['counters'],
+    namespaces: namespaces.map(({ path, inode, portRange, reservedPorts, sockstat, sockstat6, ...answer }) => ({
+      path,
+      inode,
+      portRange,
+      reservedPorts,
+      sockstat,
+      sockstat6,
+      refusal: answer.ok ? null : describeFailure(answer.error),
+    })),
+  };
 }
 
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */

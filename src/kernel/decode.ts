@@ -36,6 +36,11 @@ const TCP_STATES: readonly (TcpState | undefined)[] = [
   'NEW_SYN_RECV',
 ];
 
+/** @throws RangeError when the kernel has no such state: a broken record */
+export function tcpState(number: number): TcpState {
+  return known(TCP_STATES, number, 'TCP state');
+}
+
 /** enum failed_operation */
 const OPERATIONS: readonly (FailedOperation | undefined)[] = [
   undefined,
@@ -269,7 +274,7 @@ export class Decoder {
         changedMs: Number(version) / NS_PER_MS,
         version: version.toString(),
         family: ip,
-        state: known(TCP_STATES, byte('state'), 'TCP state'),
+        state: tcpState(byte('state')),
         port: port === 0 ? null : port,
         ever: flag('history_unknown')
           ? {
@@ -291,7 +296,7 @@ export class Decoder {
         local: endpoint('local_address', port),
         peer: endpoint('peer_address', short('peer_port')),
         released: flag('released'),
-        releaseState: releaseState === 0 ? null : known(TCP_STATES, releaseState, 'TCP state'),
+        releaseState: releaseState === 0 ? null : tcpState(releaseState),
         heldAtExit: flag('held_at_exit'),
         netns: view.getUint32(at + field.netns[0], true),
         uid: view.getUint32(at + field.uid[0], true),

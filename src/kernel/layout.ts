@@ -112,6 +112,57 @@ export const EVENT_RECORD = {
   },
 } as const satisfies RecordLayout;
 
+/** One sock of a census: bpf/census_records.h. */
+export const CENSUS_RECORD = {
+  size: 128,
+  fields: {
+    sk: [0, 8],
+    inode: [8, 8],
+    via_inode: [16, 8],
+    via_sk: [24, 8],
+    active_us: [32, 8],
+    bytes_received: [40, 8],
+    bytes_acked: [48, 8],
+    segments_out: [56, 4],
+    netns: [60, 4],
+    uid: [64, 4],
+    receive_queue: [68, 4],
+    send_queue: [72, 4],
+    memory: [76, 4],
+    local_port: [80, 2],
+    stale_port: [82, 2],
+    peer_port: [84, 2],
+    error: [86, 2],
+    family: [88, 1],
+    state: [89, 1],
+    ways: [90, 1],
+    flags: [91, 1],
+    local_address: [96, 16],
+    peer_address: [112, 16],
+  },
+} as const satisfies RecordLayout;
+
+export const CENSUS_DESCRIPTOR = {
+  size: 32,
+  fields: { sk: [0, 8], inode: [8, 8], start_ns: [16, 8], tgid: [24, 4], fd: [28, 4] },
+} as const satisfies RecordLayout;
+
+export const CENSUS_MINISOCK = {
+  size: 48,
+  fields: {
+    netns: [0, 4],
+    local_port: [4, 2],
+    peer_port: [6, 2],
+    family: [8, 1],
+    state: [9, 1],
+    local_address: [16, 16],
+    peer_address: [32, 16],
+  },
+} as const satisfies RecordLayout;
+
+/** enum census_counter, in its order */
+export const CENSUS_COUNTERS = ['tableFull', 'unixQueuesCut', 'ioUringsCut', 'acceptQueuesCut', 'mptcpBare'] as const;
+
 /** enum counter of bpf/records.h, in its order */
 export const COUNTERS = [
   'host_opened',
@@ -146,6 +197,7 @@ export type CounterName = (typeof COUNTERS)[number];
 export interface NativeLayout {
   records: Record<string, RecordLayout>;
   counters: string[];
+  censusCounters: string[];
 }
 
 const EXPECTED: Readonly<Record<string, RecordLayout>> = {
@@ -154,6 +206,9 @@ const EXPECTED: Readonly<Record<string, RecordLayout>> = {
   process: PROCESS_RECORD,
   failure: FAILURE_RECORD,
   event: EVENT_RECORD,
+  census: CENSUS_RECORD,
+  censusDescriptor: CENSUS_DESCRIPTOR,
+  censusMinisock: CENSUS_MINISOCK,
 };
 
 /**
@@ -176,6 +231,7 @@ export function layoutDifferences(native: NativeLayout): string[] {
       if (wanted !== got) differences.push(`field "${name}.${field}" is at ${got}, not ${wanted}`);
     }
   }
-  if (native.counters.join() !== COUNTERS.join()) differences.push('the counters differ');
+  const counters = `${native.counters.join()};${native.censusCounters.join()}`;
+  if (counters !== `${COUNTERS.join()};${CENSUS_COUNTERS.join()}`) differences.push('the counters differ');
   return differences;
 }

@@ -13,6 +13,7 @@ import { groupSuspects, type SuspectGroup } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
 import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
 
+export type CensusInput = Extract<LedgerInput, { type: 'census' }>;
 export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
 
 /** Growth is sampled at most this often, and so rarely that at most SAMPLED_PER_MS sockets a ms are walked for it. */
@@ -28,6 +29,8 @@ export class Ledger {
   #session: SessionFacts | null = null;
   #firstSample: HostSample | null = null;
   #lastSample: HostSample | null = null;
+  #firstCensus: CensusInput | null = null;
+  #lastCensus: CensusInput | null = null;
   #nowMs = Number.NEGATIVE_INFINITY;
   #watchedSinceMs = Number.POSITIVE_INFINITY;
   #lastSampledMs = Number.NEGATIVE_INFINITY;
@@ -56,6 +59,11 @@ export class Ledger {
       case 'hostSample':
         this.#advance(input.atMs);
         return this.#applyHostSample(input);
+      case 'census':
+        this.#advance(input.atMs);
+        this.#firstCensus ??= input;
+        this.#lastCensus = input;
+        return;
       case 'loss':
         for (const loss of input.losses) this.#applyLoss(loss);
         return;
@@ -86,6 +94,14 @@ export class Ledger {
 
   get lastSample(): HostSample | null {
     return this.#lastSample;
+  }
+
+  get firstCensus(): CensusInput | null {
+    return this.#firstCensus;
+  }
+
+  get lastCensus(): CensusInput | null {
+    return this.#lastCensus;
   }
 
   /** Sockets that are alive and were shown to user space, and those that were held at exit. In no given order. */

@@ -5,6 +5,9 @@
  * times are milliseconds of CLOCK_MONOTONIC (fractions allowed) unless a name says otherwise.
  */
 
+import type { Classes } from '../accounting/classes.ts';
+import type { NamespacePorts } from '../accounting/ports.ts';
+
 /** A fact, or why it is not known. Nothing unknown is ever rendered as zero or as an empty list. */
 export type Known<T> = { status: 'measured'; value: T } | { status: 'unavailable'; reason: string };
 
@@ -311,7 +314,8 @@ export interface Thresholds {
 }
 
 export interface HookChoice {
-  set: 'fentry' | 'kprobe' | 'cgroup';
+  /** `none`: nothing was traced, only what exists was looked at */
+  set: 'fentry' | 'kprobe' | 'cgroup' | 'none';
   refused: { set: string; reason: string }[];
   /** what this set cannot see, in words */
   blindSpots: string[];
@@ -325,6 +329,14 @@ export interface SessionFacts {
   thresholds: Thresholds;
   /** the same instant on both clocks */
   clock: { monotonicMs: number; wallMs: number };
+}
+
+/** Where every socket of the host is, and which ports are in use. */
+export interface HostCensus {
+  classes: Classes;
+  ports: NamespacePorts[];
+  /** what was not looked at, in words */
+  unseen: string[];
 }
 
 /** One step of the ledger's life: the live session feeds these, a recording holds them, a replay feeds them again. */
@@ -345,6 +357,8 @@ export type LedgerInput =
       counters: HostCounters;
       tracked: TrackedCounters;
     }
+  /** where every socket of the host is, and which ports are in use */
+  | { type: 'census'; atMs: number; seen: Known<HostCensus> }
   /** totals so far, not increments */
   | { type: 'loss'; losses: Loss[] }
   | { type: 'tick'; atMs: number };

@@ -12,7 +12,7 @@ export const KIND_MEANING: Readonly<Record<FindingKind, string>> = {
   'connect-failed': 'connect() failed; the socket was not closed',
   disconnected: 'the connection (or the listening) is over; the socket was not closed',
   'close-wait': 'the peer has closed the connection; this side has not',
-  'closed-unknown': 'closed state, but open descriptor; older than the trace, so what happened to it is not known',
+  'closed-unknown': 'closed state, but open descriptor; what happened to it before it was first seen is not known',
   released: 'no descriptor is left: closing, in flight over a unix socket, in io_uring, or held by the kernel. No leak',
 };
 

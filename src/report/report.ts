@@ -1,16 +1,19 @@
 /** The report document, from a ledger. Deterministic: the same inputs give the same document. */
+import type { NamespacePorts } from '../accounting/ports.ts';
 import { allocMovement } from '../accounting/sockstat.ts';
 import { findingsOf } from '../ledger/findings.ts';
-import type { Ledger } from '../ledger/ledger.ts';
+import type { CensusInput, Ledger } from '../ledger/ledger.ts';
 import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
 import { reportedFailures } from './failures.ts';
 import { reportedProcesses } from './processes.ts';
 import { type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
 
+const MS_PER_MINUTE = 60_000;
 const NO_CALL_PATHS = 'this version does not capture call paths';
-const NO_PORT_MAP = 'this version does not list the ports that other sockets of the host hold';
-const NO_CLASSES = 'this version does not place the host-wide count into classes';
+const NO_CENSUS = 'no census of the host was taken';
+const ONE_CENSUS = 'growth shows between two looks only';
+const NO_SNAPSHOT = 'a trace does not list every socket: socktrace snapshot does';
 
 /**
  * Builds the report of everything that `ledger` holds.
@@ -41,7 +44,8 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     findings,
     failures: { status: 'measured', value: failures },
     sockstat: sockstatOf(ledger),
-    ports: unavailable(NO_PORT_MAP),
+    ports: portsOf(ledger),
+    snapshot: unavailable(NO_SNAPSHOT),
   };
 }
 
@@ -89,7 +93,7 @@ function accountsOf(ledger: Ledger, losses: readonly Loss[]): Report['sockets'] 
   };
 }
 
-function sockstatOf({ firstSample, lastSample }: Ledger): Known<SockstatReport> {
+function sockstatOf({ firstSample, lastSample, lastCensus }: Ledger): Known<SockstatReport> {
   if (firstSample === null || lastSample === null || firstSample === lastSample) {
     return unavailable('/proc/net/sockstat was read less than twice');
   }
@@ -102,11 +106,51 @@ function sockstatOf({ firstSample, lastSample }: Ledger): Known<SockstatReport> 
     value: {
       before,
       after,
-      moved: allocMovement(before, after, firstSample.counters, lastSample.counters),
-      classes: unavailable(NO_CLASSES),
-      unplaced: unavailable(NO_CLASSES),
+      moved: {
+        status: 'measured',
+        value: allocMovement(before, after, firstSample.counters, lastSample.counters),
+      },
+      ...classesOf(lastCensus),
     },
   };
+}
+
+/** What a census says of `alloc`. */
+export function classesOf(
+  census: CensusInput | null,
+): Pick<SockstatReport, 'classes' | 'unplaced' | 'allocWhenClassified' | 'unseen'> {
+  const seen = census?.seen ?? unavailable(NO_CENSUS);
+  if (seen.status === 'unavailable') return { classes: seen, unplaced: seen, allocWhenClassified: seen, unseen: [] };
+  const { classes, unplaced, alloc } = seen.value.classes;
+  return { classes: measured(classes), unplaced, allocWhenClassified: alloc, unseen: seen.value.unseen };
+}
+
+/** The ports of the last census, with their growth since the first. */
+export function portsOf({ firstCensus, lastCensus }: Ledger): Report['ports'] {
+  if (firstCensus === null || lastCensus === null) return unavailable(NO_CENSUS);
+  if (lastCensus.seen.status === 'unavailable') return lastCensus.seen;
+  const earlier = firstCensus.seen.status === 'measured' ? firstCensus.seen.value.ports : [];
+  const before = new Map(earlier.map(({ netns, inRange }) => [netns, inRange]));
+  const minutes = (lastCensus.atMs - firstCensus.atMs) / MS_PER_MINUTE;
+  return measured(
+    lastCensus.seen.value.ports.map((ports) => {
+      const then = before.get(ports.netns);
+      if (minutes <= 0 || then === undefined)
+        return { ...ports, perMinute: unavailable(ONE_CENSUS), msToFull: unavailable(ONE_CENSUS) };
+      const perMinute = (ports.inRange - then) / minutes;
+      return { ...ports, perMinute: measured(perMinute), msToFull: timeToFull(ports, perMinute) };
+    }),
+  );
+}
+
+function measured<T>(value: T): Known<T> {
+  return { status: 'measured', value };
+}
+
+function timeToFull({ free }: NamespacePorts, perMinute: number): Known<number> {
+  if (free.status === 'unavailable') return free;
+  if (perMinute <= 0 && free.value > 0) return unavailable('the ports in use do not grow');
+  return measured(free.value === 0 ? 0 : (free.value / perMinute) * MS_PER_MINUTE);
 }
 
 function unavailable(reason: string): { status: 'unavailable'; reason: string } {

@@ -2,7 +2,10 @@
  * The report document that `--json` prints. Names are a contract (report.schema.json ships with the tool);
  * additions keep schemaVersion 1. Times are milliseconds, 64-bit kernel numbers strings, errno a name.
  */
+import type { SocketClass, SocketClassName } from '../accounting/classes.ts';
+import type { NamespacePorts } from '../accounting/ports.ts';
 import type {
+  Endpoint,
   FailedOperation,
   FailureCause,
   HookChoice,
@@ -14,6 +17,7 @@ import type {
   SelectedTarget,
   SocketKind,
   Sockstat,
+  TcpState,
   Verdict,
   WastefulKind,
 } from '../ledger/types.ts';
@@ -105,9 +109,47 @@ export interface AllocMovement {
 export interface SockstatReport {
   before: Sockstat;
   after: Sockstat;
-  moved: AllocMovement;
-  classes: Known<{ name: string; count: number; evidence: string }[]>;
+  /** unavailable in a snapshot: nothing was counted meanwhile */
+  moved: Known<AllocMovement>;
+  /** at the end; the counts and `unplaced` add up to `allocWhenClassified` */
+  classes: Known<SocketClass[]>;
   unplaced: Known<number>;
+  allocWhenClassified: Known<number>;
+  /** what the classes could not see, in words */
+  unseen: string[];
+}
+
+/** The ports of one network namespace at the end. */
+export interface ReportPorts extends NamespacePorts {
+  /** growth of `inRange` over the window */
+  perMinute: Known<number>;
+  /** until bind to port 0 finds none, at that rate */
+  msToFull: Known<number>;
+}
+
+/** One socket as it is now. */
+export interface SnapshotSocket {
+  /** null when it has no file */
+  inode: string | null;
+  /** every process that has it open; empty: none, and `class` says what keeps it */
+  holders: { process: ProcessId; fd: number }[];
+  kind: SocketKind;
+  class: SocketClassName;
+  family: 4 | 6;
+  state: TcpState;
+  /** the port it holds now */
+  port: number | null;
+  local: Endpoint;
+  peer: Endpoint;
+  error: string | null;
+  /** bytes; of a listener, connections not accepted and the most that may wait */
+  receiveQueue: number;
+  sendQueue: number;
+  memory: number;
+  /** since its last segment */
+  idleMs: Known<number>;
+  netns: number;
+  uid: number;
 }
 
 export interface Report {
@@ -145,5 +187,6 @@ export interface Report {
   findings: Finding[];
   failures: Known<Failure[]>;
   sockstat: Known<SockstatReport>;
-  ports: Known<never[]>;
+  ports: Known<ReportPorts[]>;
+  snapshot: Known<SnapshotSocket[]>;
 }

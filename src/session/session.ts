@@ -22,6 +22,7 @@ import { readSockstat } from '../procfs/sockstat.ts';
 import { buildReport } from '../report/report.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
+import { censusInput } from './census.ts';
 import { monotonicMs } from './clock.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { lossesOf } from './losses.ts';
@@ -73,6 +74,7 @@ export class Session {
   readonly ledger = new Ledger();
   readonly hooks: HookChoice;
   readonly #tracer: Tracer;
+  readonly #bootId: string;
   readonly #decoder: Decoder;
   readonly #processes: ProcessDirectory;
   readonly #sinks: SessionSinks;
@@ -115,6 +117,7 @@ export class Session {
 
   private constructor(tracer: Tracer, bootId: string, options: SessionOptions, sinks: SessionSinks) {
     this.#tracer = tracer;
+    this.#bootId = bootId;
     this.#options = options;
     this.#sinks = sinks;
     this.#decoder = new Decoder(bootId);
@@ -178,6 +181,11 @@ export class Session {
     this.#feedLosses();
     this.#feed({ type: 'tick', atMs: monotonicMs() });
     return buildReport(this.ledger);
+  }
+
+  /** Looks where every socket of the host is: takes about half a second. A kernel that refuses it is in the report. */
+  takeCensus(): void {
+    this.#feed(censusInput(this.#bootId));
   }
 
   /** The report as of now, with the session going on. */
@@ -340,7 +348,7 @@ export class Session {
   #hostCounters(): HostCounters {
     const counters = this.#tracer.counters();
     const misses = this.#tracer.misses();
-    const counting = COUNTING_PROGRAMS[this.hooks.set];
+    const counting = COUNTING_PROGRAMS[this.#tracer.set];
     const skipped = (program: string | null): number => (program === null ? 0 : (misses.get(program) ?? 0));
     return {
       opened: counters.host_opened + skipped(counting.opened),

@@ -3,6 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { formatAddress } from '../../src/kernel/address.ts';
 import { Decoder } from '../../src/kernel/decode.ts';
 import {
+  CENSUS_COUNTERS,
+  CENSUS_DESCRIPTOR,
+  CENSUS_MINISOCK,
+  CENSUS_RECORD,
   COUNTERS,
   EVENT_RECORD,
   FAILURE_RECORD,
@@ -25,8 +29,12 @@ function native(): NativeLayout {
       process: PROCESS_RECORD,
       failure: FAILURE_RECORD,
       event: EVENT_RECORD,
+      census: CENSUS_RECORD,
+      censusDescriptor: CENSUS_DESCRIPTOR,
+      censusMinisock: CENSUS_MINISOCK,
     },
     counters: [...COUNTERS],
+    censusCounters: [...CENSUS_COUNTERS],
   }) as unknown as NativeLayout;
 }
 

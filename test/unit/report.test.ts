@@ -75,7 +75,7 @@ describe('buildReport', () => {
       { kind: 'bound-inactive', errno: null, count: 12, ports: 12 },
     ]);
     expect(report.sockets).toMatchObject({ opened: 41, preexisting: 2, destroyed: 0, held: 43 });
-    expect(report.sockstat).toMatchObject({ value: { moved: { alloc: 41, unexplained: 0 } } });
+    expect(report.sockstat).toMatchObject({ value: { moved: { value: { alloc: 41, unexplained: 0 } } } });
     expect(report.processes.map(({ comm }) => comm)).toEqual(['leakyd', 'ftp']);
   });
 

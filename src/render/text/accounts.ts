@@ -13,7 +13,9 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
       ? [`  sockstat  not known: ${escapeText(sockstat.reason)}`]
       : [
           `  sockstat  alloc ${formatCount(sockstat.value.before.alloc)} -> ${formatCount(sockstat.value.after.alloc)} (all TCP sockets of the host)`,
-          `            ${movement(sockstat.value.moved)}`,
+          ...(sockstat.value.moved.status === 'measured'
+            ? [`            ${movement(sockstat.value.moved.value)}`]
+            : []),
         ]),
   ];
 }

@@ -55,7 +55,7 @@ function cells(finding: Finding, names: ProcessNames): string[] {
     kind,
     errno ?? '-',
     formatCount(ports),
-    `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`,
+    oldestIsLowerBound && oldestMs === 0 ? '?' : `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`,
     formatRate(perMinute),
     names.ofOwners(finding),
   ];
@@ -95,6 +95,6 @@ function describe({ process, fd, inode, family, localPort, ageMs }: FindingExamp
     ...(inode === null ? [] : [`socket:[${inode}]`]),
     `IPv${family}`,
     localPort === null ? 'no port' : `port ${localPort}`,
-    `${formatDuration(ageMs)} in this state`,
+    ...(ageMs === 0 ? [] : [`${formatDuration(ageMs)} in this state`]),
   ].join(', ');
 }

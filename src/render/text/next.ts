@@ -10,7 +10,7 @@ interface Step {
 }
 
 export function nextLines(report: Report, style: Style): string[] {
-  const steps = unique([...inspect(report), ...watchLonger(report)]);
+  const steps = unique([...inspect(report), ...traceSuspects(report), ...watchLonger(report)]);
   if (steps.length === 0) return [];
   const width = Math.max(...steps.map(({ command }) => command.length));
   return [
@@ -39,6 +39,18 @@ function listing({ kind }: Finding, pid: number): Step[] {
   if (kind === 'close-wait')
     return [{ command: `nsenter -t ${pid} -n ss -tnp state close-wait`, why: 'all of them with their peers' }];
   return [{ command: `lsof -nP -p ${pid}`, why: 'all open files of the process; ss does not list closed sockets' }];
+}
+
+/** After a look at the whole host: the process to look at more closely. */
+function traceSuspects({ findings, host, target, processes }: Report): Step[] {
+  if (host.hooks.set !== 'none' || target.pids.length > 0) return [];
+  const holder = findings.find(({ kind }) => kind !== 'released')?.holders[0]?.process;
+  const pid = processes.find(({ id }) => id === holder)?.pid;
+  if (pid === undefined) return [];
+  return [
+    { command: `socktrace snapshot --pid ${pid}`, why: 'its sockets, one by one' },
+    { command: `socktrace --pid ${pid} --duration 5m`, why: 'whether it goes on, how fast, and who suffers' },
+  ];
 }
 
 /** When time is what is missing. */

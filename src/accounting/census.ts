@@ -1,0 +1,84 @@
+/** A census: every TCP socket of the host that can be reached without having been traced, as plain facts. */
+import type { Endpoint, Known, ProcessId, Sockstat, TcpState } from '../ledger/types.ts';
+
+/** By which way a socket was reached; one may be reached by several. */
+export const CENSUS_WAYS = ['descriptor', 'hash', 'accept-queue', 'flight', 'io_uring'] as const;
+export type CensusWay = (typeof CENSUS_WAYS)[number];
+
+export interface CensusHolder {
+  process: ProcessId;
+  pid: number;
+  fd: number;
+}
+
+export interface CensusSocket {
+  /** of the kernel's struct sock, hexadecimal */
+  address: string;
+  /** of the socket's file, null when it has none */
+  inode: string | null;
+  ways: readonly CensusWay[];
+  /** its socket was closed: the kernel alone keeps it (SOCK_DEAD) */
+  closed: boolean;
+  hasSocket: boolean;
+  hasFile: boolean;
+  /** the listener in whose queue it waits, or the unix socket or io_uring by which it was reached; null for none */
+  via: string | null;
+  family: 4 | 6;
+  state: TcpState;
+  /** the port it holds now, null for none */
+  port: number | null;
+  local: Endpoint;
+  peer: Endpoint;
+  netns: number;
+  uid: number;
+  /** errno name, null for none */
+  error: string | null;
+  /** bytes not read; of a listener, connections not accepted */
+  receiveQueue: number;
+  /** bytes not acknowledged; of a listener, the longest its queue may get */
+  sendQueue: number;
+  /** bytes of buffers charged to it */
+  memory: number;
+  /** CLOCK_MONOTONIC ms of its last segment, null when it never sent or received one */
+  activeMs: number | null;
+  /** it was established at some time since it was opened or disconnected */
+  wasEstablished: boolean;
+  /** it sent a segment, if only a SYN */
+  hasSent: boolean;
+  bytesMoved: string;
+  holders: CensusHolder[];
+}
+
+/** TIME_WAIT and half-open connections: no socket, not in `alloc`. */
+export interface Minisock {
+  netns: number;
+  state: 'TIME_WAIT' | 'NEW_SYN_RECV';
+  family: 4 | 6;
+  local: Endpoint;
+  peer: Endpoint;
+}
+
+export interface CensusNamespace {
+  inode: number;
+  /** where it was found, e.g. /proc/1/ns/net */
+  path: string;
+  portRange: Known<readonly [low: number, high: number]>;
+  reservedPorts: Known<readonly (readonly [low: number, high: number])[]>;
+  sockstat: Known<Sockstat>;
+  /** why its hash tables were not walked; null when they were */
+  refusal: string | null;
+}
+
+export interface Census {
+  /** CLOCK_MONOTONIC ms */
+  atMs: number;
+  tookMs: number;
+  sockets: CensusSocket[];
+  minisocks: Minisock[];
+  namespaces: CensusNamespace[];
+  /** alloc before and after the walks: equal when nothing came or went that the walks could have missed */
+  allocBefore: Known<number>;
+  allocAfter: Known<number>;
+  /** what was not looked at, in words */
+  unseen: string[];
+}

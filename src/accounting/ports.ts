@@ -1,0 +1,194 @@
+/** The ports of each network namespace: how many are in use, by whom, and how many are left. */
+import type { Known, ProcessId, Sockstat } from '../ledger/types.ts';
+import type { Census, CensusSocket, Minisock } from './census.ts';
+import { isWithin, type PortSpan } from './port-range.ts';
+
+/** What a port is in use for, strongest first: a port of several sockets counts for the strongest alone. */
+export const PORT_USES = [
+  'listening',
+  'bound-inactive',
+  'connected',
+  'close-wait',
+  'unaccepted',
+  'orphaned',
+  'no-holder',
+  'time-wait',
+] as const;
+export type PortUse = (typeof PORT_USES)[number];
+
+export interface PortHolder {
+  /** null: no process has it */
+  process: ProcessId | null;
+  use: PortUse;
+  /** distinct ports; those of all holders add up to `inUse` */
+  count: number;
+  /** of `count`: within the range that bind to port 0 and connect choose from */
+  inRange: number;
+}
+
+export interface PortDestination {
+  address: string;
+  port: number;
+  /** local ports of the range that are in use towards it */
+  count: number;
+  /** ports that connect() would still find for it */
+  free: number;
+}
+
+export interface NamespacePorts {
+  netns: number;
+  /** where the namespace was found */
+  path: string | null;
+  /** sockets in its hash tables, as its sockstat files say: TCP and TCP6 "inuse" */
+  inuse: Known<number>;
+  range: Known<PortSpan>;
+  reserved: Known<readonly PortSpan[]>;
+  inUse: number;
+  inRange: number;
+  outOfRange: number;
+  /** that bind to port 0 would find: in the range, not reserved, not in use */
+  free: Known<number>;
+  holders: PortHolder[];
+  destinations: PortDestination[];
+}
+
+const MOST_DESTINATIONS = 10;
+
+interface Occupant {
+  process: ProcessId | null;
+  use: PortUse;
+}
+
+/** Namespaces by ports in use, most first; those without a port are left out unless all are. */
+export function portsOf(census: Census): NamespacePorts[] {
+  const sockets = groupBy(
+    census.sockets.filter(({ port }) => port !== null),
+    ({ netns }) => netns,
+  );
+  const waiting = groupBy(
+    census.minisocks.filter(({ state }) => state === 'TIME_WAIT'),
+    ({ netns }) => netns,
+  );
+  const known = new Map(census.namespaces.map((namespace) => [namespace.inode, namespace]));
+  const all = new Set([...known.keys(), ...sockets.keys(), ...waiting.keys()]);
+  return [...all]
+    .map((netns) => {
+      const namespace = known.get(netns);
+      const unread = { status: 'unavailable', reason: 'the network namespace was not entered' } as const;
+      const ports = portsOfNamespace(
+        namespace?.portRange ?? unread,
+        namespace?.reservedPorts ?? unread,
+        sockets.get(netns) ?? [],
+        waiting.get(netns) ?? [],
+      );
+      return { netns, path: namespace?.path ?? null, inuse: inuseOf(namespace?.sockstat ?? unread), ...ports };
+    })
+    .sort((a, b) => b.inUse - a.inUse || a.netns - b.netns);
+}
+
+function portsOfNamespace(
+  range: Known<PortSpan>,
+  reserved: Known<readonly PortSpan[]>,
+  sockets: readonly CensusSocket[],
+  waiting: readonly Minisock[],
+): Omit<NamespacePorts, 'netns' | 'path' | 'inuse'> {
+  const occupants = new Map<number, Occupant>();
+  for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
+  for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
+  const choosable = (port: number): boolean => range.status === 'measured' && isWithin(port, range.value);
+  const kept = (port: number): boolean =>
+    reserved.status === 'measured' && reserved.value.some((span) => isWithin(port, span));
+  const inRange = [...occupants.keys()].filter(choosable).length;
+  return {
+    range,
+    reserved,
+    inUse: occupants.size,
+    inRange,
+    outOfRange: occupants.size - inRange,
+    free: range.status === 'measured' ? { status: 'measured', value: countFree(range.value, occupants, kept) } : range,
+    holders: holdersOf(occupants, choosable),
+    destinations: destinationsOf(sockets, waiting, occupants, range, kept),
+  };
+}
+
+function inuseOf(sockstat: Known<Sockstat>): Known<number> {
+  if (sockstat.status === 'unavailable') return sockstat;
+  return { status: 'measured', value: sockstat.value.tcpInuse + sockstat.value.tcp6Inuse };
+}
+
+function countFree(
+  [low, high]: PortSpan,
+  taken: ReadonlyMap<number, unknown>,
+  kept: (port: number) => boolean,
+): number {
+  let free = 0;
+  for (let port = low; port <= high; port++) if (!taken.has(port) && !kept(port)) free += 1;
+  return free;
+}
+
+function occupantOf({ state, holders, hasSocket, closed }: CensusSocket): Occupant {
+  const process = holders[0]?.process ?? null;
+  if (state === 'LISTEN') return { process, use: 'listening' };
+  if (process === null) return { process, use: hasSocket ? 'no-holder' : closed ? 'orphaned' : 'unaccepted' };
+  if (state === 'CLOSE') return { process, use: 'bound-inactive' };
+  return { process, use: state === 'CLOSE_WAIT' ? 'close-wait' : 'connected' };
+}
+
+function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupant): void {
+  const other = occupants.get(port);
+  if (other === undefined || PORT_USES.indexOf(occupant.use) < PORT_USES.indexOf(other.use))
+    occupants.set(port, occupant);
+}
+
+function holdersOf(occupants: ReadonlyMap<number, Occupant>, choosable: (port: number) => boolean): PortHolder[] {
+  const sums = new Map<string, PortHolder>();
+  for (const [port, { process, use }] of occupants) {
+    const key = `${process}|${use}`;
+    const sum = sums.get(key) ?? { process, use, count: 0, inRange: 0 };
+    sum.count += 1;
+    if (choosable(port)) sum.inRange += 1;
+    sums.set(key, sum);
+  }
+  return [...sums.values()].sort((a, b) => b.count - a.count || PORT_USES.indexOf(a.use) - PORT_USES.indexOf(b.use));
+}
+
+/**
+ * connect() may share a port between destinations, but skips every port that was bound (kernel: __inet_hash_connect,
+ * `tb->fastreuse >= 0`); which those are of connected sockets is not recorded, so only idle and listening ones count.
+ */
+function destinationsOf(
+  sockets: readonly CensusSocket[],
+  waiting: readonly Minisock[],
+  occupants: ReadonlyMap<number, Occupant>,
+  range: Known<PortSpan>,
+  kept: (port: number) => boolean,
+): PortDestination[] {
+  if (range.status === 'unavailable') return [];
+  const span = range.value;
+  const towards = new Map<string, { address: string; port: number; ports: Set<number> }>();
+  const bound = new Set(
+    [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
+  );
+  for (const { local, peer } of [...sockets, ...waiting]) {
+    if (peer.port === 0 || !isWithin(local.port, span) || bound.has(local.port)) continue;
+    const key = `${peer.address} ${peer.port}`;
+    const one = towards.get(key) ?? { ...peer, ports: new Set<number>() };
+    one.ports.add(local.port);
+    towards.set(key, one);
+  }
+  const open = countFree(span, new Map([...bound].map((port) => [port, true])), kept);
+  return [...towards.values()]
+    .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))
+    .sort((a, b) => b.count - a.count)
+    .slice(0, MOST_DESTINATIONS);
+}
+
+function groupBy<T>(items: readonly T[], key: (item: T) => number): Map<number, T[]> {
+  const groups = new Map<number, T[]>();
+  for (const item of items) {
+    const group = groups.get(key(item));
+    if (group === undefined) groups.set(key(item), [item]);
+    else group.push(item);
+  }
+  return groups;
+}

@@ -1,0 +1,87 @@
+/** `socktrace snapshot`, bare `socktrace` and `socktrace sockstat`: one look at what exists, without tracing. */
+import { type Command, Option } from 'commander';
+import { KernelError } from '../kernel/binding.ts';
+import { SOCKET_KINDS } from '../ledger/kinds.ts';
+import type { SocketKind } from '../ledger/types.ts';
+import { renderJson } from '../render/json.ts';
+import { renderSnapshot, renderSockstat, renderTriage } from '../render/snapshot.ts';
+import { takeSnapshot } from '../session/snapshot.ts';
+import { readSsSummary } from '../session/ss-summary.ts';
+import { CannotTraceError, ExitCode } from './exit-codes.ts';
+import { countArgument, pidArgument } from './options.ts';
+import { explainRefusal } from './refusal.ts';
+import { styleFor } from './style.ts';
+import { checkedTargets } from './targets.ts';
+
+interface SnapshotCommandOptions {
+  pid?: number[];
+  kind?: SocketKind[];
+  limit: number;
+  json?: boolean;
+  cmdline: boolean;
+}
+
+const DEFAULT_LIMIT = 40;
+
+export function addSnapshot(program: Command): void {
+  program
+    .command('snapshot')
+    .description('every TCP socket that exists now, wasteful ones first, without tracing')
+    .option('-p, --pid <pid>', 'only sockets that this process holds (repeatable)', pidArgument)
+    .addOption(
+      new Option('--kind <kind>', 'only sockets of this kind (repeatable)')
+        .choices(SOCKET_KINDS)
+        .argParser((kind: string, before: SocketKind[] | undefined) => [...(before ?? []), kind as SocketKind]),
+    )
+    .option('--limit <n>', 'most sockets to list as text', countArgument(100_000_000), DEFAULT_LIMIT)
+    .option('--json', 'print the report as one JSON document')
+    .option('--no-cmdline', 'leave command lines out of the report')
+    .action((options: SnapshotCommandOptions) => {
+      process.exitCode = snapshot(options);
+    });
+}
+
+export function addSockstat(program: Command): void {
+  program
+    .command('sockstat')
+    .description('what ss -s prints, what its "closed" is made of, and every allocated socket in a class')
+    .option('--json', 'print the report as one JSON document')
+    .action((options: { json?: boolean }) => {
+      process.exitCode = sockstat(options.json ?? false);
+    });
+}
+
+/** Bare `socktrace`. */
+export function triage(json: boolean): ExitCode {
+  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
+  process.stdout.write(json ? renderJson(report) : renderTriage(report, styleFor(process.stdout)));
+  return ExitCode.done;
+}
+
+function snapshot({ pid, kind, limit, json, cmdline }: SnapshotCommandOptions): ExitCode {
+  const targets = checkedTargets(pid ?? []);
+  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline }));
+  process.stdout.write(json ? renderJson(report) : renderSnapshot(report, limit, styleFor(process.stdout)));
+  return ExitCode.done;
+}
+
+function sockstat(json: boolean): ExitCode {
+  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
+  if (json) {
+    process.stdout.write(renderJson(report));
+    return ExitCode.done;
+  }
+  const read = readSsSummary(report);
+  if (read.status === 'unavailable') throw new CannotTraceError(`the figures of ss -s: ${read.reason}`);
+  const { summary, closed } = read.value;
+  process.stdout.write(renderSockstat(report, summary, closed, styleFor(process.stdout)));
+  return ExitCode.done;
+}
+
+function explained<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw error instanceof KernelError ? explainRefusal(error) : error;
+  }
+}

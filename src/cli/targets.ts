@@ -1,0 +1,37 @@
+/** Pids as users type them, checked. */
+import type { WantedProcess } from '../kernel/binding.ts';
+import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { checkTarget } from '../procfs/target.ts';
+import { escapeText } from '../render/escape.ts';
+import { CannotTraceError, UsageError } from './exit-codes.ts';
+
+/**
+ * The processes that were asked for, each once. A pid that goes to another process from here on is not taken for it.
+ * @throws UsageError when one is no process that holds sockets, CannotTraceError in a nested pid namespace
+ */
+export function checkedTargets(pids: readonly number[]): WantedProcess[] {
+  // The kernel side sees the pids of the initial namespace; ours would name other processes.
+  if (!inInitialPidNamespace())
+    throw new CannotTraceError(
+      "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
+    );
+  return [...new Set(pids)].map(checkedTarget);
+}
+
+function checkedTarget(pid: number): WantedProcess {
+  const target = checkTarget(pid);
+  switch (target.is) {
+    case 'process':
+      return target;
+    case 'missing':
+      throw new UsageError(`there is no process ${pid}`);
+    case 'thread':
+      throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
+    case 'kernel-thread':
+      throw new UsageError(`${pid} (${escapeText(target.comm)}) is a kernel thread, which holds no sockets of its own`);
+    case 'zombie':
+      throw new UsageError(`process ${pid} (${escapeText(target.comm)}) has exited already and holds nothing any more`);
+    case 'unreadable':
+      throw new UsageError(`process ${pid} cannot be examined: ${target.reason}`);
+  }
+}

@@ -1,0 +1,80 @@
+/** The ports of each network namespace, and who has them. */
+import type { PortHolder } from '../../accounting/ports.ts';
+import type { Report, ReportPorts } from '../../report/types.ts';
+import { formatDuration } from '../duration.ts';
+import { escapeText } from '../escape.ts';
+import { ProcessNames } from '../names.ts';
+import { countOf, formatCount, formatRate } from '../numbers.ts';
+import type { Style } from '../style.ts';
+import { layOut } from '../table.ts';
+
+const MOST_NAMESPACES = 5;
+const MOST_HOLDERS = 8;
+const MOST_DESTINATIONS = 3;
+
+export function portLines(report: Report, style: Style): string[] {
+  if (report.ports.status === 'unavailable') return [];
+  const names = new ProcessNames(report);
+  const used = report.ports.value.filter(({ inUse }) => inUse > 0);
+  if (used.length === 0) return [style.bold('PORTS'), '  none in use'];
+  const more = used.length - MOST_NAMESPACES;
+  return [
+    style.bold('PORTS'),
+    ...used.slice(0, MOST_NAMESPACES).flatMap((ports) => namespaceLines(ports, names, style)),
+    ...(more > 0 ? [`  and ${countOf(more, 'more network namespace')}: --json lists them all`] : []),
+  ];
+}
+
+function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): string[] {
+  const { netns, path, inUse, outOfRange, holders, destinations } = ports;
+  const where = `  network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
+  const full = ports.free.status === 'measured' && ports.free.value === 0;
+  const shown = holders.slice(0, MOST_HOLDERS);
+  const rest = holders.slice(MOST_HOLDERS).reduce((sum, { count }) => sum + count, 0);
+  const table = layOut(
+    [
+      { title: '', align: 'right' },
+      { title: '', align: 'left' },
+      { title: '', align: 'left' },
+    ],
+    [
+      ...shown.map((holder) => [formatCount(holder.count), holder.use, holderText(holder, names)]),
+      ...(rest > 0 ? [[formatCount(rest), '', `of ${countOf(holders.length - MOST_HOLDERS, 'more holder')}`]] : []),
+    ],
+  );
+  return [
+    where,
+    full ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
+    `    ${countOf(inUse, 'port')} in use in all, ${formatCount(outOfRange)} outside the range`,
+    ...table.rows.map((row) => `      ${row}`),
+    ...destinations
+      .slice(0, MOST_DESTINATIONS)
+      .filter(({ free, count }) => free <= 9 * count)
+      .map(
+        ({ address, port, count, free }) =>
+          `    connect() to ${escapeText(address)} port ${port}: ${countOf(count, 'port')} in use, ${formatCount(Math.max(0, free))} free`,
+      ),
+  ];
+}
+
+function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
+  if (range.status === 'unavailable') return `port range not known: ${escapeText(range.reason)}`;
+  const [low, high] = range.value;
+  const kept = reserved.status === 'measured' && reserved.value.length > 0 ? ', some reserved' : '';
+  const left = free.status === 'measured' ? formatCount(free.value) : '?';
+  const rate = perMinute.status === 'measured' ? `, ${formatRate(perMinute.value)}` : '';
+  const full =
+    msToFull.status === 'measured'
+      ? msToFull.value === 0
+        ? ': bind to port 0 and connect() find no port'
+        : `: full in ${formatDuration(msToFull.value)} at this rate`
+      : free.status === 'measured' && free.value === 0
+        ? ': bind to port 0 and connect() find no port'
+        : '';
+  return `range ${low}-${high}${kept}: ${formatCount(inRange)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
+}
+
+function holderText({ process, count, inRange }: PortHolder, names: ProcessNames): string {
+  const who = process === null ? 'no process' : names.of(process);
+  return inRange === count ? who : `${who} (${formatCount(count - inRange)} outside the range)`;
+}

@@ -1,0 +1,128 @@
+/** Takes a census of the host's TCP sockets, again where sockets came or went meanwhile. */
+import type { Census } from '../accounting/census.ts';
+import { classify } from '../accounting/classes.ts';
+import { parsePortRange, parseReservedPorts } from '../accounting/port-range.ts';
+import { portsOf } from '../accounting/ports.ts';
+import { parseSockstat } from '../accounting/sockstat.ts';
+import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
+import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
+import type { Known, LedgerInput } from '../ledger/types.ts';
+import { listNetNamespaces, type NamespacePath, threadNamespaces } from '../procfs/net-namespaces.ts';
+import { readSockstat } from '../procfs/sockstat.ts';
+import { monotonicMs } from './clock.ts';
+
+/** A busy host never stands still: the last try is then as good as any, and the report says what moved. */
+const MOST_TRIES = 3;
+/** Sockets may be opened while it is taken. */
+const SPARE_SOCKETS = 4096;
+
+/**
+ * @param bootId completes process identities
+ * @throws KernelError when the kernel refuses the programs of the census
+ */
+export function readCensus(bootId: string): Census {
+  const { namespaces, unread } = listNetNamespaces();
+  for (let tries = 1; ; tries++) {
+    const census = takeOnce(bootId, namespaces, unread);
+    const missing = unlisted(census, namespaces);
+    namespaces.push(...missing);
+    const still = knownEqual(census.allocBefore, census.allocAfter);
+    if (tries >= MOST_TRIES || (still && missing.length === 0)) return census;
+  }
+}
+
+/** A census as the ledger takes it; unavailable when the kernel refuses. */
+export function censusInput(bootId: string): Extract<LedgerInput, { type: 'census' }> {
+  try {
+    return inputOf(readCensus(bootId));
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return { type: 'census', atMs: monotonicMs(), seen: { status: 'unavailable', reason: error.message } };
+  }
+}
+
+export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }> {
+  const seen = { classes: classify(census), ports: portsOf(census), unseen: census.unseen };
+  return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
+}
+
+function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadProcesses: number): Census {
+  const allocBefore = readAlloc();
+  const atMs = monotonicMs();
+  const raw = takeCensus({
+    maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
+    namespaces: namespaces.map(({ path }) => path),
+  });
+  const allocAfter = readAlloc();
+  const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
+  const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
+  const beyond = new Set(sockets.map(({ netns }) => netns).filter((netns) => !walked.has(netns)));
+  return {
+    atMs,
+    tookMs: monotonicMs() - atMs,
+    sockets,
+    minisocks: decodeMinisocks(raw.minisocks),
+    namespaces: raw.namespaces.map(namespaceOf),
+    allocBefore,
+    allocAfter,
+    unseen: [
+      ...unseenBy(raw, unreadProcesses),
+      ...[...beyond].map((netns) => `hashed sockets of network namespace ${netns}: no way into it was found`),
+    ],
+  };
+}
+
+function namespaceOf({
+  inode,
+  path,
+  portRange,
+  reservedPorts,
+  sockstat,
+  sockstat6,
+  refusal,
+}: RawCensus['namespaces'][number]): Census['namespaces'][number] {
+  return {
+    inode,
+    path,
+    portRange: parsePortRange(portRange),
+    reservedPorts: parseReservedPorts(reservedPorts),
+    sockstat: parseSockstat(sockstat, sockstat6 === '' ? null : sockstat6),
+    refusal,
+  };
+}
+
+/** Ways into namespaces that sockets are in and no process as a whole is: a thread may be. */
+function unlisted(census: Census, listed: readonly NamespacePath[]): NamespacePath[] {
+  const known = new Set(listed.map(({ inode }) => inode));
+  const pids = new Set(
+    census.sockets.filter(({ netns }) => !known.has(netns)).flatMap(({ holders }) => holders.map(({ pid }) => pid)),
+  );
+  const found = new Map<number, NamespacePath>();
+  for (const pid of pids)
+    for (const namespace of threadNamespaces(pid))
+      if (!known.has(namespace.inode)) found.set(namespace.inode, namespace);
+  return [...found.values()];
+}
+
+function unseenBy({ counters, namespaces }: RawCensus, unreadProcesses: number): string[] {
+  const lines: [number, string][] = [
+    [counters.tableFull, 'sockets found no room in the table of the census'],
+    [counters.unixQueuesCut, 'queues of unix sockets too long to be read whole'],
+    [counters.ioUringsCut, 'io_urings with too many fixed files to be read whole'],
+    [counters.acceptQueuesCut, 'accept queues too long to be read whole'],
+    [unreadProcesses, 'processes hide their network namespace (permission denied)'],
+  ];
+  return [
+    ...lines.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`),
+    ...namespaces.flatMap(({ path, refusal }) => (refusal === null ? [] : [`hashed sockets of ${path}: ${refusal}`])),
+  ];
+}
+
+function readAlloc(): Known<number> {
+  const read = readSockstat();
+  return read.status === 'measured' ? { status: 'measured', value: read.value.alloc } : read;
+}
+
+function knownEqual(a: Known<number>, b: Known<number>): boolean {
+  return a.status === 'measured' && b.status === 'measured' && a.value === b.value;
+}

@@ -1,0 +1,79 @@
+// Where every socket of the host is: each class made for real, and the sum that closes against alloc.
+import { describe, expect, it } from 'vitest';
+import { classOf } from '../../src/accounting/classes.ts';
+import { portsOf } from '../../src/accounting/ports.ts';
+import { CENSUS_CASES, counts, expectCase, socketsOf, takeCensus } from './census-cases.ts';
+import { notRun, requireMptcp } from './not-run.ts';
+import { Puppet } from './puppet.ts';
+
+describe.each(['v4', 'v6'])('%s', (family) => {
+  it.each(CENSUS_CASES)('$name', async (wanted) => {
+    await using puppet = await Puppet.start({ netns: true });
+    for (const command of wanted.commands) await puppet.command(command.replaceAll('%f', family));
+    expectCase(takeCensus(), puppet, wanted);
+  });
+
+  it('io_uring files without descriptors', async (context) => {
+    await using puppet = await Puppet.start({ netns: true });
+    const refused = await puppet.command(`uring-open ${family} 7 fixed direct`).then(
+      ({ errors }) => errors['EINVAL'] === 7,
+      (error: Error) => error.message.includes('EINVAL'),
+    );
+    if (refused) notRun(context, "this kernel's io_uring opens no sockets (before 5.19)");
+    expect(counts(socketsOf(takeCensus(), puppet), classOf)).toEqual({ io_uring: 7 });
+  });
+
+  it('one socket of several holders is one socket', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await puppet.commands(`open g ${family} 3`, 'dup g again', 'fork');
+    const child = (await puppet.command('child 1 self')).pid as number;
+    const sockets = socketsOf(takeCensus(), puppet);
+    expect(sockets).toHaveLength(3);
+    for (const { holders } of sockets)
+      expect(holders.map(({ pid }) => pid).sort((a, b) => a - b)).toEqual([puppet.pid, puppet.pid, child, child]);
+  });
+});
+
+describe('ports', () => {
+  it('a full range, what is outside of it, and connections that share a port', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await puppet.commands('port-range 30000 30009', 'open l v4 1', 'bind l 20000', 'listen l 64');
+    await puppet.commands('open c v4 4', 'connect c lo 20000', 'accept l s 4');
+    await puppet.commands('open g v4 8', 'bind g zero', 'open far v6 3', 'bind far 40000+');
+    const ports = portsOf(takeCensus()).find(({ netns }) => netns === puppet.netns);
+    expect(ports).toMatchObject({
+      range: { value: [30_000, 30_009] },
+      inUse: 14,
+      inRange: 10,
+      outOfRange: 4,
+      free: { value: 0 },
+      destinations: [{ address: '127.0.0.1', port: 20_000, count: 4, free: 0 }],
+    });
+    expect(ports?.holders.map(({ use, count, inRange }) => [use, count, inRange])).toEqual([
+      ['bound-inactive', 9, 6],
+      ['connected', 4, 4],
+      ['listening', 1, 0],
+    ]);
+  });
+});
+
+describe('surroundings', () => {
+  it('the TCP sockets under MPTCP sockets are held by their descriptors', async (context) => {
+    requireMptcp(context);
+    await using puppet = await Puppet.start({ netns: true });
+    await puppet.commands('open m mptcp4 3', 'bind m zero');
+    const sockets = socketsOf(takeCensus(), puppet);
+    expect(counts(sockets, classOf)).toEqual({ 'closed-bound': 3 });
+    expect(sockets.every(({ holders }) => holders[0]?.pid === puppet.pid)).toBe(true);
+  });
+
+  it('a network namespace that no process is in any more', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    const left = puppet.netns;
+    await puppet.commands('open g v4 3', 'bind g zero', 'open l v4 1', 'bind l 20000', 'listen l 8', 'unshare-net');
+    const census = takeCensus();
+    const sockets = census.sockets.filter(({ netns }) => netns === left);
+    expect(counts(sockets, classOf)).toEqual({ 'closed-bound': 3, listening: 1 });
+    expect(census.unseen).toContain(`hashed sockets of network namespace ${left}: no way into it was found`);
+  });
+});

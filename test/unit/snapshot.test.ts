@@ -1,0 +1,98 @@
+// What one look at the host can say, and what it must leave open.
+import { readFileSync } from 'node:fs';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { describe, expect, it } from 'vitest';
+import type { Census, CensusSocket } from '../../src/accounting/census.ts';
+import { classify } from '../../src/accounting/classes.ts';
+import { portsOf } from '../../src/accounting/ports.ts';
+import type { SocketKind } from '../../src/ledger/types.ts';
+import { renderSnapshot, renderTriage } from '../../src/render/snapshot.ts';
+import { buildSnapshotReport, kindNow } from '../../src/report/snapshot.ts';
+import type { Report } from '../../src/report/types.ts';
+import { census, censusSocket, onPort } from './census-facts.ts';
+import { OWNER, process, session } from './facts.ts';
+
+const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
+const validate = new Ajv2020({ allErrors: true }).compile(schema);
+
+const SOCKSTAT = { socketsUsed: 9, tcpInuse: 0, tcp6Inuse: 0, orphan: 0, timeWait: 0, alloc: 38, memPages: 1 };
+
+function snapshot(taken: Census, kinds: SocketKind[] | null = null): Report {
+  const line = session();
+  const owner = process();
+  if (line.type !== 'session' || owner.type !== 'process') throw new Error('inputs of other types');
+  const seen = { classes: classify(taken), ports: portsOf(taken), unseen: taken.unseen };
+  const report = buildSnapshotReport({
+    session: {
+      ...line.session,
+      target: { pids: [], processes: [], follow: false },
+      thresholds: { ...line.session.thresholds, minAgeMs: 0 },
+    },
+    census: taken,
+    input: { type: 'census', atMs: taken.atMs, seen: { status: 'measured', value: seen } },
+    sockstat: { status: 'measured', value: SOCKSTAT },
+    processes: [owner],
+    kinds,
+  });
+  validate(JSON.parse(JSON.stringify(report)));
+  expect(validate.errors).toBeNull();
+  return report;
+}
+
+function many(count: number, one: (i: number) => Partial<CensusSocket>): CensusSocket[] {
+  return Array.from({ length: count }, (_, i) => censusSocket({ address: (0xffff_0000 + i).toString(16), ...one(i) }));
+}
+
+describe('a snapshot', () => {
+  it('of incident A: who holds how many, with which ports, and that the sum closes', () => {
+    const report = snapshot(
+      census([...many(29, () => ({})), ...many(9, (i) => ({ ...onPort(50_000 + i), address: `aaaa${i}` }))]),
+    );
+    expect(report.findings).toMatchObject([
+      { kind: 'closed-unknown', count: 29, ports: 0, process: { value: OWNER }, leak: false, oldestIsLowerBound: true },
+      { kind: 'closed-unknown', count: 9, ports: 9, process: { value: OWNER }, leak: false },
+    ]);
+    expect(report.verdict).toMatchObject({ is: 'not-known' });
+    expect(report.ports).toMatchObject({ value: [{ inRange: 9, free: { value: 0 } }] });
+    const text = renderTriage(report);
+    for (const part of ['29  closed', '9  closed-bound', 'the sum closes', 'find no port'])
+      expect(text).toContain(part);
+  });
+
+  it('connections that their peers ended long ago are a leak: their last segment tells the age', () => {
+    const idle = { state: 'CLOSE_WAIT', wasEstablished: true, hasSent: true, activeMs: 10_000 } as const;
+    const report = snapshot(census(many(12, () => idle)));
+    expect(report.verdict).toMatchObject({ is: 'leak' });
+    expect(report.findings).toMatchObject([{ kind: 'close-wait', count: 12, leak: true, oldestMs: 90_000 }]);
+    expect(snapshot(census(many(12, () => ({ ...idle, activeMs: 99_000 })))).verdict.is).not.toBe('leak');
+  });
+
+  it('tells kinds by what the kernel remembers', () => {
+    expect(kindNow(censusSocket())).toBe('closed-unknown');
+    expect(kindNow(censusSocket({ hasSent: true }))).toBe('connect-failed');
+    expect(kindNow(censusSocket({ hasSent: true, wasEstablished: true }))).toBe('disconnected');
+    expect(kindNow(censusSocket({ holders: [], ways: ['flight'] }))).toBe('released');
+  });
+
+  it('shows the kinds that were asked for, and all of the sum', () => {
+    const report = snapshot(census([censusSocket(), onPort(443, { address: 'b', state: 'LISTEN' })]), ['listening']);
+    expect(report.snapshot).toMatchObject({ value: [{ kind: 'listening', port: 443 }] });
+    expect(report.findings).toEqual([]);
+  });
+
+  it('what was not seen makes it not known, and a host without suspects is clean', () => {
+    const listener = onPort(443, { state: 'LISTEN' });
+    expect(snapshot(census([listener])).verdict.is).toBe('no-leak');
+    expect(snapshot(census([listener], { unseen: ['3 processes'] })).verdict).toEqual({
+      is: 'not-known',
+      because: ['3 processes'],
+    });
+  });
+
+  it('lists wasteful sockets first, as many as asked for', () => {
+    const report = snapshot(census([onPort(443, { address: 'b', state: 'LISTEN' }), ...many(3, () => ({}))]));
+    const text = renderSnapshot(report, 3);
+    expect(text.match(/closed-unknown {2}CLOSE/g)).toHaveLength(3);
+    expect(text).toContain('and 1 more socket');
+  });
+});
