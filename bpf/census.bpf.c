@@ -17,8 +17,8 @@
 #define TCP_TIME_WAIT 6
 #define TCP_NEW_SYN_RECV 12
 
-/* Steps of one loop: the verifier walks through each of them. */
-#define MOST_STEPS 2048
+/* Steps of one loop: the verifier walks through each of them, and keeps at most 8192 branches in mind. */
+#define MOST_STEPS 4096
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -283,56 +283,92 @@ static __always_inline const struct sock *tcp_of_file(const struct file *file, b
 	return sk && is_tcp(sk) ? sk : NULL;
 }
 
-/* Global functions are verified once, not at each step of the loops that call them. `file`: a struct file, or 0. */
-__noinline int enter_file(__u64 file, __u32 way, __u64 via_inode)
+static __always_inline void enter_file(const struct file *file, __u8 way, __u64 via_inode)
 {
 	bool bare_mptcp = false;
-	const struct sock *sk = file ? tcp_of_file((const void *)file, &bare_mptcp) : NULL;
+	const struct sock *sk = tcp_of_file(file, &bare_mptcp);
 
 	if (sk)
 		enter(sk, way, 0, via_inode);
-	return 0;
 }
 
-/* `child`: a struct sock in the accept queue of `listener`, or 0. */
-__noinline int enter_child(__u64 child, __u64 listener)
+/*
+ * Lists are walked by a global function for each step, which is verified once, with its state in a map, of which the
+ * verifier tracks nothing: so thousands of steps cost it thousands of instructions. One walk at a time.
+ */
+struct walk {
+	__u64 at; /* the element that comes next, or an index */
+	__u64 end;
+	__u64 origin; /* in which list: a listener's sock or an io_uring's context */
+	__u64 inode;  /* of the unix socket or io_uring */
+	__u64 list;   /* struct scm_fp_list of the packet */
+	__u64 left;   /* descriptors of it that are still to be seen */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct walk);
+} walks SEC(".maps");
+
+static __always_inline struct walk *this_walk(void)
 {
-	const struct sock *sk = (const void *)child;
+	__u32 only = 0;
 
-	if (sk && is_tcp(sk))
-		enter(sk, BY_ACCEPT_QUEUE, listener, 0);
+	return bpf_map_lookup_elem(&walks, &only);
+}
+
+static __always_inline void begin_walk(const struct walk *walk)
+{
+	__u32 only = 0;
+
+	bpf_map_update_elem(&walks, &only, walk, BPF_ANY);
+}
+
+/* Descriptors that were sent to a unix socket and wait there (SCM_RIGHTS): one of them, or the next packet. */
+__noinline int step_unix_queue(void)
+{
+	struct walk *walk = this_walk();
+	const struct unix_skb_parms *parameters;
+	const struct scm_fp_list *list;
+	const struct sk_buff *packet;
+	struct file *file = NULL;
+
+	if (!walk)
+		return 1;
+	if (walk->left > 0) {
+		walk->left--;
+		bpf_probe_read_kernel(&file, sizeof(file),
+				      (const void *)walk->list + bpf_core_field_offset(struct scm_fp_list, fp) +
+					      (walk->left & 0xff) * sizeof(file));
+		if (file)
+			enter_file(file, BY_FLIGHT, walk->inode);
+		return 0;
+	}
+	packet = (const void *)walk->at;
+	if (!packet || walk->at == walk->end)
+		return 1;
+	parameters = (const void *)packet + bpf_core_field_offset(struct sk_buff, cb);
+	list = BPF_CORE_READ(parameters, fp);
+	walk->list = (__u64)list;
+	walk->left = list ? BPF_CORE_READ(list, count) : 0;
+	walk->at = (__u64)BPF_CORE_READ(packet, next);
 	return 0;
 }
 
-/* Descriptors that were sent to this unix socket and wait there (SCM_RIGHTS). One step is a descriptor or a packet. */
 static __always_inline void walk_unix_queue(const struct sock___census *sk, __u64 inode)
 {
-	const struct sk_buff *head = (const void *)&sk->sk_receive_queue, *packet;
-	const struct scm_fp_list *list = NULL;
-	const struct unix_skb_parms *parameters;
-	struct file *file;
-	int left = 0;
+	struct walk walk = { .inode = inode };
 
 	if (!bpf_core_type_exists(struct unix_skb_parms) || !BPF_CORE_READ(sk, sk_receive_queue.qlen))
 		return;
-	packet = BPF_CORE_READ(sk, sk_receive_queue.next);
-	for (int i = 0; i < MOST_STEPS; i++) {
-		if (left > 0) {
-			left--;
-			file = NULL;
-			bpf_probe_read_kernel(&file, sizeof(file),
-					      (const void *)list + bpf_core_field_offset(struct scm_fp_list, fp) +
-						      (left & 0xff) * sizeof(file));
-			enter_file((__u64)file, BY_FLIGHT, inode);
-			continue;
-		}
-		if (!packet || packet == head)
+	walk.at = (__u64)BPF_CORE_READ(sk, sk_receive_queue.next);
+	walk.end = (__u64)&sk->sk_receive_queue;
+	begin_walk(&walk);
+	for (int i = 0; i < MOST_STEPS; i++)
+		if (step_unix_queue())
 			return;
-		parameters = (const void *)packet + bpf_core_field_offset(struct sk_buff, cb);
-		list = BPF_CORE_READ(parameters, fp);
-		left = list ? BPF_CORE_READ(list, count) : 0;
-		packet = BPF_CORE_READ(packet, next);
-	}
 	count(CENSUS_LOSS_UNIX_QUEUE);
 }
 
@@ -398,17 +434,29 @@ static __always_inline bool is_io_uring(const struct file *file)
 	return is.words[0] == wanted.words[0] && is.words[1] == wanted.words[1];
 }
 
-static __always_inline void walk_io_uring(const struct file *ring_file)
+__noinline int step_io_uring(void)
 {
-	const void *ring = BPF_CORE_READ(ring_file, private_data);
-	__u32 files = fixed_file_count(ring);
-	__u64 inode = BPF_CORE_READ(ring_file, f_inode, i_ino);
+	struct walk *walk = this_walk();
+	struct file *file;
 
-	for (__u32 i = 0; i < MOST_STEPS; i++) {
-		if (i >= files)
+	if (!walk || walk->at >= walk->end)
+		return 1;
+	file = fixed_file((const void *)walk->origin, walk->at++);
+	if (file)
+		enter_file(file, BY_IO_URING, walk->inode);
+	return 0;
+}
+
+static __always_inline void walk_io_uring(const struct file *file)
+{
+	const void *ring = BPF_CORE_READ(file, private_data);
+	struct walk walk = { .origin = (__u64)ring, .end = fixed_file_count(ring) };
+
+	walk.inode = BPF_CORE_READ(file, f_inode, i_ino);
+	begin_walk(&walk);
+	for (int i = 0; i < MOST_STEPS; i++)
+		if (step_io_uring())
 			return;
-		enter_file((__u64)fixed_file(ring, i), BY_IO_URING, inode);
-	}
 	count(CENSUS_LOSS_IO_URING);
 }
 
@@ -450,23 +498,36 @@ int census_descriptors(struct bpf_iter__task_file *ctx)
 }
 
 /* Connections that a peer has reset before they were accepted: unhashed, and nowhere else to be seen. */
+__noinline int step_accept_queue(void)
+{
+	struct walk *walk = this_walk();
+	const struct request_sock *request;
+	const struct sock *child;
+
+	if (!walk || !walk->at)
+		return 1;
+	request = (const void *)walk->at;
+	child = BPF_CORE_READ(request, sk);
+	if (child && is_tcp(child))
+		enter(child, BY_ACCEPT_QUEUE, walk->origin, 0);
+	walk->at = (__u64)BPF_CORE_READ(request, dl_next);
+	return 0;
+}
+
 static __always_inline void walk_accept_queue(const struct sock *listener)
 {
 	const struct tcp_sock___census *tcp = (const void *)listener;
-	struct request_sock *request = BPF_CORE_READ(tcp, inet_conn.icsk_accept_queue.rskq_accept_head);
-	const struct sock *child;
+	struct walk walk = { .origin = (__u64)listener };
 
-	for (int i = 0; i < MOST_STEPS; i++) {
-		if (!request)
+	walk.at = (__u64)BPF_CORE_READ(tcp, inet_conn.icsk_accept_queue.rskq_accept_head);
+	begin_walk(&walk);
+	for (int i = 0; i < MOST_STEPS; i++)
+		if (step_accept_queue())
 			return;
-		child = BPF_CORE_READ(request, sk);
-		enter_child((__u64)child, (__u64)listener);
-		request = BPF_CORE_READ(request, dl_next);
-	}
 	count(CENSUS_LOSS_ACCEPT);
 }
 
-/* As a number, by way of the stack: the verifier passes no typed pointers to global functions. */
+/* As a number, by way of the stack: the verifier stores no typed pointers in maps. */
 static __always_inline __u64 number_of(const void *pointer)
 {
 	__u64 number = 0;
