@@ -1,0 +1,113 @@
+// The incident at full size: 41,000 sockets, 12,000 ports, and a stranger who finds none. What a snapshot says of the
+// leaked state, and what a trace says that saw it happen.
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, expect, it } from 'vitest';
+import type { Report } from '../../src/report/types.ts';
+import { Puppet } from '../host/puppet.ts';
+import { Socktrace, socktrace } from './socktrace.ts';
+
+const run = promisify(execFile);
+
+const PROCESSES = 10;
+const SOCKETS_EACH = 4_100;
+const SOCKETS = PROCESSES * SOCKETS_EACH;
+/** 50000 to 62000, as in the incident */
+const PORTS = 12_001;
+const VICTIM_CALLS = 3;
+
+afterAll(() => Socktrace.killAll());
+
+const within = (puppet: Puppet, ...command: string[]) =>
+  run('nsenter', [`--net=/proc/${puppet.pid}/ns/net`, ...command]);
+
+/** A client of no interest that needs a port: bash, by its /dev/tcp. */
+async function victimFails(puppet: Puppet): Promise<void> {
+  const call = within(puppet, 'bash', '-c', 'exec 3<>/dev/tcp/127.0.0.1/20000');
+  await expect(call).rejects.toThrow('Cannot assign requested address');
+}
+
+/** Two at a time, as many as there are CPUs: each bind that fails has searched the whole range. */
+async function leak(puppet: Puppet): Promise<void> {
+  const half = async (first: number) => {
+    for (let i = first; i <= PROCESSES; i += 2) {
+      await puppet.command(`child ${i} open g v4 ${SOCKETS_EACH}`);
+      await puppet.command(`child ${i} bind g zero`);
+    }
+  };
+  for (let i = 1; i <= PROCESSES; i++) await puppet.command('fork');
+  await Promise.all([half(1), half(2)]);
+}
+
+function countOfKind({ findings }: Report, kind: string) {
+  const of = findings.filter((finding) => finding.kind === kind);
+  const sum = (count: (finding: (typeof of)[number]) => number) => of.reduce((all, one) => all + count(one), 0);
+  return { count: sum(({ count }) => count), ports: sum(({ ports }) => ports) };
+}
+
+it('41,000 sockets of ten processes, a full range, a victim', { timeout: 600_000 }, async () => {
+  await using puppet = await Puppet.start({ netns: true, timeoutMs: 300_000 });
+  await puppet.commands('port-range 50000 62000', 'open l v4 20', 'bind l 20000+', 'listen l 64');
+  await puppet.commands('open c v4 16', 'bind c 30000+', 'connect c lo 20000', 'accept l s 16');
+  const trace = Socktrace.start(['--pid', String(puppet.pid), '--json', '--leak-age', '2s', '--min-age', '1s']);
+  await trace.tracing();
+  await leak(puppet);
+  for (let i = 0; i < VICTIM_CALLS; i++) await victimFails(puppet);
+
+  // From the leaked state alone.
+  const looked = JSON.parse((await socktrace('snapshot', '--json')).stdout) as Report;
+  const found = looked.findings.filter(({ kind }) => kind === 'closed-unknown');
+  const sum = (holdPorts: boolean) =>
+    found.filter(({ ports }) => ports > 0 === holdPorts).reduce((all, { count }) => all + count, 0);
+  expect({ held: sum(true), without: sum(false) }).toEqual({ held: PORTS, without: SOCKETS - PORTS });
+  const holders = new Map<string, number>();
+  for (const { process, count } of found.flatMap((finding) => finding.holders))
+    holders.set(process, (holders.get(process) ?? 0) + count);
+  expect([...holders.values()]).toEqual(Array.from({ length: PROCESSES }, () => SOCKETS_EACH));
+  if (looked.sockstat.status === 'unavailable' || looked.ports.status === 'unavailable') throw new Error('not known');
+  const { classes, unplaced } = looked.sockstat.value;
+  expect(classes).toMatchObject({
+    value: expect.arrayContaining([
+      expect.objectContaining({ name: 'closed', count: SOCKETS - PORTS }),
+      expect.objectContaining({ name: 'closed-bound', count: PORTS }),
+    ]),
+  });
+  expect(unplaced).toEqual({ status: 'measured', value: 0 });
+  // The ports beyond the range, explained: 20 listeners, of which one has the connections, and 16 clients.
+  const ports = looked.ports.value.find(({ netns }) => netns === puppet.netns);
+  expect(ports).toMatchObject({ inUse: PORTS + 36, inRange: PORTS, outOfRange: 36, free: { value: 0 } });
+  const outside = ports?.holders.filter(({ count, inRange }) => count > inRange);
+  expect(outside?.map(({ use, count }) => ({ use, count }))).toEqual([
+    { use: 'listening', count: 20 },
+    { use: 'connected', count: 16 },
+  ]);
+
+  // The same figures as `ss -s` prints in that namespace, and the same sockets as it lists.
+  const explained = await within(puppet, process.execPath, 'dist/cli/main.js', 'sockstat');
+  const ss = await within(puppet, 'ss', '-s');
+  expect(explained.stdout).toContain(/^TCP: {3}.*$/m.exec(ss.stdout)?.[0]);
+  const { stdout: listed } = await within(puppet, 'ss', '-tanH');
+  expect(looked.snapshot).toMatchObject({ status: 'measured' });
+  const hashed =
+    looked.snapshot.status === 'measured'
+      ? looked.snapshot.value.filter(({ netns, state }) => netns === puppet.netns && state !== 'CLOSE').length
+      : 0;
+  expect(listed.trim().split('\n')).toHaveLength(hashed);
+
+  // With the trace, that saw it happen.
+  trace.child.kill('SIGINT');
+  const report = JSON.parse((await trace.finished()).stdout) as Report;
+  expect(report.verdict.is).toBe('leak');
+  expect(report.loss.reasons).toEqual([]);
+  expect(countOfKind(report, 'bind-failed')).toEqual({ count: SOCKETS - PORTS, ports: 0 });
+  expect(countOfKind(report, 'bound-inactive')).toEqual({ count: PORTS, ports: PORTS });
+  expect(
+    report.findings.filter(({ kind }) => kind === 'bind-failed').every(({ errno }) => errno === 'EADDRINUSE'),
+  ).toBe(true);
+  if (report.failures.status === 'unavailable') throw new Error(report.failures.reason);
+  const victims = report.failures.value.filter(({ comm }) => comm === 'bash');
+  expect(victims.reduce((sum, { count }) => sum + count, 0)).toBe(VICTIM_CALLS);
+  expect(victims[0]).toMatchObject({ operation: 'connect', errno: 'EADDRNOTAVAIL', cause: 'no-free-port' });
+  const after = report.ports.status === 'measured' ? report.ports.value : [];
+  expect(after.find(({ netns }) => netns === puppet.netns)).toMatchObject({ inRange: PORTS, msToFull: { value: 0 } });
+});
