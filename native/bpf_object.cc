@@ -77,6 +77,21 @@ std::string LibbpfLog::telling_line() const {
   return std::string(before_processed.empty() ? first : before_processed);
 }
 
+SignalBlock::SignalBlock() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before_);
+}
+
+SignalBlock::~SignalBlock() {
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+int load_object(const BpfObject &object) {
+  SignalBlock block;
+  return bpf_object__load(object.get());
+}
+
 static Result<BpfObject> open_embedded(const char *start, const char *end, const char *name) {
   LibbpfLog log;
   LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = name);
@@ -116,7 +131,7 @@ Status try_program(const std::string &name) {
     return Failure{"find the program " + name, ENOENT, ""};
 
   LibbpfLog log;
-  if (int error = bpf_object__load(object))
+  if (int error = load_object(opened.value()))
     return Failure{"load", -error, log.telling_line()};
   Descriptor cgroup;
   BpfLink link;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bpf/libbpf.h>
+#include <signal.h>
 
 #include <memory>
 #include <string>
@@ -34,6 +35,22 @@ public:
   LibbpfLog &operator=(const LibbpfLog &) = delete;
   std::string telling_line() const;
 };
+
+// Keeps signals from this thread while it lives: the verifier gives up with EAGAIN when one is pending, and a profiler
+// (SIGPROF) sends them all the time. They go to other threads, or wait.
+class SignalBlock {
+public:
+  SignalBlock();
+  ~SignalBlock();
+  SignalBlock(const SignalBlock &) = delete;
+  SignalBlock &operator=(const SignalBlock &) = delete;
+
+private:
+  sigset_t before_;
+};
+
+// Loads an object's programs. Returns 0 or a negative errno, as libbpf does.
+int load_object(const BpfObject &object);
 
 // Opens the object; of its programs only those named will be loaded.
 // Errors: the object cannot be parsed (a broken build), no BTF, out of memory.

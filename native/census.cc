@@ -114,7 +114,7 @@ Result<Census> take_census(const CensusOptions &options) {
     return Failure{"size the table of the census", -error, ""};
   {
     LibbpfLog log;
-    if (int error = bpf_object__load(object.get()))
+    if (int error = load_object(object))
       return Failure{"load the programs of the census", -error, log.telling_line()};
   }
   Census census;

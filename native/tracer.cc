@@ -120,7 +120,7 @@ Status Tracer::load_programs(const TracerOptions &options) {
     return failure_of("configure the programs", -error);
 
   LibbpfLog log;
-  error = bpf_object__load(object_.get());
+  error = load_object(object_);
   if (error)
     return Failure{"load the programs", -error, log.telling_line()};
   return std::nullopt;

@@ -11,7 +11,7 @@ import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { countArgument, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets } from './targets.ts';
+import { checkedTargets, requireHostPids } from './targets.ts';
 
 interface SnapshotCommandOptions {
   pid?: number[];
@@ -79,6 +79,7 @@ function sockstat(json: boolean): ExitCode {
 }
 
 function explained<T>(work: () => T): T {
+  requireHostPids();
   try {
     return work();
   } catch (error) {

@@ -5,16 +5,21 @@ import { checkTarget } from '../procfs/target.ts';
 import { escapeText } from '../render/escape.ts';
 import { CannotTraceError, UsageError } from './exit-codes.ts';
 
-/**
- * The processes that were asked for, each once. A pid that goes to another process from here on is not taken for it.
- * @throws UsageError when one is no process that holds sockets, CannotTraceError in a nested pid namespace
- */
-export function checkedTargets(pids: readonly number[]): WantedProcess[] {
+/** @throws CannotTraceError in a nested pid namespace */
+export function requireHostPids(): void {
   // The kernel side sees the pids of the initial namespace; ours would name other processes.
   if (!inInitialPidNamespace())
     throw new CannotTraceError(
       "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
     );
+}
+
+/**
+ * The processes that were asked for, each once. A pid that goes to another process from here on is not taken for it.
+ * @throws UsageError when one is no process that holds sockets, CannotTraceError in a nested pid namespace
+ */
+export function checkedTargets(pids: readonly number[]): WantedProcess[] {
+  requireHostPids();
   return [...new Set(pids)].map(checkedTarget);
 }
 

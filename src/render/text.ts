@@ -5,11 +5,13 @@ import { escapeText } from './escape.ts';
 import { targetName } from './names.ts';
 import { PLAIN, type Style } from './style.ts';
 import { accountLines } from './text/accounts.ts';
+import { classLines } from './text/classes.ts';
 import { failureLines } from './text/failures.ts';
 import { findingLines } from './text/findings.ts';
 import { headline } from './text/headline.ts';
 import { nextLines } from './text/next.ts';
 import { observationLines } from './text/observation.ts';
+import { portLines } from './text/ports.ts';
 import { processLines } from './text/processes.ts';
 
 /** Lines of about 100 columns, ending in a newline. What others chose (names, arguments) is escaped. */
@@ -21,6 +23,8 @@ export function renderText(report: Report, style: Style = PLAIN): string {
     processLines(report, style),
     failureLines(report, style),
     accountLines(report, style),
+    classLines(report, style),
+    portLines(report, style),
     observationLines(report, style),
     nextLines(report, style),
   ];
