@@ -1,5 +1,5 @@
 /** `socktrace snapshot`, bare `socktrace` and `socktrace sockstat`: one look at what exists, without tracing. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { KernelError } from '../kernel/binding.ts';
 import { SOCKET_KINDS } from '../ledger/kinds.ts';
 import type { SocketKind } from '../ledger/types.ts';
@@ -28,17 +28,20 @@ export function addSnapshot(program: Command): void {
     .command('snapshot')
     .description('every TCP socket that exists now, wasteful ones first, without tracing')
     .option('-p, --pid <pid>', 'only sockets that this process holds (repeatable)', pidArgument)
-    .addOption(
-      new Option('--kind <kind>', 'only sockets of this kind (repeatable)')
-        .choices(SOCKET_KINDS)
-        .argParser((kind: string, before: SocketKind[] | undefined) => [...(before ?? []), kind as SocketKind]),
-    )
+    .option('--kind <kind>', 'only sockets of this kind (repeatable)', kindArgument)
     .option('--limit <n>', 'most sockets to list as text', countArgument(100_000_000), DEFAULT_LIMIT)
     .option('--json', 'print the report as one JSON document')
     .option('--no-cmdline', 'leave command lines out of the report')
     .action((options: SnapshotCommandOptions) => {
       process.exitCode = snapshot(options);
     });
+}
+
+/** commander parser for a repeatable kind */
+function kindArgument(text: string, before: SocketKind[] | undefined): SocketKind[] {
+  const kind = SOCKET_KINDS.find((name) => name === text);
+  if (kind === undefined) throw new InvalidArgumentError(`Allowed choices are ${SOCKET_KINDS.join(', ')}.`);
+  return [...(before ?? []), kind];
 }
 
 export function addSockstat(program: Command): void {

@@ -186,12 +186,11 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     await stop.wait(POLL_MS);
   }
   status?.clear();
-  session.takeCensus();
   log.debug(
     { reason: stop.requested ? 'asked to' : session.targetsGone ? 'every target exited' : 'time is up' },
     'stopping',
   );
-  const report = session.finish();
+  const report = session.finish({ census: true });
   session.close();
   print(report, options);
   return exitCodeOf(report, options.failOnLeak ?? false);

@@ -3,6 +3,7 @@ import type { Census, CensusSocket } from '../accounting/census.ts';
 import { classOf } from '../accounting/classes.ts';
 import { isWasteful, classify as kindOf, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
+import { compareText } from '../ledger/order.ts';
 import type {
   Known,
   LedgerInput,
@@ -176,15 +177,14 @@ function toSnapshotSocket(socket: CensusSocket, atMs: number): SnapshotSocket {
   };
 }
 
+const RANK = new Map(SOCKET_KINDS.map((kind, rank) => [kind, rank]));
+
 /** Wasteful ones first, then by kind and holder. */
 function byUselessness(a: SnapshotSocket, b: SnapshotSocket): number {
-  const rank = ({ kind }: SnapshotSocket): number => SOCKET_KINDS.indexOf(kind);
-  const holder = ({ holders }: SnapshotSocket): string => holders[0]?.process ?? '~';
-  return (
-    rank(a) - rank(b) ||
-    (holder(a) < holder(b) ? -1 : holder(a) > holder(b) ? 1 : 0) ||
-    (a.holders[0]?.fd ?? 0) - (b.holders[0]?.fd ?? 0)
-  );
+  if (a.kind !== b.kind) return (RANK.get(a.kind) ?? 0) - (RANK.get(b.kind) ?? 0);
+  const [first, second] = [a.holders[0], b.holders[0]];
+  if (first === undefined || second === undefined) return Number(first === undefined) - Number(second === undefined);
+  return compareText(first.process, second.process) || first.fd - second.fd;
 }
 
 function measured<T>(value: T): { status: 'measured'; value: T } {

@@ -170,8 +170,9 @@ export class Session {
   /**
    * Reads everything a last time, and reports. Ends come after the confirm pass: a socket closed in between would
    * look as if no descriptor held it. New suspects do not: nobody would have confirmed them.
+   * @param census look a last time where every socket of the host is
    */
-  finish(): Report {
+  finish({ census = false }: { census?: boolean } = {}): Report {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
     this.#sweep();
     this.#confirm();
@@ -179,6 +180,7 @@ export class Session {
     this.#sampleHost();
     this.#readProcesses();
     this.#feedLosses();
+    if (census) this.takeCensus();
     this.#feed({ type: 'tick', atMs: monotonicMs() });
     return buildReport(this.ledger);
   }
