@@ -3,12 +3,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace socktrace {
 
-Result<Descriptor> open_cgroup_root() {
+namespace {
+
+// The root of the hierarchy has this inode (kernfs). In a cgroup namespace, a new mount shows that namespace's own root
+// instead (cgroup_do_get_tree), and hooks attached there would miss every other process.
+constexpr ino_t kHierarchyRoot = 1;
+
+Result<Descriptor> mount_cgroup_root() {
   // By number: glibc has wrappers only since 2.36.
   Descriptor context(static_cast<int>(syscall(SYS_fsopen, "cgroup2", FSOPEN_CLOEXEC)));
   if (!context.valid())
@@ -23,6 +32,39 @@ Result<Descriptor> open_cgroup_root() {
   if (!root.valid())
     return Failure{"open the cgroup2 root", errno, ""};
   return root;
+}
+
+bool is_hierarchy_root(const Descriptor &root) {
+  struct stat about = {};
+  return fstat(root.get(), &about) == 0 && about.st_ino == kHierarchyRoot;
+}
+
+// setns(2) changes the calling thread alone.
+void *mount_from_outside(void *result) {
+  auto &into = *static_cast<Result<Descriptor> *>(result);
+  Descriptor initial(open("/proc/1/ns/cgroup", O_RDONLY | O_CLOEXEC));
+  if (!initial.valid() || setns(initial.get(), CLONE_NEWCGROUP))
+    into = Failure{"leave this cgroup namespace", errno,
+                   "it shows its own cgroups only: start the container with --cgroupns=host"};
+  else
+    into = mount_cgroup_root();
+  return nullptr;
+}
+
+} // namespace
+
+Result<Descriptor> open_cgroup_root() {
+  Result<Descriptor> here = mount_cgroup_root();
+  if (!here.ok() || is_hierarchy_root(here.value()))
+    return here;
+  Result<Descriptor> outside = Failure{};
+  pthread_t thread;
+  if (int error = pthread_create(&thread, nullptr, mount_from_outside, &outside))
+    return Failure{"start a thread", error, ""};
+  pthread_join(thread, nullptr);
+  if (outside.ok() && !is_hierarchy_root(outside.value()))
+    return Failure{"open the cgroup2 root", EXDEV, "process 1 is in a cgroup namespace too"};
+  return outside;
 }
 
 } // namespace socktrace
