@@ -198,7 +198,7 @@ static __always_inline void on_late_connect_failure(struct socket_row *row)
 	struct process_row *known = bpf_map_lookup_elem(&processes, &process);
 
 	row->connect_pending = 0;
-	if (!row->connect_errno)
+	if (!row->connect_errno || row->late_failure)
 		return;
 	row->late_failure = 1;
 	count_failure_of(process, true, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns, row->uid,
@@ -258,6 +258,11 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 
 	if (row->state == new) /* the other program was here */
 		return;
+	/* Before the state, so that nobody takes the new one for old (leaks_at_exit); and the errno, for on_connect_pending. */
+	row_changed(row);
+	if (new == TCP_CLOSE && old == TCP_SYN_SENT &&sk_err)
+		row->connect_errno = sk_err;
+	barrier();
 	row->state = new;
 	/* What a process exited with is told as it was then. */
 	if (!row->held_at_exit)
@@ -285,12 +290,8 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 		count_for(process, listened);
 		break;
 	case TCP_CLOSE:
-		if (old == TCP_SYN_SENT) {
-			if (sk_err)
-				row->connect_errno = sk_err;
-		} else if (old != TCP_LISTEN) {
+		if (old != TCP_SYN_SENT && old != TCP_LISTEN)
 			row->socket_errno = sk_err;
-		}
 		break;
 	}
 	if (new == TCP_SYN_SENT || new == TCP_ESTABLISHED || new == TCP_LISTEN)
@@ -307,11 +308,16 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
  */
 static __always_inline bool leaks_at_exit(const struct socket_row *row, const struct actor *actor)
 {
-	bool was_used = row->state == TCP_CLOSE_WAIT || row->ever_established || row->ever_listening;
+	__u8 state = READ_ONCE(row->state);
+	bool was_used = state == TCP_CLOSE_WAIT || row->ever_established || row->ever_listening;
+	__u64 version, now;
 
-	if (!(actor->flags & PF_EXITING) || !state_is_wasteful(row->state))
+	if (!(actor->flags & PF_EXITING) || !state_is_wasteful(state))
 		return false;
-	return !was_used || table_now() - row->version_ns >= config.min_age_ns;
+	barrier();
+	version = READ_ONCE(row->version_ns);
+	now = table_now();
+	return !was_used || (now > version && now - version >= config.min_age_ns);
 }
 
 /* The last descriptor is gone (inet_release), in the context of whoever closed it. */

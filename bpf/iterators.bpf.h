@@ -75,7 +75,7 @@ int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
 	if (!sock_is_free(record.sk) || table_lookup(record.sk) != row || row->birth_ns != record.row.birth_ns)
 		return 0;
 	record.row.destroyed = 1;
-	if (row->sent_ns && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
+	if ((row->sent_ns || row->held_at_exit) && bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
 		return 0;
 	/* Of this birth only: should the element be another socket's by now, it means nothing there. */
 	WRITE_ONCE(row->vanished_ns, record.row.birth_ns);
@@ -98,7 +98,8 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	version = READ_ONCE(row->version);
 	barrier();
-	gone = row->exited_ns && now - row->exited_ns > 1000 * SETTLE_NS;
+	/* Another CPU may have stored a time later than `now`. */
+	gone = row->exited_ns && now > row->exited_ns && now - row->exited_ns > 1000 * SETTLE_NS;
 	if (version == row->sent && !gone)
 		return 0;
 	identity = *key;
@@ -148,8 +149,13 @@ int sweep_victims(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct failure_row *row = ctx->value;
 	struct failure_key *key = ctx->key, identity;
+	__u64 last, now;
 
-	if (!key || !row || send_failure(ctx, key, row) || table_now() - row->last_ns < QUIET_NS)
+	if (!key || !row || send_failure(ctx, key, row))
+		return 0;
+	last = READ_ONCE(row->last_ns);
+	now = table_now();
+	if (now < last || now - last < QUIET_NS)
 		return 0;
 	identity = *key;
 	bpf_map_delete_elem(&victims, &identity);

@@ -109,7 +109,8 @@ static __always_inline bool row_is_due(const struct socket_row *row, __u64 versi
 {
 	__u64 age = now > version ? now - version : 0;
 
-	if (age < SETTLE_NS || version == row->sent_ns)
+	/* What has vanished is told by sweep_vanished, which counted its end. */
+	if (age < SETTLE_NS || version == row->sent_ns || row_has_vanished(row))
 		return false;
 	/* What an exiting process held may live on without it for minutes, waiting for its peer. */
 	if (row->sent_ns || row->destroyed || row->held_at_exit)
