@@ -235,23 +235,23 @@ static __always_inline void describe(const struct sock *sk, struct census_row *r
 	row->inode = BPF_CORE_READ(file, f_inode, i_ino);
 }
 
-/* Enters a sock once, and how it was reached each time. Idempotent: an iterator may show an object again. */
+/* Enters a sock, and how it was reached. Idempotent: an iterator may show an object again. */
 static __always_inline void enter(const struct sock *sk, __u8 way, __u64 via_sk, __u64 via_inode)
 {
 	__u64 address = (__u64)sk;
 	struct census_row *known = bpf_map_lookup_elem(&census, &address), row = {};
 
-	if (known) {
-		known->ways |= way;
-		if (via_inode)
-			known->via_inode = via_inode;
-		return;
-	}
 	describe(sk, &row);
 	row.ways = way;
 	row.via_sk = via_sk;
 	row.via_inode = via_inode;
-	if (bpf_map_update_elem(&census, &address, &row, BPF_NOEXIST))
+	/* The same socket, reached again; a slab address may also be another's by now, which replaces it. */
+	if (known && known->inode == row.inode && known->netns == row.netns) {
+		row.ways |= known->ways;
+		row.via_sk = via_sk ?: known->via_sk;
+		row.via_inode = via_inode ?: known->via_inode;
+	}
+	if (bpf_map_update_elem(&census, &address, &row, BPF_ANY))
 		count(CENSUS_LOSS_TABLE);
 }
 

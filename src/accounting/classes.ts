@@ -49,7 +49,8 @@ export function classOf(socket: CensusSocket): SocketClassName {
 function classOfHeld({ state, port, receiveQueue, memory }: CensusSocket): SocketClassName {
   switch (state) {
     case 'CLOSE':
-      if (receiveQueue > 0 && memory > 0) return 'closed-unread';
+      // The end of the stream counts as one byte.
+      if (receiveQueue > 1 && memory > 0) return 'closed-unread';
       return port === null ? 'closed' : 'closed-bound';
     case 'CLOSE_WAIT':
       return 'close-wait';

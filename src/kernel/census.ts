@@ -28,7 +28,9 @@ export function decodeCensusSockets(rows: Uint8Array, descriptors: Uint8Array, b
     const key = `${holder.process}:${holder.fd}:${address}`;
     if (seen.has(key)) continue;
     seen.add(key);
-    byAddress.get(address)?.holders.push(holder);
+    const socket = byAddress.get(address);
+    // Its address may have become another socket's after the descriptor was seen.
+    if (socket?.inode === inode || socket?.inode === null) socket.holders.push(holder);
     for (const other of byInode.get(inode) ?? []) other.holders.push(holder);
   }
   return sockets;

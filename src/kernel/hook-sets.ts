@@ -27,13 +27,21 @@ export const CALL_PROGRAMS = [
 
 const LATE_FAILURES = 'connects of other programs that fail after connect() has returned (non-blocking ones)';
 
+const MPTCP =
+  'failed calls on MPTCP sockets, and what a process still held of them when it exited (Linux 6.6 and later)';
+
 /** What a set cannot see, in words. */
 export const BLIND_SPOTS: Readonly<Record<HookSetName, readonly string[]>> = {
-  fentry: [LATE_FAILURES, 'calls refused before they reach the socket (by a security module, or for a bad address)'],
-  kprobe: [LATE_FAILURES, 'errnos of 32-bit programs and of io_uring requests'],
+  fentry: [
+    LATE_FAILURES,
+    MPTCP,
+    'calls refused before they reach the socket (by a security module, or for a bad address)',
+  ],
+  kprobe: [LATE_FAILURES, MPTCP, 'errnos of 32-bit programs and of io_uring requests'],
   cgroup: [
     'sockets that the kernel makes for itself (NFS, ...; those under MPTCP sockets until the next walk of descriptors)',
     'errnos of 32-bit programs and of io_uring requests',
     LATE_FAILURES,
+    MPTCP,
   ],
 };

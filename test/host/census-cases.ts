@@ -124,6 +124,12 @@ export const CENSUS_CASES: CensusCase[] = [
     inUse: 1,
   },
   {
+    name: 'shut down by both sides, and the end not read',
+    commands: [...accepted, 'shutdown g rdwr', 'wait-state s CLOSE_WAIT', 'shutdown s rdwr', 'wait-state s CLOSE'],
+    classes: { listening: 1, closed: 10 },
+    kinds: { listening: 1, disconnected: 10 },
+  },
+  {
     name: 'orphans with data that the peer does not take',
     commands: [...accepted, 'send g 8000000', 'close g'],
     classes: { listening: 1, connected: 5, orphaned: 5 },

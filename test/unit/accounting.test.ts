@@ -55,6 +55,7 @@ describe('classes', () => {
     ['no-holder', { holders: [], ways: ['hash'], state: 'ESTABLISHED' }],
     ['closed-bound', { port: 50_000 }],
     ['closed-unread', { receiveQueue: 10, memory: 2304 }],
+    ['closed', { receiveQueue: 1, memory: 768 }],
   ] as [string, Partial<CensusSocket>][])('%s', (name, facts) => {
     expect(classOf(censusSocket(facts))).toBe(name);
   });
