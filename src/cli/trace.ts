@@ -171,8 +171,8 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
     process.stderr.write(
       `tracing ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
-  session.takeCensus();
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
+  session.takeCensus();
   while (!stop.requested && performance.now() < end && !session.targetsGone) {
     // Nothing is lost by waiting for a slow reader: the tables of the kernel side keep what is not read.
     if (!options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES) session.poll();
