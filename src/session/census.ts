@@ -11,30 +11,32 @@ import { listNetNamespaces, type NamespacePath, threadNamespaces } from '../proc
 import { readSockstat } from '../procfs/sockstat.ts';
 import { monotonicMs } from './clock.ts';
 
-/** A busy host never stands still: the last try is then as good as any, and the report says what moved. */
-const MOST_TRIES = 3;
+/** A busy host never stands still: the last try is then as good as any, and `unplaced` says what moved. */
+const PATIENT_TRIES = 3;
 /** Sockets may be opened while it is taken. */
 const SPARE_SOCKETS = 4096;
 
 /**
  * @param bootId completes process identities
+ * @param mostTries how often to try for one during which no socket came or went
  * @throws KernelError when the kernel refuses the programs of the census
  */
-export function readCensus(bootId: string): Census {
+export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): Census {
   const { namespaces, unread } = listNetNamespaces();
   for (let tries = 1; ; tries++) {
     const census = takeOnce(bootId, namespaces, unread);
     const missing = unlisted(census, namespaces);
     namespaces.push(...missing);
     const still = knownEqual(census.allocBefore, census.allocAfter);
-    if (tries >= MOST_TRIES || (still && missing.length === 0)) return census;
+    if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
   }
 }
 
 /** A census as the ledger takes it; unavailable when the kernel refuses. */
 export function censusInput(bootId: string): Extract<LedgerInput, { type: 'census' }> {
   try {
-    return inputOf(readCensus(bootId));
+    // What a traced process does goes on meanwhile: waiting for it to stand still would stretch the trace.
+    return inputOf(readCensus(bootId, 1));
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     return { type: 'census', atMs: monotonicMs(), seen: { status: 'unavailable', reason: error.message } };

@@ -1,12 +1,8 @@
 // The commands that look without tracing, as a user runs them.
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { afterAll, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
-import { leftInKernel, Socktrace, socktrace } from './socktrace.ts';
-
-const run = promisify(execFile);
+import { agreesWithSs, leftInKernel, Socktrace, socktrace } from './socktrace.ts';
 
 afterAll(() => Socktrace.killAll());
 
@@ -16,11 +12,17 @@ async function leaking(): Promise<Puppet> {
   return puppet;
 }
 
+/** Of the sums that a command printed. */
+function classCount(text: string, name: string): number {
+  return Number(new RegExp(`^ +([\\d,]+) +${name} +\\w`, 'm').exec(text)?.[1]?.replaceAll(',', ''));
+}
+
 it('bare: the sums, the suspects, the ports, and what to type next', async () => {
   await using puppet = await leaking();
   const { code, stdout } = await socktrace();
-  expect(stdout).toMatch(/^ *30 +closed +state CLOSE/m);
-  expect(stdout).toMatch(/^ *12 +closed-bound /m);
+  // Others of the host may hold some too.
+  expect(classCount(stdout, 'closed')).toBeGreaterThanOrEqual(30);
+  expect(classCount(stdout, 'closed-bound')).toBeGreaterThanOrEqual(12);
   expect(stdout).toMatch(new RegExp(`suspect +30 +closed-unknown .*puppet\\[${puppet.pid}\\]$`, 'm'));
   expect(stdout).toMatch(/^ *12 {2}bound-inactive {2}puppet\[/m);
   expect(stdout).toContain(`socktrace snapshot --pid ${puppet.pid}`);
@@ -51,11 +53,8 @@ it('snapshot --kind --json: one document, every socket with its holder', async (
 
 it('sockstat: the lines of ss -s, and what they mean', async () => {
   await using puppet = await leaking();
-  const inside = [`--net=/proc/${puppet.pid}/ns/net`];
-  const ss = (await run('nsenter', [...inside, 'ss', '-s'])).stdout;
-  const { stdout } = await Socktrace.startUnder(['nsenter', ...inside], ['sockstat']).finished();
-  expect(stdout).toContain(/^TCP: {3}.*$/m.exec(ss)?.[0]);
-  expect(stdout).toMatch(/^ +42 +in no hash table/m);
+  const stdout = await agreesWithSs(puppet);
+  expect(Number(/^ +([\d,]+) +in no hash table/m.exec(stdout)?.[1]?.replaceAll(',', ''))).toBeGreaterThanOrEqual(42);
 });
 
 it.each([[[]], [['snapshot']], [['sockstat']]])('no privilege (%j): exit 3, names the capabilities', async (args) => {

@@ -75,6 +75,20 @@ export async function socktrace(...args: string[]): Promise<Finished> {
   return Socktrace.start(args).finished();
 }
 
+/** `alloc` is the whole host's, where others open sockets too: the two are compared until nothing moved between them. */
+const MOST_COMPARISONS = 20;
+
+/** What `socktrace sockstat` prints of `ss -s` in the network namespace of a process, against `ss -s` itself. */
+export async function agreesWithSs({ pid }: { pid: number }): Promise<string> {
+  const inside = ['nsenter', `--net=/proc/${pid}/ns/net`];
+  for (let tries = 1; ; tries++) {
+    const { stdout } = await Socktrace.startUnder(inside, ['sockstat']).finished();
+    const line = /^TCP: {3}.*$/m.exec((await run('nsenter', [...inside.slice(1), 'ss', '-s'])).stdout)?.[0];
+    if (line !== undefined && stdout.includes(line)) return stdout;
+    if (tries === MOST_COMPARISONS) throw new Error(`ss -s prints "${line}", and socktrace\n${stdout}`);
+  }
+}
+
 /** BPF objects of the kernel, `prog 12 sweep_sockets`, by bpftool. */
 async function kernelObjects(): Promise<{ key: string; name: string }[]> {
   const lists = await Promise.all(
