@@ -220,6 +220,7 @@ export class Decoder {
           firstMs: milliseconds(view, at + field.first_ns[0]),
           lastMs: milliseconds(view, at + field.last_ns[0]),
           netns: view.getUint32(at + field.netns[0], true),
+          path: null,
         },
       };
     });

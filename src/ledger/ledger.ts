@@ -2,6 +2,7 @@
  * The ledger: everything that was observed, folded into the present state. Pure: time comes in as inputs, so a
  * replayed recording gives the same ledger as the live run did.
  */
+import { CallPathStore } from './call-paths.ts';
 import { type SocketEntry, shownKind } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
@@ -24,6 +25,7 @@ export class Ledger {
   readonly #sockets = new SocketStore();
   readonly #processes = new ProcessStore();
   readonly #failures = new FailureStore();
+  readonly callPaths = new CallPathStore();
   readonly #losses = new Map<LossCode, number>();
   #growth = new Map<string, GrowthSeries>();
   #session: SessionFacts | null = null;
@@ -56,6 +58,11 @@ export class Ledger {
         return this.#sockets.confirm(input.atMs, input.complete, input.sockets);
       case 'failure':
         return this.#failures.apply(input.facts);
+      case 'path':
+        return this.callPaths.apply(input.path);
+      case 'pathCounters':
+        for (const { id, counters } of input.paths) this.callPaths.count(id, counters);
+        return;
       case 'hostSample':
         this.#advance(input.atMs);
         return this.#applyHostSample(input);

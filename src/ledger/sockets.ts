@@ -60,7 +60,8 @@ export class SocketStore {
       entry.fromStart = existedFromStart(facts, identity.birthNs, watchedSinceMs);
       // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
       this.#live.set(entry.address, entry);
-    } else if (compareInstants(parseInstant(facts.version), versionOf(live)) > 0) {
+    } else if (compareInstants(parseInstant(facts.version), versionOf(live)) >= 0) {
+      // The same version again: its call paths have been found meanwhile.
       advance(live, facts, this.#traits.of(facts));
     }
   }

@@ -19,9 +19,62 @@ export type SocketId = string;
 
 /** Which call path an event came from. */
 export type PathRef =
-  | { status: 'resolved'; id: string }
+  | { status: 'resolved'; id: PathId }
   | { status: 'pending' | 'not-sampled' | 'preexisting' }
   | { status: 'unavailable'; reason: string };
+
+/** Fingerprint of a path's frames: the same in another run of the same binaries. */
+export type PathId = string;
+
+/** The sum of all sockets whose path was not sampled: in `pathCounters` beside the paths. */
+export const NOT_SAMPLED = 'not-sampled';
+
+/**
+ * complete: every frame down to the thread's first. truncated: the copied stack ended before. unreliable: it may lack
+ * frames, or have wrong ones. unreadable: no frame beyond the first could be found.
+ */
+export type PathQuality = 'complete' | 'truncated' | 'unreliable' | 'unreadable';
+
+/** How a frame was found: `leaf` by the registers, `inlined` by DWARF within the frame before it in this list. */
+export type FrameHow = 'leaf' | 'cfi' | 'frame-pointer' | 'guess' | 'inlined';
+
+export interface CallFrame {
+  /** demangled; null where no symbol covers the address */
+  function: string | null;
+  /** path of the file as the process has mapped it, `[jit]` for code without a file, null when not known */
+  module: string | null;
+  buildId: string | null;
+  /** into the module's file, hexadecimal with 0x; the address itself where there is no file */
+  offset: string;
+  /** of the call, from DWARF */
+  file: string | null;
+  line: number | null;
+  how: FrameHow;
+}
+
+/** The user stack at an open, a bind, an accept or a failed connect. */
+export interface CallPath {
+  id: PathId;
+  quality: PathQuality;
+  /** what is missing and what to do about it (a flag of the runtime, a package of symbols), in words */
+  notes: string[];
+  /** innermost first; an inlined function comes before the frame that it was inlined into */
+  frames: CallFrame[];
+}
+
+/** What became of all sockets that a path opened (or bound): healthy ones too. Totals since the trace began. */
+export interface PathCounters {
+  opened: number;
+  accepted: number;
+  bound: number;
+  bindFailed: number;
+  connected: number;
+  connectFailed: number;
+  listened: number;
+  /** destroyed without ever having been connected or listening */
+  closedUnused: number;
+  destroyed: number;
+}
 
 /** TCP states by the kernel's names (include/net/tcp_states.h). */
 export type TcpState =
@@ -225,6 +278,8 @@ export interface FailureFacts {
   firstMs: number;
   lastMs: number;
   netns: number;
+  /** of the last of them; null when call paths are off or the operation has none */
+  path: PathRef | null;
 }
 
 /** /proc/net/sockstat and sockstat6 of one network namespace. `alloc`, `orphan` and `mem` are host-wide. */
@@ -350,6 +405,10 @@ export type LedgerInput =
   /** one whole confirm pass: a known socket that is not in it has no descriptor */
   | { type: 'holders'; atMs: number; complete: boolean; sockets: HeldSocket[] }
   | { type: 'failure'; facts: FailureFacts }
+  /** comes before what refers to it; again when more of its names are known */
+  | { type: 'path'; path: CallPath }
+  /** of those that changed, and of NOT_SAMPLED */
+  | { type: 'pathCounters'; paths: { id: PathId; counters: PathCounters }[] }
   | {
       type: 'hostSample';
       atMs: number;

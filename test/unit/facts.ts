@@ -156,6 +156,7 @@ export function failure(facts: Partial<FailureFacts> = {}): LedgerInput {
       firstMs: 1_000,
       lastMs: 2_000,
       netns: 4026531840,
+      path: null,
       ...facts,
     },
   };
