@@ -1,18 +1,21 @@
-/** Call paths by their id, and what became of the sockets of each. */
+/** Call paths by their id, and what became of the sockets of each. Inputs may be repeated and overtake each other. */
+import { compareText } from './order.ts';
 import type { CallPath, PathCounters, PathId } from './types.ts';
 
 export class CallPathStore {
   readonly #paths = new Map<PathId, CallPath>();
   readonly #counters = new Map<PathId, PathCounters>();
 
-  /** Takes a path, or one whose names are better known by now. */
+  /** Takes a path. Of one told several times, that with the most names and lines stays. */
   apply(path: CallPath): void {
-    this.#paths.set(path.id, path);
+    const known = this.#paths.get(path.id);
+    if (known === undefined || compareKnowledge(path, known) > 0) this.#paths.set(path.id, path);
   }
 
-  /** Takes the totals of one path so far. */
+  /** Takes the totals of one path so far. Totals only grow, so the greater of two is the later one. */
   count(id: PathId, counters: PathCounters): void {
-    this.#counters.set(id, counters);
+    const known = this.#counters.get(id);
+    this.#counters.set(id, known === undefined ? counters : greater(known, counters));
   }
 
   get(id: PathId): CallPath | undefined {
@@ -22,4 +25,38 @@ export class CallPathStore {
   countersOf(id: PathId): PathCounters | undefined {
     return this.#counters.get(id);
   }
+
+  /** Every path, in no given order. */
+  paths(): IterableIterator<CallPath> {
+    return this.#paths.values();
+  }
+
+  /** Every id that has been counted, NOT_SAMPLED among them; its path may not have been told. */
+  counted(): IterableIterator<[PathId, PathCounters]> {
+    return this.#counters.entries();
+  }
+}
+
+/** Positive when `a` says more. A total order: which of two stays does not hang on which came first. */
+function compareKnowledge(a: CallPath, b: CallPath): number {
+  return knowledge(a) - knowledge(b) || compareText(JSON.stringify(a), JSON.stringify(b));
+}
+
+function knowledge({ frames }: CallPath): number {
+  return frames.reduce((sum, frame) => sum + Number(frame.function !== null) + Number(frame.line !== null), 0);
+}
+
+function greater(a: PathCounters, b: PathCounters): PathCounters {
+  const of = (name: keyof PathCounters): number => Math.max(a[name], b[name]);
+  return {
+    opened: of('opened'),
+    accepted: of('accepted'),
+    bound: of('bound'),
+    bindFailed: of('bindFailed'),
+    connected: of('connected'),
+    connectFailed: of('connectFailed'),
+    listened: of('listened'),
+    closedUnused: of('closedUnused'),
+    destroyed: of('destroyed'),
+  };
 }

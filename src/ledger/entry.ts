@@ -1,6 +1,7 @@
 /** What the ledger keeps of one socket: lean, because there may be a million of them. */
 import { formatInstant, type Instant } from './identity.ts';
 import { classify, errnoOfKind, isWasteful } from './kinds.ts';
+import { pathKey } from './path-refs.ts';
 import type { Known, PathRef, ProcessId, SocketFacts, SocketId, SocketKind } from './types.ts';
 
 /** Facts that many sockets have in common, shared between them. */
@@ -110,11 +111,4 @@ export class TraitsTable {
 /** A string that equal owners share and different ones do not. */
 export function knownKey(owner: Known<ProcessId>): string {
   return owner.status === 'measured' ? owner.value : `?${owner.reason}`;
-}
-
-/** A string that equal path references share and different ones do not. */
-export function pathKey(path: PathRef | null): string {
-  if (path === null) return '-';
-  if (path.status === 'resolved') return `=${path.id}`;
-  return path.status === 'unavailable' ? `?${path.reason}` : path.status;
 }

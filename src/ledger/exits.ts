@@ -3,7 +3,8 @@
  * children come and go: the latest one by one, the others as sums for each program.
  */
 import type { SocketEntry, Traits } from './entry.ts';
-import { idOf, knownKey, pathKey } from './entry.ts';
+import { idOf, knownKey } from './entry.ts';
+import { pathKey } from './path-refs.ts';
 import type { Known, ProcessId, SocketId } from './types.ts';
 
 /** Beyond this many, they are summed. */
@@ -34,6 +35,8 @@ export interface ExitSum {
 export class ExitStore {
   readonly #entries = new Map<SocketId, SocketEntry>();
   readonly #sums = new Map<string, ExitSum>();
+  /** the latest of them, so that a late record of the same socket is not counted again */
+  #summed: ReadonlySet<SocketId> = new Set();
 
   get size(): number {
     return this.#entries.size;
@@ -45,6 +48,11 @@ export class ExitStore {
 
   add(entry: SocketEntry): void {
     this.#entries.set(idOf(entry), entry);
+  }
+
+  /** Whether a socket has gone into the sums of late. */
+  wasSummed(id: SocketId): boolean {
+    return this.#summed.has(id);
   }
 
   entries(): IterableIterator<SocketEntry> {
@@ -73,6 +81,7 @@ export class ExitStore {
       owners.set(sum, known.add(knownKey(entry.traits.owner)));
     }
     for (const [sum, known] of owners) sum.processes += known.size;
+    this.#summed = new Set(this.#entries.keys());
     this.#entries.clear();
   }
 

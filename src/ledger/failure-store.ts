@@ -1,4 +1,5 @@
 /** Failed calls of all processes, in bounded memory however many programs fail and end. */
+import { betterKnown } from './path-refs.ts';
 import type { FailureFacts } from './types.ts';
 
 /** Failed calls of one process, or of `processes` that are no longer told apart: then `process` is one of them. */
@@ -26,7 +27,11 @@ export class FailureStore {
   apply(facts: FailureFacts): void {
     const key = `${facts.process}|${facts.operation}|${facts.errno}|${facts.detail}|${facts.firstMs}`;
     const known = this.#rows.get(key);
-    if (known === undefined || facts.count >= known.count) this.#rows.set(key, facts);
+    if (known === undefined || facts.count > known.count) this.#rows.set(key, facts);
+    else if (facts.count === known.count) {
+      // The same total again: its call path has been found meanwhile.
+      this.#rows.set(key, { ...facts, path: betterKnown(facts.path, known.path) });
+    }
   }
 
   *all(): Generator<FailureSum> {
@@ -61,6 +66,7 @@ export class FailureStore {
     sum.count += facts.count;
     // Rows of one process that differ only in their first time count it again: an upper bound.
     sum.processes += 1;
+    if (facts.lastMs >= sum.lastMs) sum.path = facts.path;
     sum.firstMs = Math.min(sum.firstMs, facts.firstMs);
     sum.lastMs = Math.max(sum.lastMs, facts.lastMs);
   }

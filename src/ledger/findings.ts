@@ -1,12 +1,15 @@
 /** From suspects to findings: what is reported, and which of it is a leak. */
 import type { Finding, FindingExample } from '../report/types.ts';
-import { ageOf, birthOf, exampleHolder, pathKey, type SocketEntry, type Traits } from './entry.ts';
+import { ageOf, birthOf, exampleHolder, type SocketEntry, type Traits } from './entry.ts';
 import type { ExitSum } from './exits.ts';
+import type { SuspectCount } from './growth.ts';
 import { compareInstants } from './identity.ts';
 import { isWasteful } from './kinds.ts';
+import { type JudgedGroup, leakingParts } from './leaks.ts';
 import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
-import { groupSuspects, type SuspectGroup } from './suspects.ts';
+import { isCodeKnown, pathKey } from './path-refs.ts';
+import { groupSuspects, type SuspectGroup, sumByOwner } from './suspects.ts';
 import type { PathRef, ProcessId, SocketKind, Thresholds } from './types.ts';
 
 const MOST_EXAMPLES = 5;
@@ -19,15 +22,20 @@ interface Details {
   oldest: SocketEntry[];
 }
 
-/** Of one program, more processes than these are shown as one finding. */
+/** Of one program, kind and errno, more processes than these (or processes by call paths) share findings. */
 const MOST_SEPARATE = 8;
 
 /** The most holders that a finding names; a program of many processes may have thousands. */
 const MOST_HOLDERS = 100;
 
-/** Groups of one kind, errno, pair of call paths and program, with what processes left that are not told apart. */
-interface Cluster {
+/** Everything of one program, kind and errno: see leaks.ts. */
+interface Habit {
   program: string;
+  clusters: Map<string, Cluster>;
+}
+
+/** Groups of one habit and pair of call paths, with what processes left that are not told apart. */
+interface Cluster {
   groups: SuspectGroup[];
   sum: ExitSum | null;
 }
@@ -37,8 +45,12 @@ interface Part {
   program: string;
   groups: readonly SuspectGroup[];
   sum: ExitSum | null;
-  /** old sockets of all living processes of the program: a leak of one socket a process is a leak of the program */
-  oldOfProgram: number;
+}
+
+/** A part and what it is called. */
+interface JudgedPart extends Part {
+  leak: boolean;
+  undecided: boolean;
 }
 
 /**
@@ -53,8 +65,9 @@ export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Findin
     details.set(group, detail);
     collect(detail, entry);
   });
-  const findings = clustersOf(ledger, groups)
-    .flatMap(partsOf)
+  const judge = judgeOf(ledger, nowMs, groups);
+  const findings = habitsOf(ledger, groups)
+    .flatMap((habit) => judgedParts(habit, judge, ledger.thresholds))
     .flatMap((part) => toFinding(ledger, nowMs, part, details) ?? []);
   findings.sort(
     (a, b) =>
@@ -66,47 +79,77 @@ export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Findin
   return withUniqueKeys(findings.map(({ finding }) => finding));
 }
 
-/** Whether the suspects of a group are a leak, and not merely a habit of the program. */
-export function isLeak(
-  group: Pick<SuspectGroup, 'kind' | 'old' | 'heldAtExit'>,
-  growing: boolean,
-  thresholds: Pick<Thresholds, 'leakCount'>,
-): boolean {
-  if (group.kind === 'released') return false;
-  if (group.heldAtExit > 0) return true;
-  return group.old >= thresholds.leakCount || (group.old > 0 && growing);
-}
-
-function clustersOf(ledger: Ledger, groups: readonly SuspectGroup[]): Cluster[] {
-  const clusters = new Map<string, Cluster>();
-  const clusterFor = (kind: SocketKind, traits: Traits, program: string): Cluster => {
-    const { errno, openPath, bindPath } = traits;
-    const key = `${kind}|${errno ?? '-'}|${pathKey(openPath)}|${pathKey(bindPath)}|${program}`;
-    const cluster = clusters.get(key) ?? { program, groups: [], sum: null };
-    clusters.set(key, cluster);
+function habitsOf(ledger: Ledger, groups: readonly SuspectGroup[]): Habit[] {
+  const habits = new Map<string, Habit>();
+  const clusterFor = (kind: SocketKind, { errno, openPath, bindPath }: Traits, program: string): Cluster => {
+    const key = `${kind}|${errno ?? '-'}|${program}`;
+    const habit = habits.get(key) ?? { program, clusters: new Map<string, Cluster>() };
+    habits.set(key, habit);
+    const paths = `${pathKey(openPath)}|${pathKey(bindPath)}`;
+    const cluster = habit.clusters.get(paths) ?? { groups: [], sum: null };
+    habit.clusters.set(paths, cluster);
     return cluster;
   };
   for (const group of groups)
     clusterFor(group.kind, group.traits, ledger.programOf(group.traits.owner)).groups.push(group);
   for (const sum of ledger.exitSums()) clusterFor(sum.traits.kind, sum.traits, sum.program).sum = sum;
-  return [...clusters.values()];
+  return [...habits.values()];
 }
 
-function partsOf({ program, groups, sum }: Cluster): Part[] {
-  const exited = groups.filter(({ count, heldAtExit }) => heldAtExit === count);
-  const living = groups.filter(({ count, heldAtExit }) => heldAtExit !== count);
-  const oldOfProgram = living.reduce((all, { old }) => all + old, 0);
-  const separate = living.length > MOST_SEPARATE ? [living] : living.map((group) => [group]);
+type Judge = (group: SuspectGroup) => JudgedGroup;
+
+function judgeOf(ledger: Ledger, nowMs: number, groups: readonly SuspectGroup[]): Judge {
+  const ofOwners = sumByOwner(groups);
+  const isGrowing = (id: string, suspects: SuspectCount): boolean =>
+    ledger.growthOf(id)?.isGrowing(nowMs, suspects) ?? false;
+  return (group) => ({
+    old: group.old,
+    count: group.count,
+    heldAtExit: group.heldAtExit,
+    growing: isGrowing(group.id, group),
+    ownerGrowing: isGrowing(group.ofOwner, ofOwners.get(group.ofOwner) ?? group),
+  });
+}
+
+/** The findings of one habit: of each pair of call paths, one for each process, or one for all where there are many. */
+function judgedParts({ program, clusters }: Habit, judge: Judge, thresholds: Thresholds): JudgedPart[] {
+  const all = [...clusters.values()];
+  const isAlive = ({ count, heldAtExit }: SuspectGroup): boolean => heldAtExit !== count;
+  const many = all.reduce((sum, { groups }) => sum + groups.filter(isAlive).length, 0) > MOST_SEPARATE;
+  const living = all.flatMap(({ groups }): Part[][] => {
+    const alive = groups.filter(isAlive);
+    if (alive.length === 0) return [];
+    const separate = many ? [alive] : alive.map((group) => [group]);
+    return [separate.map((part) => ({ program, groups: part, sum: null }))];
+  });
+  const shares = living.map((parts) => ({
+    codeKnown: parts.every(({ groups }) => groups.every(({ traits }) => isCodeKnown(traits))),
+    parts: parts.map((part) => ({ part, groups: part.groups.map(judge) })),
+  }));
+  const leaking = leakingParts(shares, thresholds, ({ old }) => old);
+  const wouldLeak = leakingParts(shares, thresholds, ({ count }) => count);
+  const exited = all.flatMap(({ groups, sum }): Part[] => {
+    const gone = groups.filter((group) => !isAlive(group));
+    return gone.length > 0 || sum !== null ? [{ program, groups: gone, sum }] : [];
+  });
   return [
-    ...separate.map((part) => ({ program, groups: part, sum: null, oldOfProgram })),
-    ...(exited.length > 0 || sum !== null ? [{ program, groups: exited, sum, oldOfProgram: 0 }] : []),
+    ...living.flat().map((part) => {
+      const leak = leaking.has(part) && !isReleased(part);
+      return { ...part, leak, undecided: !leak && wouldLeak.has(part) && !isReleased(part) };
+    }),
+    ...exited.map((part) => ({ ...part, leak: true, undecided: false })),
   ];
+}
+
+/** What no descriptor holds is not the program's leak. */
+function isReleased({ groups }: Part): boolean {
+  return groups.some(({ kind }) => kind === 'released');
 }
 
 function toFinding(
   ledger: Ledger,
   nowMs: number,
-  { program, groups, sum, oldOfProgram }: Part,
+  { program, groups, sum, leak, undecided }: JudgedPart,
   details: ReadonlyMap<SuspectGroup, Details>,
 ): { id: string; finding: Finding } | null {
   const largest = groups.toSorted((a, b) => b.count - a.count || compareText(a.id, b.id))[0];
@@ -117,12 +160,7 @@ function toFinding(
   const total = (of: (group: SuspectGroup) => number): number => groups.reduce((all, group) => all + of(group), 0);
   const count = total((group) => group.count) + (sum?.count ?? 0);
   const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
-  const old = total((group) => group.old);
-  const growth = groups.map((group) => ({ group, series: ledger.growthOf(group) }));
-  const rates = growth.flatMap(({ group, series }) => series?.perMinute(nowMs, group) ?? []);
-  const growing = growth.some(({ group, series }) => series?.isGrowing(nowMs, group) ?? false);
-  const judge = (oldOnes: number): boolean => isLeak({ kind, heldAtExit, old: oldOnes }, growing, ledger.thresholds);
-  const leak = judge(old > 0 ? Math.max(old, oldOfProgram) : 0);
+  const rates = groups.flatMap((group) => ledger.growthOf(group.id)?.perMinute(nowMs, group) ?? []);
 
   const detail = mergeDetails(groups.flatMap((group) => details.get(group) ?? []));
   for (const entry of sum?.examples ?? []) addExample(detail, entry);
@@ -131,7 +169,7 @@ function toFinding(
     key: [kind, program, traits.errno ?? '-', fingerprint(traits.openPath), fingerprint(traits.bindPath)].join(':'),
     kind,
     leak,
-    undecided: !leak && judge(Math.max(count, oldOfProgram)),
+    undecided,
     process: traits.owner,
     processes: groups.length + (sum?.processes ?? 0),
     holders: [...detail.holders]

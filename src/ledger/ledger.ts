@@ -6,11 +6,11 @@ import { CallPathStore } from './call-paths.ts';
 import { type SocketEntry, shownKind } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
-import { GrowthSeries } from './growth.ts';
+import { GrowthSeries, type SuspectCount } from './growth.ts';
 import { SOCKET_KINDS } from './kinds.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
-import { groupSuspects, type SuspectGroup } from './suspects.ts';
+import { groupSuspects, sumByOwner } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
 import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
 
@@ -157,9 +157,12 @@ export class Ledger {
     return [...this.#losses].map(([code, count]) => ({ code, count })).filter(({ count }) => count > 0);
   }
 
-  /** How a group of suspects developed; undefined when no tick has seen it yet. */
-  growthOf(group: SuspectGroup): GrowthSeries | undefined {
-    return this.#growth.get(group.id);
+  /**
+   * How suspects developed; undefined when no tick has seen them yet.
+   * @param id of a group of suspects, or what it shares with the owner's other groups
+   */
+  growthOf(id: string): GrowthSeries | undefined {
+    return this.#growth.get(id);
   }
 
   #advance(atMs: number): void {
@@ -193,11 +196,15 @@ export class Ledger {
     const emptyAtMs = this.#lastSampledMs === Number.NEGATIVE_INFINITY ? null : this.#lastSampledMs;
     // Only groups that exist now are carried over, so groups of the past take no memory.
     const growth = new Map<string, GrowthSeries>();
-    for (const group of groupSuspects(this.#sockets.living(), atMs, this.thresholds)) {
-      const series = this.#growth.get(group.id) ?? new GrowthSeries(emptyAtMs);
-      series.add(atMs, group);
-      growth.set(group.id, series);
-    }
+    const sample = (id: string, count: SuspectCount): void => {
+      const series = this.#growth.get(id) ?? new GrowthSeries(emptyAtMs);
+      series.add(atMs, count);
+      growth.set(id, series);
+    };
+    const groups = groupSuspects(this.#sockets.living(), atMs, this.thresholds);
+    for (const group of groups) sample(group.id, group);
+    // A leak that goes through several call paths may grow too slowly in each of them to be seen there.
+    for (const [id, count] of sumByOwner(groups)) sample(id, count);
     this.#growth = growth;
     this.#lastSampledMs = atMs;
   }

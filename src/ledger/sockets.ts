@@ -15,6 +15,7 @@ import {
 import { ExitStore } from './exits.ts';
 import { compareInstants, type Instant, nsToMs, parseInstant, parseSocketId, type SocketIdentity } from './identity.ts';
 import { isWasteful } from './kinds.ts';
+import { betterKnown } from './path-refs.ts';
 import { Tombstones } from './tombstones.ts';
 import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
 
@@ -60,10 +61,10 @@ export class SocketStore {
       entry.fromStart = existedFromStart(facts, identity.birthNs, watchedSinceMs);
       // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
       this.#live.set(entry.address, entry);
-    } else if (compareInstants(parseInstant(facts.version), versionOf(live)) >= 0) {
-      // The same version again: its call paths have been found meanwhile.
-      advance(live, facts, this.#traits.of(facts));
+      return;
     }
+    const told = toldAgain(facts, live);
+    if (told !== null) advance(live, told, this.#traits.of(told));
   }
 
   /**
@@ -110,14 +111,16 @@ export class SocketStore {
   }
 
   #keepHeldAtExit(facts: SocketFacts, identity: SocketIdentity, known: SocketEntry | null, atMs: number): void {
-    const traits = this.#traits.of(facts);
-    if (!isWasteful(traits.kind)) return;
     const kept = this.exits.get(facts.id);
     if (kept !== undefined) {
       // The row and the ended record of one socket: the later one knows when it really ended.
       kept.endedMs = Math.max(kept.endedMs ?? atMs, atMs);
+      const told = toldAgain(facts, kept);
+      if (told !== null) keepUpWith(kept, told, this.#traits.of(told));
       return;
     }
+    const traits = this.#traits.of(facts);
+    if (!isWasteful(traits.kind) || this.exits.wasSummed(facts.id)) return;
     const entry = newEntry(facts, identity, traits, known);
     entry.endedMs = atMs;
     this.exits.add(entry);
@@ -162,17 +165,40 @@ function newEntry(
   };
 }
 
+/**
+ * What facts of a known socket add: null when they are older. The same version again is told when its call paths have
+ * been found meanwhile; a copy of it from before that changes nothing.
+ */
+function toldAgain(facts: SocketFacts, entry: SocketEntry): SocketFacts | null {
+  const order = compareInstants(parseInstant(facts.version), versionOf(entry));
+  if (order !== 0) return order > 0 ? facts : null;
+  const openPath = betterKnown(facts.openPath, entry.traits.openPath);
+  const bindPath = betterKnown(facts.bindPath, entry.traits.bindPath);
+  return { ...facts, openPath, bindPath };
+}
+
+/** Later facts of what was held at exit: how it was used and which port it had are settled, not where its code is. */
+function keepUpWith(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
+  if (traits.kind !== entry.traits.kind) return;
+  setVersion(entry, facts);
+  entry.traits = traits;
+}
+
 function advance(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
   if (traits.kind !== entry.traits.kind) {
     entry.sinceMs = enteredMs(facts, traits);
     entry.fromStart = false;
     entry.motion = null;
   }
+  setVersion(entry, facts);
+  entry.traits = traits;
+  entry.port = facts.port ?? 0;
+}
+
+function setVersion(entry: SocketEntry, facts: SocketFacts): void {
   const version = parseInstant(facts.version);
   entry.versionSeconds = version.seconds;
   entry.versionNanoseconds = version.nanoseconds;
-  entry.traits = traits;
-  entry.port = facts.port ?? 0;
 }
 
 /** When a socket entered the kind that these facts give it, if no earlier version was of that kind. */

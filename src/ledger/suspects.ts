@@ -1,15 +1,8 @@
 /** Which sockets are suspects, grouped as findings show them: one kind, owner, errno and pair of call paths. */
-import {
-  ageOf,
-  idleAgeOf,
-  isAgedByIdleness,
-  knownKey,
-  pathKey,
-  type SocketEntry,
-  shownKind,
-  type Traits,
-} from './entry.ts';
+import { ageOf, idleAgeOf, isAgedByIdleness, knownKey, type SocketEntry, shownKind, type Traits } from './entry.ts';
+import type { SuspectCount } from './growth.ts';
 import { isWasteful } from './kinds.ts';
+import { pathKey } from './path-refs.ts';
 import type { SocketKind, Thresholds, WastefulKind } from './types.ts';
 
 export type SuspectKind = WastefulKind | 'released';
@@ -17,6 +10,8 @@ export type SuspectKind = WastefulKind | 'released';
 export interface SuspectGroup {
   /** equal for the same group at different times of one session */
   id: string;
+  /** shared by the groups that differ in call paths only */
+  ofOwner: string;
   kind: SuspectKind;
   traits: Traits;
   count: number;
@@ -69,16 +64,11 @@ export function groupSuspects(
 }
 
 function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: Traits): SuspectGroup {
-  const id = [
-    kind,
-    traits.errno ?? '-',
-    knownKey(traits.owner),
-    pathKey(traits.openPath),
-    pathKey(traits.bindPath),
-  ].join('|');
+  const ofOwner = [kind, traits.errno ?? '-', knownKey(traits.owner)].join('|');
+  const id = [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|');
   let group = groups.get(id);
   if (group === undefined) {
-    group = { id, kind, traits, count: 0, fromStart: 0, heldAtExit: 0, old: 0, oldestMs: 0 };
+    group = { id, ofOwner, kind, traits, count: 0, fromStart: 0, heldAtExit: 0, old: 0, oldestMs: 0 };
     groups.set(id, group);
   }
   return group;
@@ -87,4 +77,14 @@ function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: 
 function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thresholds: Thresholds): boolean {
   if (isAgedByIdleness(kind)) return idleAgeOf(entry, nowMs) >= thresholds.idleLeakAgeMs;
   return ageOf(entry, nowMs) >= thresholds.leakAgeMs;
+}
+
+/** Sums over the groups of each `ofOwner`: what is so whichever code opened the sockets. */
+export function sumByOwner(groups: readonly SuspectGroup[]): Map<string, SuspectCount> {
+  const sums = new Map<string, SuspectCount>();
+  for (const { ofOwner, count, fromStart } of groups) {
+    const sum = sums.get(ofOwner) ?? { count: 0, fromStart: 0 };
+    sums.set(ofOwner, { count: sum.count + count, fromStart: sum.fromStart + fromStart });
+  }
+  return sums;
 }

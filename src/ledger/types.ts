@@ -334,11 +334,15 @@ export const LOSS_CODES = {
   'state-mended': 'states that no hook reported, put right by the walk of descriptors (their history may lack a step)',
   'iterator-failed': 'walks of descriptors or tables that ended with an error',
   'recording-torn': 'lines of the recording that could not be read',
+  'stack-ring-full': 'call paths not captured: the ring of stacks was full (their sockets are counted, as not sampled)',
+  'path-table-full': 'captures whose call path could not be counted: the table of paths was full',
+  'path-cache-wrong': 'answers of the path cache that an audit found wrong (sockets may be shown at a wrong call path)',
+  'unwinder-died': 'times the unwinder ended and was started again (call paths of that moment may lack names)',
 } as const;
 
 export type LossCode = keyof typeof LOSS_CODES;
 
-/** Loss that touches the event stream, the failed calls or their causes, never a socket, a finding or its count. */
+/** Loss that touches the event stream, the failed calls, their causes or the call paths, never a socket or its count. */
 export const HARMLESS_LOSSES: readonly LossCode[] = [
   'event-ring-full',
   'event-not-printed',
@@ -349,6 +353,10 @@ export const HARMLESS_LOSSES: readonly LossCode[] = [
   'victim-table-full',
   'call-result-missed',
   'destroy-unseen',
+  'stack-ring-full',
+  'path-table-full',
+  'path-cache-wrong',
+  'unwinder-died',
 ];
 
 export interface SelectedTarget {
@@ -384,6 +392,8 @@ export interface SessionFacts {
   thresholds: Thresholds;
   /** the same instant on both clocks */
   clock: { monotonicMs: number; wallMs: number };
+  /** whether call paths are captured; absent: by a version that has none */
+  callPaths?: Known<true>;
 }
 
 /** Where every socket of the host is, and which ports are in use. */

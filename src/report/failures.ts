@@ -1,20 +1,30 @@
 /** Failed calls, summed as a reader wants them: by process, operation, errno and cause. */
 import type { FailureSum } from '../ledger/failure-store.ts';
 import { compareText } from '../ledger/order.ts';
+import { betterKnown } from '../ledger/path-refs.ts';
 import type { Failure } from './types.ts';
 
 /** The most frequent first. */
 export function reportedFailures(failures: Iterable<FailureSum>): Failure[] {
   const sums = new Map<string, Failure>();
-  for (const { process, processes, pid, comm, operation, errno, cause, count } of failures) {
+  const lastMs = new Map<Failure, number>();
+  for (const failure of failures) {
+    const { process, processes, pid, comm, operation, errno, cause, count, path } = failure;
     const who = processes === 1 ? process : comm;
     const key = `${who}|${operation}|${errno}|${cause}`;
     const sum = sums.get(key);
-    if (sum === undefined) sums.set(key, { process, processes, pid, comm, operation, errno, cause, count, path: null });
-    else {
-      sum.count += count;
-      if (processes > 1) sum.processes += processes;
+    if (sum === undefined) {
+      const first = { process, processes, pid, comm, operation, errno, cause, count, path };
+      sums.set(key, first);
+      lastMs.set(first, failure.lastMs);
+      continue;
     }
+    sum.count += count;
+    if (processes > 1) sum.processes += processes;
+    const before = lastMs.get(sum) ?? failure.lastMs;
+    if (failure.lastMs === before) sum.path = betterKnown(sum.path, path);
+    else if (failure.lastMs > before) sum.path = path;
+    lastMs.set(sum, Math.max(before, failure.lastMs));
   }
   return [...sums]
     .sort(([keyA, a], [keyB, b]) => b.count - a.count || compareText(keyA, keyB))

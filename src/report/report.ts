@@ -5,6 +5,7 @@ import { findingsOf } from '../ledger/findings.ts';
 import type { CensusInput, Ledger } from '../ledger/ledger.ts';
 import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
+import { reportedCallPaths } from './call-paths.ts';
 import { reportedFailures } from './failures.ts';
 import { reportedProcesses } from './processes.ts';
 import { type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
@@ -40,7 +41,7 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     },
     sockets: accountsOf(ledger, losses),
     processes: reportedProcesses(ledger, session.target.processes, findings, failures),
-    callPaths: unavailable(NO_CALL_PATHS),
+    ...reportedCallPaths(ledger.callPaths, session.callPaths ?? unavailable(NO_CALL_PATHS), findings, failures),
     findings,
     failures: { status: 'measured', value: failures },
     sockstat: sockstatOf(ledger),

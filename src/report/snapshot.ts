@@ -72,6 +72,8 @@ export function buildSnapshotReport({ session, census, input, sockstat, processe
     sockets: { ...report.sockets, held: selected.length },
     processes: reportedProcesses(ledger, [...session.target.processes, ...holders], report.findings, []),
     callPaths: UNTRACED,
+    callPathsNotSampled: null,
+    callPathsNotListed: null,
     failures: UNTRACED,
     sockstat:
       sockstat.status === 'unavailable'

@@ -5,12 +5,16 @@
 import type { SocketClass, SocketClassName } from '../accounting/classes.ts';
 import type { NamespacePorts } from '../accounting/ports.ts';
 import type {
+  CallFrame,
   Endpoint,
   FailedOperation,
   FailureCause,
   HookChoice,
   Known,
   LossCode,
+  PathCounters,
+  PathId,
+  PathQuality,
   PathRef,
   ProcessActivity,
   ProcessId,
@@ -92,7 +96,26 @@ export interface Failure {
   errno: string;
   cause: FailureCause;
   count: number;
+  /** of the last of them; null where no call path is captured */
   path: PathRef | null;
+}
+
+/** What became of the sockets of a call path, healthy ones included. Exact totals since the trace began. */
+export interface PathTotals extends Omit<PathCounters, 'destroyed'> {
+  /** opened or accepted, and not destroyed yet */
+  held: number;
+}
+
+/** A call path that findings or failures refer to, or a busy one. */
+export interface ReportCallPath {
+  id: PathId;
+  quality: PathQuality;
+  /** what is missing, and what to do about it */
+  notes: string[];
+  /** innermost first, those of libraries and runtimes included */
+  frames: CallFrame[];
+  /** null when they were not counted */
+  counters: PathTotals | null;
 }
 
 /** Whether the host's `alloc` moved by what the hooks counted. */
@@ -183,7 +206,12 @@ export interface Report {
     byKind: { kind: SocketKind; count: number }[];
   };
   processes: ReportProcess[];
-  callPaths: Known<never[]>;
+  /** all that findings and failures refer to, and the busiest others; most opened first */
+  callPaths: Known<ReportCallPath[]>;
+  /** sockets whose path was not sampled; null when nothing was counted */
+  callPathsNotSampled: PathTotals | null;
+  /** paths beyond those of `callPaths`, and the sum of their sockets */
+  callPathsNotListed: { paths: number; counters: PathTotals } | null;
   findings: Finding[];
   failures: Known<Failure[]>;
   sockstat: Known<SockstatReport>;
