@@ -30,6 +30,10 @@ enum path_operation {
 /* In DWARF's numbering: x86_64 has rax rdx rcx rbx rsi rdi rbp rsp r8-r15 rip (17), arm64 x0-x30 sp pc (33). */
 #define MAX_REGISTERS 33
 
+/* Paths of more frames are captured whole each time. */
+#define MAX_VERIFIED_WORDS 96
+#define PATH_SLOTS 16
+
 /* A captured user stack. Memory from stack_start on, in chunks; `unread` has a bit for each chunk that could not be read. */
 struct stack_sample {
 	__u64 ref;
@@ -39,14 +43,96 @@ struct stack_sample {
 	__u32 tid;
 	__u32 execs; /* how often the process has called exec while traced */
 	__u32 operation;
+	/* Of a traced process that has called no exec, its parent, whose code it runs; else 0. */
+	__u64 parent_start_ns;
+	__u32 parent_tgid;
+	__u32 parent_execs;
 	__u64 fingerprint; /* key of the cache, with the process, its execs and the operation */
 	__u64 cached_ref;  /* an audit: what the cache answered for this very stack; else 0 */
 	__u64 stack_start; /* a multiple of STACK_CHUNK_BYTES, at or below the stack pointer */
 	__u64 unread;
+	__u64 depth; /* from the stack pointer to where the first thread's stack begins; 0 in other threads */
 	__u32 chunks;
 	__u32 compat; /* a 32-bit task */
 	__u64 registers[MAX_REGISTERS];
-	/* chunks * STACK_CHUNK_BYTES of memory follow */
+	__u8 stack[]; /* chunks * STACK_CHUNK_BYTES */
+};
+
+/* What the cache is asked by: where in the program, as far as it costs nearly nothing to tell. */
+struct path_key {
+	__u64 start_ns;
+	__u64 fingerprint;
+	__u32 tgid;
+	__u32 execs;
+	__u32 operation;
+	__u32 padding;
+};
+
+/* `word` is what lies where the caller's address is, 0 while that is not known. The multipliers spread the bits. */
+static inline __u64 path_fingerprint(__u64 instruction, __u64 word, __u64 depth)
+{
+	return (instruction * 0x9e3779b97f4a7c15ULL) ^ (word * 0xc2b2ae3d27d4eb4fULL) ^ (depth * 0x165667b19e3779f9ULL);
+}
+
+/* Paths that were unwound for a key, written by user space: the latest first, 0 for none. */
+struct path_slots {
+	__u64 refs[PATH_SLOTS];
+};
+
+/*
+ * A path that was unwound: where its return addresses lay, from the stack pointer on. A stack that has the same words
+ * at the same places came the same way.
+ */
+struct verified_path {
+	__u64 instruction; /* user instruction pointer: of the system call */
+	__u32 count;
+	__u32 padding;
+	struct {
+		__u64 offset;
+		__u64 word;
+	} words[MAX_VERIFIED_WORDS];
+};
+
+/* Where the caller's address lies for the instruction that makes the system call, written by user space. */
+struct path_leaf_key {
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 execs;
+	__u32 operation;
+	__u32 padding;
+};
+
+struct path_leaf {
+	__u64 instruction;
+	__u64 offset;
+};
+
+enum path_count {
+	PATH_SOCKETS, /* whose rows have named the reference */
+	PATH_ENDED,   /* of these: destroyed, or bound by another path since */
+	PATH_OPENED,
+	PATH_ACCEPTED,
+	PATH_BOUND,
+	PATH_BIND_FAILED,
+	PATH_CONNECTED,
+	PATH_CONNECT_FAILED,
+	PATH_LISTENED,
+	PATH_CLOSED_UNUSED, /* destroyed without ever having been connected or listening */
+	PATH_COUNT_COUNT,
+};
+
+/* What became of the sockets of one reference. */
+struct path_row {
+	__u64 version; /* changes so far */
+	__u64 sent;    /* version last given to user space: written by the sweep only */
+	__u64 changed_ns;
+	__u64 counts[PATH_COUNT_COUNT];
+};
+
+struct path_record {
+	__u64 ref;
+	__u64 gone; /* nothing refers to it any more: these are its last totals */
+	struct path_row row;
 };
 
 #endif

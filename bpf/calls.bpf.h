@@ -28,7 +28,8 @@ static __always_inline bool is_outcome(long result)
 	       result != -EINPROGRESS;
 }
 
-static __always_inline void bind_returned(const struct socket_now *now, long result)
+/* `path`: of a failed bind, 0 when nobody looked. */
+static __always_inline void bind_returned(const struct socket_now *now, long result, __u64 path)
 {
 	struct socket_row *row = table_lookup(now->sk);
 
@@ -36,7 +37,7 @@ static __always_inline void bind_returned(const struct socket_now *now, long res
 		return;
 	/* With IP_BIND_ADDRESS_NO_PORT nothing else tells of success: the port is left to connect(2). */
 	if (result)
-		on_bind_failed(now->sk, row, -result);
+		on_bind_failed(now->sk, row, -result, path);
 	else
 		on_bound(now->sk, row, now->port);
 }
@@ -55,7 +56,8 @@ static __always_inline void connect_returned(const struct actor *actor, const st
 		return;
 	}
 	/* connect(2) leaves inet_sport alone when it finds no port, and a bind before has set it. */
-	count_failure(actor, FAILED_CONNECT, -result, now->stale_port ? FAILURE_BOUND : FAILURE_UNBOUND);
+	count_failure(actor, FAILED_CONNECT, -result, now->stale_port ? FAILURE_BOUND : FAILURE_UNBOUND,
+		      path_of_failure(actor, PATH_CONNECT));
 	if (row)
 		on_connect_failed(now->sk, row, -result, now->port);
 }
@@ -65,7 +67,8 @@ static __always_inline void listen_returned(const struct actor *actor, const str
 	struct socket_row *row = table_lookup(now->sk);
 
 	if (result)
-		count_failure(actor, FAILED_LISTEN, -result, now->port ? FAILURE_BOUND : FAILURE_UNBOUND);
+		count_failure(actor, FAILED_LISTEN, -result, now->port ? FAILURE_BOUND : FAILURE_UNBOUND,
+			      PATH_REF_NONE);
 	if (!row)
 		return;
 	if (result) {
@@ -80,7 +83,7 @@ static __always_inline void listen_returned(const struct actor *actor, const str
 static __always_inline void accept_failed(const struct actor *actor, long result)
 {
 	if (is_outcome(result))
-		count_failure(actor, FAILED_ACCEPT, -result, FAILURE_PLAIN);
+		count_failure(actor, FAILED_ACCEPT, -result, FAILURE_PLAIN, PATH_REF_NONE);
 }
 
 /* The state changed after the accepted sock had been read in `seen_state`, and before it had a row. */
@@ -101,7 +104,7 @@ static __always_inline void socket_failed(const struct actor *actor, __u64 famil
 {
 	if ((family == AF_INET || family == AF_INET6) && (type & SOCK_TYPE_MASK) == SOCK_STREAM &&
 	    (!protocol || protocol == IPPROTO_TCP))
-		count_failure(actor, FAILED_SOCKET, -result, FAILURE_PLAIN);
+		count_failure(actor, FAILED_SOCKET, -result, FAILURE_PLAIN, path_of_failure(actor, PATH_OPEN));
 }
 
 #endif

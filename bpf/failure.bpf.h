@@ -3,10 +3,10 @@
 #ifndef SOCKTRACE_FAILURE_BPF_H
 #define SOCKTRACE_FAILURE_BPF_H
 
-#include "target.bpf.h"
+#include "callpath.bpf.h"
 
 static __always_inline void count_failure_of(struct process_key process, bool traced, __u8 operation, __u16 error,
-					     __u8 detail, __u32 netns, __u32 uid, const char *comm)
+					     __u8 detail, __u32 netns, __u32 uid, const char *comm, __u64 path)
 {
 	void *table = traced ? (void *)&failures : (void *)&victims;
 	struct failure_key key = {
@@ -35,11 +35,14 @@ static __always_inline void count_failure_of(struct process_key process, bool tr
 		}
 	}
 	WRITE_ONCE(known->last_ns, table_now());
+	if (path)
+		WRITE_ONCE(known->path, path);
 	__sync_fetch_and_add(&known->count, 1);
 }
 
-/* A failure of the current process. The kernel's own threads are nobody's victims. */
-static __always_inline void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail)
+/* A failure of the current process. The kernel's own threads are nobody's victims. `path`: 0 when nobody looked. */
+static __always_inline void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail,
+					  __u64 path)
 {
 	bool traced = traced_process(&actor->process) != NULL;
 	char comm[SOCKTRACE_COMM_LENGTH];
@@ -48,7 +51,7 @@ static __always_inline void count_failure(const struct actor *actor, __u8 operat
 		return;
 	bpf_get_current_comm(comm, sizeof(comm));
 	count_failure_of(actor->process, traced, operation, error, detail, actor->netns,
-			 (__u32)bpf_get_current_uid_gid(), comm);
+			 (__u32)bpf_get_current_uid_gid(), comm, path);
 }
 
 #endif

@@ -60,6 +60,7 @@ static __always_inline void forget_stale(__u64 sk, struct socket_row *row)
 	if (!row->destroyed && !row_has_vanished(row)) {
 		table_count(COUNTER_TRACKED_DESTROYED);
 		table_count(COUNTER_DESTROY_UNSEEN);
+		paths_ended(row);
 	}
 	row_end_stale(sk, row);
 }
@@ -80,13 +81,19 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct actor *a
 			forget_stale(sk, stale);
 		return;
 	}
+	/* The first program was here, and made the row. */
+	if (!first && table_lookup(sk))
+		return;
 	fill_row(&row, actor, family, TCP_CLOSE);
+	row.open_path = current_path(PATH_OPEN);
 	if (table_insert(sk, &row)) {
 		stale = first ? table_lookup(sk) : NULL;
 		if (!stale) {
-			/* One that cannot be followed was opened all the same; the second program finds the first's row. */
-			if (first)
+			/* One that cannot be followed was opened all the same. */
+			if (first) {
 				count_for(process, opened);
+				count_path(row.open_path, PATH_OPENED, 1);
+			}
 			return;
 		}
 		forget_stale(sk, stale);
@@ -94,6 +101,8 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct actor *a
 			return;
 	}
 	count_for(process, opened);
+	count_path(row.open_path, PATH_OPENED, 1);
+	count_path(row.open_path, PATH_SOCKETS, 1);
 	/* Those that could not be followed are losses, and would be counted again when a walk finds room for them. */
 	table_count(COUNTER_TRACKED_OPENED);
 	stream_event(EVENT_OPENED, sk, &row, 0, 0);
@@ -122,7 +131,10 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 	known = table_lookup(sk);
 	if (known && known->released)
 		forget_stale(sk, known);
+	else if (known && !known->seeded)
+		return NULL;
 	fill_row(&row, actor, family, state);
+	row.open_path = current_path(PATH_ACCEPT);
 	row.local_port = port;
 	row.accepted = 1;
 	row.ever_established = 1;
@@ -134,10 +146,13 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 		table_discount(known->seeded == TRACING_SEEDS ? COUNTER_TRACKED_SEEDED : COUNTER_TRACKED_ARRIVED);
 		known->accepted = 1;
 		known->seeded = 0;
+		known->open_path = row.open_path;
 		row_changed(known);
 	}
 	table_count(COUNTER_TRACKED_ACCEPTED);
 	count_for(process, accepted);
+	count_path(row.open_path, PATH_ACCEPTED, 1);
+	count_path(row.open_path, PATH_SOCKETS, 1);
 	stream_event(EVENT_ACCEPTED, sk, &row, 0, 0);
 	return table_lookup(sk);
 }
@@ -162,17 +177,22 @@ static __always_inline void on_bound(__u64 sk, struct socket_row *row, __u16 por
 	row->bind_errno = 0;
 	row->history_unknown = 0;
 	row->ever_bound = 1;
+	row_takes_bind_path(row, current_path(PATH_BIND));
+	count_paths(row, PATH_BOUND, 1);
 	row_changed(row);
 	stream_event(EVENT_BIND, sk, row, row->state, 0);
 }
 
-static __always_inline void on_bind_failed(__u64 sk, struct socket_row *row, __u16 error)
+/* `path`: 0 when nobody looked. */
+static __always_inline void on_bind_failed(__u64 sk, struct socket_row *row, __u16 error, __u64 path)
 {
 	stream_event(EVENT_BIND, sk, row, row->state, error);
 	if (row->bind_errno == error)
 		return;
 	row->bind_errno = error;
 	row->history_unknown = 0;
+	row_takes_bind_path(row, path);
+	count_paths(row, PATH_BIND_FAILED, 1);
 	row_changed(row);
 }
 
@@ -188,6 +208,7 @@ static __always_inline void on_connect_failed(__u64 sk, struct socket_row *row, 
 	row->local_port = port;
 	row->history_unknown = 0;
 	row->ever_connecting = 1;
+	count_paths(row, PATH_CONNECT_FAILED, 1);
 	row_changed(row);
 }
 
@@ -201,13 +222,15 @@ static __always_inline void on_late_connect_failure(struct socket_row *row)
 	if (!row->connect_errno || row->late_failure)
 		return;
 	row->late_failure = 1;
+	count_paths(row, PATH_CONNECT_FAILED, 1);
 	count_failure_of(process, true, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns, row->uid,
-			 known ? known->comm : NULL);
+			 known ? known->comm : NULL, row->connect_path);
 }
 
 /* connect(2) returned EINPROGRESS. Over loopback the outcome may be there already. */
 static __always_inline void on_connect_pending(struct socket_row *row)
 {
+	row->connect_path = current_path(PATH_CONNECT);
 	row->connect_pending = 1;
 	barrier();
 	if (row->state == TCP_CLOSE && row->ever_connecting)
@@ -222,6 +245,7 @@ static __always_inline void on_listen_failed(__u64 sk, struct socket_row *row, _
 		return;
 	row->ever_listening = 0;
 	discount_for(owner_of(row), listened);
+	count_paths(row, PATH_LISTENED, -1);
 	row_changed(row);
 }
 
@@ -282,12 +306,14 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 		if (old == TCP_SYN_SENT) {
 			process = owner_of(row);
 			count_for(process, connected);
+			count_paths(row, PATH_CONNECTED, 1);
 		}
 		break;
 	case TCP_LISTEN:
 		row->ever_listening = 1;
 		process = owner_of(row);
 		count_for(process, listened);
+		count_paths(row, PATH_LISTENED, 1);
 		break;
 	case TCP_CLOSE:
 		if (old != TCP_SYN_SENT && old != TCP_LISTEN)
@@ -345,8 +371,10 @@ static __always_inline void on_destroy(__u64 sk)
 
 	if (!row || row->destroyed)
 		return;
-	if (!row_has_vanished(row))
+	if (!row_has_vanished(row)) {
 		table_count(COUNTER_TRACKED_DESTROYED);
+		paths_ended(row);
+	}
 	count_for(owner_of(row), destroyed);
 	stream_event(EVENT_DESTROYED, sk, row, row->state, 0);
 	row_end(sk, row);

@@ -110,6 +110,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	struct socket_now seen, again;
 	struct actor actor;
 	bool accepts;
+	__u64 path;
 
 	/* Runs at the exit of every system call of the host: leave at once. */
 	accepts = number == NR_ACCEPT || number == NR_ACCEPT4;
@@ -131,9 +132,10 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	if (!look_up_socket(accepts && result >= 0 ? result : syscall_argument_1(regs), &seen))
 		return 0;
 	if (number == NR_BIND) {
+		path = result ? path_of_failure(&actor, PATH_BIND) : PATH_REF_NONE;
 		if (result)
-			count_failure(&actor, FAILED_BIND, -result, requested_port(syscall_argument_2(regs)));
-		bind_returned(&seen, result);
+			count_failure(&actor, FAILED_BIND, -result, requested_port(syscall_argument_2(regs)), path);
+		bind_returned(&seen, result, path);
 	} else if (number == NR_CONNECT) {
 		connect_returned(&actor, &seen, result);
 	} else if (number == NR_LISTEN) {

@@ -116,6 +116,7 @@ int BPF_PROG(fentry_get_port, struct sock *sk, unsigned short asked, int result)
 {
 	struct socket_row *row;
 	struct actor actor;
+	__u64 path;
 
 	/* listen(2) asks for the port once more, in LISTEN. */
 	if (!tracing || !is_tcp_sock(sk) || sk->__sk_common.skc_state != TCP_CLOSE)
@@ -124,9 +125,10 @@ int BPF_PROG(fentry_get_port, struct sock *sk, unsigned short asked, int result)
 	if (result) {
 		/* 1 before 6.1 */
 		actor = current_actor();
-		count_failure(&actor, FAILED_BIND, EADDRINUSE, asked ? FAILURE_PORT_GIVEN : FAILURE_PORT_ZERO);
+		path = path_of_failure(&actor, PATH_BIND);
+		count_failure(&actor, FAILED_BIND, EADDRINUSE, asked ? FAILURE_PORT_GIVEN : FAILURE_PORT_ZERO, path);
 		if (row)
-			on_bind_failed((__u64)sk, row, EADDRINUSE);
+			on_bind_failed((__u64)sk, row, EADDRINUSE, path);
 	} else if (row) {
 		fill_endpoints(row, sk);
 		on_bound((__u64)sk, row, sk->__sk_common.skc_num);
@@ -139,15 +141,17 @@ static __always_inline int bound(struct socket *socket, int result)
 	struct sock *sk = socket->sk;
 	struct socket_now now;
 	struct actor actor;
+	__u64 path = PATH_REF_NONE;
 
 	if (!tracing || !sk || !is_tcp_sock(sk))
 		return 0;
 	if (result && result != -EADDRINUSE) {
 		actor = current_actor();
-		count_failure(&actor, FAILED_BIND, -result, FAILURE_PLAIN);
+		path = path_of_failure(&actor, PATH_BIND);
+		count_failure(&actor, FAILED_BIND, -result, FAILURE_PLAIN, path);
 	}
 	now = look_at(sk);
-	bind_returned(&now, result);
+	bind_returned(&now, result, path);
 	return 0;
 }
 

@@ -79,6 +79,7 @@ int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	/* Of this birth only: should the element be another socket's by now, it means nothing there. */
 	WRITE_ONCE(row->vanished_ns, record.row.birth_ns);
+	paths_ended(&record.row);
 	table_count(COUNTER_TRACKED_DESTROYED);
 	table_count(COUNTER_DESTROY_UNSEEN);
 	return 0;
@@ -110,6 +111,37 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 	WRITE_ONCE(row->sent, version);
 	if (gone)
 		bpf_map_delete_elem(&processes, &identity);
+	return 0;
+}
+
+/*
+ * What became of each path's sockets, where that changed. A reference that no row and no cache names can get no more
+ * counts, and goes.
+ */
+SEC("iter/bpf_map_elem")
+int sweep_paths(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct path_row *row = ctx->value;
+	struct path_record record = {};
+	__u64 *ref = ctx->key, version, now = table_now();
+
+	if (!ref || !row)
+		return 0;
+	version = READ_ONCE(row->version);
+	barrier();
+	record.ref = *ref;
+	/* Another CPU may have stored a time later than `now`. A capture that is young may be on its way to its row. */
+	record.gone = record.ref >= PATH_REF_FIRST && row->counts[PATH_SOCKETS] == row->counts[PATH_ENDED] &&
+		      now > row->changed_ns && now - row->changed_ns > 1000 * SETTLE_NS &&
+		      !bpf_map_lookup_elem(&verified_paths, &record.ref);
+	if (version == row->sent && !record.gone)
+		return 0;
+	record.row = *row;
+	if (bpf_seq_write(ctx->meta->seq, &record, sizeof(record)))
+		return 0;
+	WRITE_ONCE(row->sent, version);
+	if (record.gone)
+		bpf_map_delete_elem(&paths, &record.ref);
 	return 0;
 }
 

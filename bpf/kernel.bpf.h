@@ -26,7 +26,8 @@
 #define IPPROTO_MPTCP 262
 #define SOCKFS_MAGIC 0x534f434b
 /* include/linux/sched.h */
-#define PF_EXITING 0x00000004 /* getting shut down */
+#define PF_EXITING 0x00000004   /* getting shut down */
+#define PF_IO_WORKER 0x00000010 /* a thread of io_uring's: it has no user stack */
 #define PF_KTHREAD 0x00200000
 
 /* include/net/tcp_states.h */
@@ -159,8 +160,14 @@ struct thread_info {
 	__u32 status;
 };
 
+struct mm_struct {
+	unsigned long start_stack;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
+	void *stack;
+	struct mm_struct *mm;
 	unsigned int flags;
 	int pid;
 	int tgid;
@@ -204,14 +211,14 @@ struct bpf_iter__bpf_map_elem {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long si;
-	unsigned long di;
-	unsigned long dx;
-	unsigned long orig_ax;
+	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8;
+	unsigned long ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
 	__u64 orig_x0;
 	int syscallno;
 };
@@ -403,6 +410,103 @@ static __always_inline struct sock *accepted_sock(void *ctx)
 static __always_inline bool whole_process_exits(const struct task_struct *task)
 {
 	return task->signal->live.counter == 0;
+}
+
+/* Where the registers of the current task lie that it had in user space: at the top of its kernel stack. */
+static __always_inline const struct pt_regs *user_registers(void)
+{
+	if (HAS_HELPER(task_pt_regs))
+		return (const struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+#if defined(__TARGET_ARCH_x86)
+	{
+		const struct task_struct *task = (const void *)bpf_get_current_task();
+
+		/* THREAD_SIZE of x86_64, whose TOP_OF_KERNEL_STACK_PADDING is 0 */
+		return (const void *)(BPF_CORE_READ(task, stack) + (16 << 10) - sizeof(struct pt_regs));
+	}
+#else
+	return NULL;
+#endif
+}
+
+/* Typed loads of registers where there is a typed way to them. */
+#define USER_REGISTER(registers, name) \
+	(HAS_HELPER(task_pt_regs) ? (__u64)(registers)->name : (__u64)BPF_CORE_READ(registers, name))
+
+#if defined(__TARGET_ARCH_x86)
+
+#define USER_STACK_POINTER(registers) USER_REGISTER(registers, sp)
+#define USER_INSTRUCTION(registers) USER_REGISTER(registers, ip)
+
+/* In DWARF's order (System V ABI, x86_64, figure 3.36). */
+static __always_inline void copy_user_registers(const struct pt_regs *registers, __u64 *to)
+{
+	to[0] = USER_REGISTER(registers, ax);
+	to[1] = USER_REGISTER(registers, dx);
+	to[2] = USER_REGISTER(registers, cx);
+	to[3] = USER_REGISTER(registers, bx);
+	to[4] = USER_REGISTER(registers, si);
+	to[5] = USER_REGISTER(registers, di);
+	to[6] = USER_REGISTER(registers, bp);
+	to[7] = USER_REGISTER(registers, sp);
+	to[8] = USER_REGISTER(registers, r8);
+	to[9] = USER_REGISTER(registers, r9);
+	to[10] = USER_REGISTER(registers, r10);
+	to[11] = USER_REGISTER(registers, r11);
+	to[12] = USER_REGISTER(registers, r12);
+	to[13] = USER_REGISTER(registers, r13);
+	to[14] = USER_REGISTER(registers, r14);
+	to[15] = USER_REGISTER(registers, r15);
+	to[16] = USER_REGISTER(registers, ip);
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#define USER_STACK_POINTER(registers) USER_REGISTER(registers, sp)
+#define USER_INSTRUCTION(registers) USER_REGISTER(registers, pc)
+
+static __always_inline void copy_user_registers(const struct pt_regs *registers, __u64 *to)
+{
+	int i;
+
+#pragma clang loop unroll(full)
+	for (i = 0; i < 31; i++)
+		to[i] = USER_REGISTER(registers, regs[i]);
+	to[31] = USER_REGISTER(registers, sp);
+	to[32] = USER_REGISTER(registers, pc);
+}
+
+#endif
+
+/* Where the stack of the current process's first thread begins: its frames lie below. */
+static __always_inline __u64 first_stack_start(void)
+{
+	if (HAS_HELPER(get_current_task_btf)) {
+		const struct task_struct *task = bpf_get_current_task_btf();
+
+		return task->mm ? task->mm->start_stack : 0;
+	}
+	return BPF_CORE_READ((const struct task_struct *)bpf_get_current_task(), mm, start_stack);
+}
+
+/* The parent of the current process. */
+static __always_inline struct process_key parent_of_current(void)
+{
+	struct process_key key = {};
+
+	if (HAS_HELPER(get_current_task_btf)) {
+		const struct task_struct *parent = bpf_get_current_task_btf()->group_leader->real_parent;
+
+		key.start_ns = parent->group_leader->start_boottime;
+		key.tgid = parent->tgid;
+	} else {
+		const struct task_struct *parent =
+			BPF_CORE_READ((const struct task_struct *)bpf_get_current_task(), group_leader, real_parent);
+
+		key.start_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
+		key.tgid = BPF_CORE_READ(parent, tgid);
+	}
+	return key;
 }
 
 #endif

@@ -11,6 +11,8 @@
 
 #include <linux/types.h>
 
+#include "callpath_records.h"
+
 #define SOCKTRACE_COMM_LENGTH 16
 
 /*
@@ -52,6 +54,10 @@ struct socket_row {
 	__u64 fence; /* target of the full barrier between `destroyed` and `sent_ns` */
 	/* The birth whose sock was found freed although no destroy was seen. Its own field: equal to birth_ns or stale. */
 	__u64 vanished_ns;
+	/* References of call paths (PATH_REF_*): of the open or accept, the last bind, the last connect not done at once. */
+	__u64 open_path;
+	__u64 bind_path;
+	__u64 connect_path;
 };
 
 /* What the sweep of the socket table and the drain of the ended table emit. */
@@ -140,6 +146,7 @@ struct failure_row {
 	__u64 sent_count; /* written by the drain only */
 	__u64 first_ns;
 	__u64 last_ns;
+	__u64 path; /* of the last of them that has one */
 	__u32 netns;
 	__u32 uid;
 	char comm[SOCKTRACE_COMM_LENGTH];
@@ -189,7 +196,8 @@ struct tracer_config {
 	__u8 follow_children;
 	__u8 count_victims; /* failures of every process, not only of traced ones */
 	__u8 stream_events;
-	__u8 padding[5];
+	__u8 call_paths;
+	__u8 padding[4];
 };
 
 /* Per-CPU counters. Those of the host count every TCP socket, traced or not. */
@@ -209,6 +217,9 @@ enum counter {
 	COUNTER_DESTROY_UNSEEN,     /* traced sockets whose end no program saw, found by its consequences */
 	COUNTER_MPTCP_HELD,         /* descriptors of MPTCP sockets that the walks saw in traced processes */
 	COUNTER_CONFIRM_REPAIRED,   /* the confirm pass found a state or port that no hook had reported */
+	COUNTER_PATHS_SAMPLED,      /* whole stacks given to the unwinder */
+	COUNTER_PATHS_CACHED,       /* stacks that the cache of verified paths knew */
+	COUNTER_PATHS_NOT_SAMPLED,  /* stacks over the budget of captures */
 	COUNTER_LOSS_FIRST,
 	COUNTER_LOSS_SOCKET_TABLE_FULL = COUNTER_LOSS_FIRST,
 	COUNTER_LOSS_SOCKET_INSERT, /* EBUSY or ENOMEM of the socket table */
@@ -219,6 +230,8 @@ enum counter {
 	COUNTER_LOSS_VICTIM_TABLE,
 	COUNTER_LOSS_EVENT_RING,
 	COUNTER_LOSS_SOCKADDR_UNREAD,
+	COUNTER_LOSS_STACK_RING,
+	COUNTER_LOSS_PATH_TABLE, /* sockets that are missing in the counts of their path */
 	COUNTER_COUNT,
 };
 

@@ -35,6 +35,50 @@ uint64_t number_option(const Napi::Object &options, const char *name, uint64_t f
   return value.IsNumber() ? static_cast<uint64_t>(value.As<Napi::Number>().Int64Value()) : fallback;
 }
 
+uint64_t number_of(const Napi::Value &value) {
+  bool lossless;
+  return value.As<Napi::BigInt>().Uint64Value(&lossless);
+}
+
+Napi::Array notes_of(Napi::Env env, uint32_t notes) {
+  Napi::Array all = Napi::Array::New(env);
+  for (uint32_t note = 1; note <= kNoteLast; note <<= 1)
+    if (notes & note)
+      all.Set(all.Length(), path_note_text(static_cast<PathNote>(note)));
+  return all;
+}
+
+Napi::Object named_path(Napi::Env env, const NamedPath &path) {
+  Napi::Object entry = Napi::Object::New(env);
+  entry.Set("path", Napi::BigInt::New(env, path.path_id));
+  entry.Set("quality", static_cast<double>(path.quality));
+  entry.Set("notes", notes_of(env, path.notes));
+  Napi::Array frames = Napi::Array::New(env, path.frames.size());
+  uint32_t at = 0;
+  for (const NamedPathFrame &frame : path.frames) {
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("function", frame.function);
+    one.Set("module", frame.module);
+    one.Set("buildId", frame.build_id);
+    one.Set("offset", Napi::BigInt::New(env, frame.offset));
+    one.Set("file", frame.file);
+    one.Set("line", static_cast<double>(frame.line));
+    one.Set("how", static_cast<double>(frame.how));
+    frames.Set(at++, one);
+  }
+  entry.Set("frames", frames);
+  return entry;
+}
+
+Napi::Object unwound_path(Napi::Env env, const UnwoundPath &path) {
+  Napi::Object entry = Napi::Object::New(env);
+  entry.Set("ref", Napi::BigInt::New(env, path.ref));
+  entry.Set("path", Napi::BigInt::New(env, path.path_id));
+  entry.Set("quality", static_cast<double>(path.quality));
+  entry.Set("notes", notes_of(env, path.notes));
+  return entry;
+}
+
 uint8_t flag_option(const Napi::Object &options, const char *name) {
   Napi::Value value = options.Get(name);
   return value.IsBoolean() && value.As<Napi::Boolean>().Value();
@@ -51,6 +95,9 @@ public:
                            InstanceMethod<&TracerDoor::end_seeding>("endSeeding"),
                            InstanceMethod<&TracerDoor::read>("read"),
                            InstanceMethod<&TracerDoor::drain_events>("drainEvents"),
+                           InstanceMethod<&TracerDoor::pump_paths>("pumpPaths"),
+                           InstanceMethod<&TracerDoor::want_path_names>("wantPathNames"),
+                           InstanceMethod<&TracerDoor::forget_code>("forgetCode"),
                            InstanceMethod<&TracerDoor::counters>("counters"),
                            InstanceMethod<&TracerDoor::misses>("misses"),
                            InstanceMethod<&TracerDoor::close>("close"),
@@ -85,6 +132,12 @@ private:
     options.config.follow_children = flag_option(asked, "followChildren");
     options.config.count_victims = flag_option(asked, "countVictims");
     options.config.stream_events = flag_option(asked, "streamEvents");
+    options.config.call_paths = flag_option(asked, "callPaths");
+    options.stack_ring_bytes =
+        static_cast<uint32_t>(number_option(asked, "stackRingBytes", options.stack_ring_bytes));
+    Napi::Value unwinder = asked.Get("unwinder");
+    if (unwinder.IsString())
+      options.unwinder = unwinder.As<Napi::String>().Utf8Value();
     Result<std::unique_ptr<Tracer>> opened = Tracer::open(options);
     if (!opened.ok())
       return failed(info.Env(), opened.failure());
@@ -102,6 +155,9 @@ private:
     for (const std::string &what : tracer_->unseen())
       unseen.Set(unseen.Length(), what);
     answer.Set("unseen", unseen);
+    answer.Set("pathsRefused", tracer_->paths_refused()
+                                   ? failed(info.Env(), *tracer_->paths_refused()).Get("error")
+                                   : info.Env().Null());
     return answer;
   }
 
@@ -138,6 +194,53 @@ private:
       return closed(info);
     Napi::Uint8Array buffer = info[0].As<Napi::Uint8Array>();
     return bytes(info, tracer_->drain_events(buffer.Data(), buffer.ByteLength()));
+  }
+
+  // pumpPaths() -> {ok, unwound: [{ref: bigint, path: bigint, quality, notes}], named: [{path: bigint, quality, notes,
+  // frames: [...]}], pending, deaths, audited, wrong, unwinderPid}; qualities, notes and ways as in unwinder/protocol.h
+  Napi::Value pump_paths(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    Result<UnwinderAnswers> pumped = tracer_->pump_paths();
+    if (!pumped.ok())
+      return failed(info.Env(), pumped.failure());
+    Napi::Env env = info.Env();
+    Napi::Object answer = done(env);
+    Napi::Array unwound = Napi::Array::New(env, pumped.value().unwound.size());
+    uint32_t at = 0;
+    for (const UnwoundPath &path : pumped.value().unwound)
+      unwound.Set(at++, unwound_path(env, path));
+    answer.Set("unwound", unwound);
+    Napi::Array named = Napi::Array::New(env, pumped.value().named.size());
+    at = 0;
+    for (const NamedPath &path : pumped.value().named)
+      named.Set(at++, named_path(env, path));
+    answer.Set("named", named);
+    PathCounters counters = tracer_->path_counters();
+    answer.Set("pending", static_cast<double>(tracer_->pending_paths()));
+    answer.Set("deaths", static_cast<double>(counters.unwinder.deaths));
+    answer.Set("audited", static_cast<double>(counters.cache.audited));
+    answer.Set("wrong", static_cast<double>(counters.cache.wrong));
+    answer.Set("unwinderPid", static_cast<double>(counters.unwinder_pid));
+    return answer;
+  }
+
+  // wantPathNames(path: bigint) -> {ok, taken}
+  Napi::Value want_path_names(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    Napi::Object answer = done(info.Env());
+    answer.Set("taken", tracer_->want_path_names(number_of(info[0])));
+    return answer;
+  }
+
+  // forgetCode(pid, startNs: bigint, execs) -> {ok}
+  Napi::Value forget_code(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    tracer_->forget_code({info[0].As<Napi::Number>().Uint32Value(), info[2].As<Napi::Number>().Uint32Value(),
+                          number_of(info[1])});
+    return done(info.Env());
   }
 
   // counters() -> {ok, values: number[] in the layout's order}

@@ -38,6 +38,9 @@ void add_record(Napi::Object &records, const char *name, size_t size, const Fiel
 #define FAILURE_FIELD(member)                                                                                \
   { #member, offsetof(failure_record, row) + offsetof(failure_row, member), sizeof(failure_row::member) }
 
+#define PATH_FIELD(member)                                                                                   \
+  { #member, offsetof(path_record, row) + offsetof(path_row, member), sizeof(path_row::member) }
+
 #define CENSUS_FIELD(member)                                                                                 \
   { #member, offsetof(census_record, row) + offsetof(census_row, member), sizeof(census_row::member) }
 
@@ -69,6 +72,8 @@ constexpr Field kSocket[] = {
     ROW_FIELD(destroyed),
     ROW_FIELD(local_address),
     ROW_FIELD(peer_address),
+    ROW_FIELD(open_path),
+    ROW_FIELD(bind_path),
 };
 constexpr Field kHolder[] = {
     FIELD(holder_record, sk),
@@ -108,9 +113,15 @@ constexpr Field kFailure[] = {
     FAILURE_FIELD(count),
     FAILURE_FIELD(first_ns),
     FAILURE_FIELD(last_ns),
+    FAILURE_FIELD(path),
     FAILURE_FIELD(netns),
     FAILURE_FIELD(uid),
     FAILURE_FIELD(comm),
+};
+constexpr Field kPath[] = {
+    FIELD(path_record, ref),
+    FIELD(path_record, gone),
+    PATH_FIELD(counts),
 };
 constexpr Field kEvent[] = {
     FIELD(event_record, type),       FIELD(event_record, tgid),      FIELD(event_record, at_ns),
@@ -141,12 +152,35 @@ constexpr Field kCensusMinisock[] = {
 
 // In the order of enum counter.
 constexpr const char *kCounters[] = {
-    "host_opened",        "host_cloned",        "host_destroyed",   "tracked_opened",
-    "tracked_accepted",   "tracked_seeded",     "tracked_arrived",  "tracked_destroyed",
-    "sockets_sent",       "ended_sent",         "events_sent",      "stale_replaced",
-    "destroy_unseen",     "mptcp_held",         "confirm_repaired", "loss_socket_table_full",
-    "loss_socket_insert", "loss_socket_delete", "loss_ended_park",  "loss_process_table",
-    "loss_failure_table", "loss_victim_table",  "loss_event_ring",  "loss_sockaddr_unread",
+    "host_opened",
+    "host_cloned",
+    "host_destroyed",
+    "tracked_opened",
+    "tracked_accepted",
+    "tracked_seeded",
+    "tracked_arrived",
+    "tracked_destroyed",
+    "sockets_sent",
+    "ended_sent",
+    "events_sent",
+    "stale_replaced",
+    "destroy_unseen",
+    "mptcp_held",
+    "confirm_repaired",
+    "paths_sampled",
+    "paths_cached",
+    "paths_not_sampled",
+    "loss_socket_table_full",
+    "loss_socket_insert",
+    "loss_socket_delete",
+    "loss_ended_park",
+    "loss_process_table",
+    "loss_failure_table",
+    "loss_victim_table",
+    "loss_event_ring",
+    "loss_sockaddr_unread",
+    "loss_stack_ring",
+    "loss_path_table",
 };
 static_assert(sizeof(kCounters) / sizeof(kCounters[0]) == COUNTER_COUNT, "a name for each counter");
 
@@ -173,6 +207,7 @@ Napi::Object describe_layout(Napi::Env env) {
   add_record(records, "holder", sizeof(holder_record), kHolder);
   add_record(records, "process", sizeof(process_record), kProcess);
   add_record(records, "failure", sizeof(failure_record), kFailure);
+  add_record(records, "path", sizeof(path_record), kPath);
   add_record(records, "event", sizeof(event_record), kEvent);
   add_record(records, "census", sizeof(census_record), kCensus);
   add_record(records, "censusDescriptor", sizeof(census_descriptor), kCensusDescriptor);

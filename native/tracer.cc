@@ -25,6 +25,7 @@ constexpr WalkProgram kWalks[] = {
     {"sweep_processes", "processes", sizeof(process_record)},
     {"sweep_failures", "failures", sizeof(failure_record)},
     {"sweep_victims", "victims", sizeof(failure_record)},
+    {"sweep_paths", "paths", sizeof(path_record)},
     {"walk_descriptors", "", sizeof(holder_record)},
     {"select_processes", "", 1},
 };
@@ -62,10 +63,7 @@ Result<std::unique_ptr<Tracer>> Tracer::open(const TracerOptions &options) {
 }
 
 Status Tracer::load(const TracerOptions &options) {
-  Status failed = load_programs(options);
-  if (failed && drop_refused())
-    failed = load_programs(options);
-  if (failed)
+  if (Status failed = load_with_paths(options))
     return failed;
   for (size_t i = 0; i < iterators_.size(); i++) {
     const char *program = program_of(static_cast<Walk>(i));
@@ -74,10 +72,50 @@ Status Tracer::load(const TracerOptions &options) {
     if (Status refused = iterators_[i].attach(object_, program, kWalks[i].map))
       return refused;
   }
+  if (Status failed = make_rings())
+    return failed;
+  return attached_.attach(object_, hooks_.set);
+}
+
+// Without call paths the rest is worth having: what refuses them is kept for the report.
+Status Tracer::load_with_paths(const TracerOptions &asked) {
+  TracerOptions options = asked;
+  if (options.config.call_paths) {
+    Result<std::unique_ptr<UnwinderClient>> started = UnwinderClient::start({options.unwinder});
+    if (started.ok()) {
+      unwinder_ = std::move(started.value());
+    } else {
+      paths_refused_ = started.failure();
+      options.config.call_paths = 0;
+    }
+  }
+  Status failed = load_programs(options);
+  if (failed && drop_refused())
+    failed = load_programs(options);
+  if (failed && options.config.call_paths) {
+    options.config.call_paths = 0;
+    Status without = load_programs(options);
+    if (without)
+      return failed;
+    paths_refused_ = failed;
+    unwinder_.reset();
+    return std::nullopt;
+  }
+  return failed;
+}
+
+Status Tracer::make_rings() {
   ring_.reset(ring_buffer__new(map_fd("events"), take_event, this, nullptr));
   if (!ring_)
     return failure_of("map the event ring", errno);
-  return attached_.attach(object_, hooks_.set);
+  if (!unwinder_)
+    return std::nullopt;
+  stacks_.reset(ring_buffer__new(map_fd("stacks"), take_stack, this, nullptr));
+  if (!stacks_)
+    return failure_of("map the stack ring", errno);
+  path_cache_ = std::make_unique<PathCache>(PathCacheMaps{map_fd("path_slots"), map_fd("verified_paths"),
+                                                          map_fd("path_leaves"), map_fd("deep_stacks")});
+  return std::nullopt;
 }
 
 // Null when the kernel refuses it, and a trace can do without.
@@ -103,7 +141,8 @@ Status Tracer::load_programs(const TracerOptions &options) {
   } const sizes[] = {{"sockets", options.max_sockets},
                      {"ended", options.max_sockets},
                      {"processes", options.max_processes},
-                     {"events", options.event_ring_bytes}};
+                     {"events", options.event_ring_bytes},
+                     {"stacks", options.config.call_paths ? options.stack_ring_bytes : 4096}};
   for (const auto &size : sizes) {
     bpf_map *map = bpf_object__find_map_by_name(object_.get(), size.name);
     int error = map ? bpf_map__set_max_entries(map, size.entries) : -ENOENT;
@@ -111,7 +150,7 @@ Status Tracer::load_programs(const TracerOptions &options) {
       return Failure{std::string("size the map ") + size.name, -error, ""};
   }
   if (!allocates_in_programs())
-    for (const char *name : {"sockets", "ended", "processes", "failures", "victims"})
+    for (const char *name : {"sockets", "ended", "processes", "failures", "victims", "paths"})
       if (bpf_map *map = bpf_object__find_map_by_name(object_.get(), name))
         bpf_map__set_map_flags(map, 0);
   bpf_map *config = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
@@ -196,6 +235,56 @@ Result<size_t> Tracer::drain_events(void *buffer, size_t size) {
   if (got < 0 && got != -ENOSPC)
     return failure_of("drain events", -got);
   return ring_target_.used;
+}
+
+bool Tracer::offer_stack(const stack_sample *sample, size_t size) {
+  ProcessKey parent{sample->parent_tgid, sample->parent_execs, sample->parent_start_ns};
+  return unwinder_->submit(sample, size, sample->parent_tgid ? &parent : nullptr);
+}
+
+// A negative answer stops the drain, but its record counts as consumed: it is kept and offered again.
+int Tracer::take_stack(void *context, void *data, size_t size) {
+  Tracer *self = static_cast<Tracer *>(context);
+  const stack_sample *sample = static_cast<const stack_sample *>(data);
+  if (size < sizeof(stack_sample))
+    return 0;
+  size_t used = sizeof(stack_sample) + size_t{sample->chunks} * STACK_CHUNK_BYTES;
+  if (used > size)
+    return 0;
+  self->path_cache_->sampled(*sample);
+  if (self->offer_stack(sample, used))
+    return 0;
+  const char *bytes = static_cast<const char *>(data);
+  self->held_stack_.assign(bytes, bytes + used);
+  return -EAGAIN;
+}
+
+Result<UnwinderAnswers> Tracer::pump_paths() {
+  if (!unwinder_)
+    return UnwinderAnswers{};
+  if (!held_stack_.empty() &&
+      offer_stack(reinterpret_cast<const stack_sample *>(held_stack_.data()), held_stack_.size()))
+    held_stack_.clear();
+  if (held_stack_.empty()) {
+    int got = ring_buffer__consume(stacks_.get());
+    if (got < 0 && got != -EAGAIN)
+      return failure_of("drain captured stacks", -got);
+  }
+  Result<UnwinderAnswers> answers = unwinder_->poll();
+  if (answers.ok())
+    for (const UnwoundPath &path : answers.value().unwound)
+      path_cache_->unwound(path);
+  return answers;
+}
+
+size_t Tracer::pending_paths() const {
+  return unwinder_ ? unwinder_->pending() + !held_stack_.empty() : 0;
+}
+
+PathCounters Tracer::path_counters() const {
+  if (!unwinder_)
+    return {};
+  return {unwinder_->counters(), path_cache_->counters(), unwinder_->pid()};
 }
 
 Result<std::array<uint64_t, COUNTER_COUNT>> Tracer::counters() const {

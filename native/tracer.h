@@ -11,8 +11,10 @@
 #include "bpf_object.h"
 #include "hooks.h"
 #include "iterators.h"
+#include "path_cache.h"
 #include "records.h"
 #include "result.h"
+#include "unwinder_client.h"
 
 namespace socktrace {
 
@@ -21,6 +23,8 @@ struct TracerOptions {
   uint32_t max_sockets = 1 << 20;
   uint32_t max_processes = 1 << 16;
   uint32_t event_ring_bytes = 1 << 20; // rounded up by the caller to a power of two of pages
+  uint32_t stack_ring_bytes = 1 << 22; // the same
+  std::string unwinder;                // its executable; call paths are captured when config says so
   tracer_config config = {};
 };
 
@@ -32,6 +36,7 @@ enum class Walk {
   kProcesses,
   kFailures,
   kVictims,
+  kPaths,
   kDescriptors,
   kTasks,
   kCount
@@ -40,6 +45,13 @@ enum class Walk {
 struct ProgramMisses {
   std::string program;
   uint64_t misses; // runs the kernel skipped because the program was already running on that CPU
+};
+
+// How the capture of call paths went.
+struct PathCounters {
+  UnwinderCounters unwinder;
+  PathCacheCounters cache;
+  pid_t unwinder_pid = -1;
 };
 
 class Tracer {
@@ -55,6 +67,10 @@ public:
   const std::vector<std::string> &unseen() const {
     return unseen_;
   }
+  // Why no call paths are captured although they were asked for; empty when they are.
+  const Status &paths_refused() const {
+    return paths_refused_;
+  }
   // `start_ticks`: as /proc/PID/stat gives it, so that a reused pid is not taken for the process.
   Status want_process(uint32_t tgid, uint64_t start_ticks);
   Status start();
@@ -62,6 +78,19 @@ public:
   Status end_seeding();
   Result<size_t> read(Walk walk, void *buffer, size_t size);
   Result<size_t> drain_events(void *buffer, size_t size);
+  // Hands captured stacks to the unwinder as far as it takes them, and returns what it has answered. Never blocks.
+  Result<UnwinderAnswers> pump_paths();
+  bool want_path_names(uint64_t path_id) {
+    return unwinder_ && unwinder_->want_names(path_id);
+  }
+  // The process has gone: its code need not be kept.
+  void forget_code(const ProcessKey &process) {
+    if (unwinder_)
+      unwinder_->forget(process);
+  }
+  // Stacks and names that are not answered yet.
+  size_t pending_paths() const;
+  PathCounters path_counters() const;
   Result<std::array<uint64_t, COUNTER_COUNT>> counters() const;
   Result<std::vector<ProgramMisses>> misses() const;
 
@@ -76,11 +105,15 @@ private:
     size_t size = 0, used = 0;
   };
   static int take_event(void *context, void *data, size_t size);
+  static int take_stack(void *context, void *data, size_t size);
 
   Status switch_to(uint64_t phase);
   explicit Tracer(ChosenHooks hooks) : hooks_(std::move(hooks)) {}
   Status load(const TracerOptions &options);
   Status load_programs(const TracerOptions &options);
+  Status load_with_paths(const TracerOptions &options);
+  Status make_rings();
+  bool offer_stack(const stack_sample *sample, size_t size);
   bool drop_refused();
   const char *program_of(Walk walk) const;
   int map_fd(const char *name) const {
@@ -95,7 +128,12 @@ private:
   std::array<Iterator, static_cast<size_t>(Walk::kCount)> iterators_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;
   RingTarget ring_target_;
-  AttachedHooks attached_; // last, so that it is detached first
+  Status paths_refused_;
+  std::unique_ptr<UnwinderClient> unwinder_;
+  std::unique_ptr<PathCache> path_cache_;
+  std::unique_ptr<ring_buffer, RingCloser> stacks_;
+  std::vector<char> held_stack_; // taken from the ring when the unwinder could not take it
+  AttachedHooks attached_;       // last, so that it is detached first
 };
 
 } // namespace socktrace

@@ -55,8 +55,8 @@ struct UnwinderOptions {
 };
 
 struct UnwinderCounters {
-  uint64_t deaths = 0;     // crashed, hung or lied
-  uint64_t replaced = 0;   // its tables were full
+  uint64_t deaths = 0;   // crashed, hung or lied
+  uint64_t replaced = 0; // its tables were full
   uint64_t unwound = 0;
   uint64_t unreadable = 0; // of these
 };

@@ -38,6 +38,7 @@ export interface TraceOptions {
   json?: boolean;
   ndjson?: boolean;
   failOnLeak?: boolean;
+  paths: boolean;
   victims: boolean;
   cmdline: boolean;
   maxSockets: number;
@@ -86,6 +87,7 @@ export function addTraceOptions(command: Command): Command {
     .option('--json', 'print the report as one JSON document')
     .option('--ndjson', 'print what the ledger is told, line by line as it comes, then the report')
     .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known')
+    .option('--no-paths', 'do not capture which code opened, bound or connected')
     .option('--no-victims', 'count failed calls of the traced processes only, not of every process')
     .option('--no-cmdline', 'leave command lines out of the report')
     .addOption(
@@ -139,6 +141,7 @@ function openSession(options: TraceOptions, targets: WantedProcess[], log: Log):
           leakCount: options.leakCount,
         },
         hooks: options.hooks,
+        callPaths: options.paths,
         victims: options.victims,
         hideArguments: !options.cmdline,
         maxSockets: options.maxSockets,

@@ -1,5 +1,6 @@
 /** The only importer of the native addon: its calls, typed, and its refusals turned into one kind of error. */
 import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
@@ -12,17 +13,53 @@ interface NativeFailure {
 type NativeAnswer<T> = ({ ok: true } & T) | { ok: false; error: NativeFailure };
 
 interface NativeTracer {
-  open(
-    options: TracerOptions,
-  ): NativeAnswer<{ set: string; refused: (NativeFailure & { set: string })[]; unseen: string[] }>;
+  open(options: TracerOptions & { unwinder: string }): NativeAnswer<{
+    set: string;
+    refused: (NativeFailure & { set: string })[];
+    unseen: string[];
+    pathsRefused: NativeFailure | null;
+  }>;
   wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
   start(): NativeAnswer<object>;
   endSeeding(): NativeAnswer<object>;
   read(walk: number, buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
   drainEvents(buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
+  pumpPaths(): NativeAnswer<PumpedPaths>;
+  wantPathNames(path: bigint): NativeAnswer<{ taken: boolean }>;
+  forgetCode(pid: number, startNs: bigint, execs: number): NativeAnswer<object>;
   counters(): NativeAnswer<{ values: number[] }>;
   misses(): NativeAnswer<{ programs: { program: string; misses: number }[] }>;
   close(): void;
+}
+
+/** A frame as the unwinder names it; texts are empty and the line 0 where something is not known. */
+export interface NativeFrame {
+  function: string;
+  /** empty: code without a file */
+  module: string;
+  /** hexadecimal */
+  buildId: string;
+  offset: bigint;
+  file: string;
+  line: number;
+  /** enum FrameHow of native/unwinder/protocol.h */
+  how: number;
+}
+
+/** What the unwinder has answered since the last call. Paths are 64-bit fingerprints, 0 when nothing was unwound. */
+export interface PumpedPaths {
+  /** enum PathQuality of native/unwinder/protocol.h; notes in words */
+  unwound: { ref: bigint; path: bigint; quality: number; notes: string[] }[];
+  named: { path: bigint; quality: number; notes: string[]; frames: NativeFrame[] }[];
+  /** not answered yet */
+  pending: number;
+  /** times the unwinder crashed, hung or lied so far */
+  deaths: number;
+  /** answers of the cache that were checked, and those of them that were wrong, so far */
+  audited: number;
+  wrong: number;
+  /** -1 while none is running */
+  unwinderPid: number;
 }
 
 interface NativeCensus {
@@ -54,6 +91,9 @@ export interface TracerOptions {
   /** count failures of every process of the host */
   countVictims: boolean;
   streamEvents: boolean;
+  callPaths: boolean;
+  /** a power of two of pages */
+  stackRingBytes: number;
 }
 
 /** A process to trace, by its identity. */
@@ -71,8 +111,9 @@ const WALKS = {
   processes: 3,
   failures: 4,
   victims: 5,
-  descriptors: 6,
-  tasks: 7,
+  paths: 6,
+  descriptors: 7,
+  tasks: 8,
 } as const;
 export type WalkName = keyof typeof WALKS;
 
@@ -98,12 +139,17 @@ function describeFailure(failure: NativeFailure): string {
   return `${failure.step}${errno}${failure.detail === '' ? '' : ` (${failure.detail})`}`;
 }
 
+/** The path of what the native build made. */
+function built(name: string): string {
+  return fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
+}
+
 let loaded: NativeAddon | undefined;
 
 /** @throws Error when the addon is not built, or was built from other sources than this code */
 function addon(): NativeAddon {
   if (loaded !== undefined) return loaded;
-  const path = new URL('../../build/socktrace.node', import.meta.url).pathname;
+  const path = built('socktrace.node');
   let candidate: NativeAddon;
   try {
     candidate = createRequire(import.meta.url)(path) as NativeAddon;
@@ -188,6 +234,8 @@ export class Tracer {
   readonly refused: { set: string; reason: string }[];
   /** what is not seen because the kernel refused a program that a trace can do without */
   readonly unseen: string[];
+  /** why no call paths are captured although they were asked for; null when they are */
+  readonly pathsRefused: string | null;
   readonly #native: NativeTracer;
 
   private constructor(
@@ -195,17 +243,19 @@ export class Tracer {
     set: HookSetName,
     refused: { set: string; reason: string }[],
     unseen: string[],
+    pathsRefused: string | null,
   ) {
     this.#native = native;
     this.set = set;
     this.refused = refused;
     this.unseen = unseen;
+    this.pathsRefused = pathsRefused;
   }
 
   /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
   static open(options: TracerOptions): Tracer {
     const native = new (addon().Tracer)();
-    const answer = succeed(native.open(options));
+    const answer = succeed(native.open({ ...options, unwinder: built('socktrace-unwinder') }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     return new Tracer(
@@ -213,6 +263,7 @@ export class Tracer {
       set,
       answer.refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
       answer.unseen,
+      answer.pathsRefused === null ? null : describeFailure(answer.pathsRefused),
     );
   }
 
@@ -241,6 +292,21 @@ export class Tracer {
   /** Takes event records from the ring; returns the bytes read. */
   drainEvents(buffer: Uint8Array): number {
     return succeed(this.#native.drainEvents(buffer)).bytes;
+  }
+
+  /** Hands captured stacks to the unwinder, and takes what it has answered. */
+  pumpPaths(): PumpedPaths {
+    return succeed(this.#native.pumpPaths());
+  }
+
+  /** Asks for the names of a path; false when too much is under way: ask again. */
+  wantPathNames(path: bigint): boolean {
+    return succeed(this.#native.wantPathNames(path)).taken;
+  }
+
+  /** The process has gone: its code need not be kept. */
+  forgetCode(pid: number, startNs: bigint, execs: number): void {
+    succeed(this.#native.forgetCode(pid, startNs, execs));
   }
 
   /** Sums over the CPUs. */

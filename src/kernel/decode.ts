@@ -7,6 +7,8 @@ import type {
   FailureDetail,
   FailureFacts,
   HeldSocket,
+  PathCounters,
+  PathRef,
   ProcessActivity,
   ProcessId,
   SocketFacts,
@@ -14,7 +16,7 @@ import type {
 } from '../ledger/types.ts';
 import { processIdFor } from '../procfs/process.ts';
 import { formatAddress } from './address.ts';
-import { EVENT_RECORD, FAILURE_RECORD, HOLDER_RECORD, PROCESS_RECORD, SOCKET_RECORD } from './layout.ts';
+import { EVENT_RECORD, FAILURE_RECORD, HOLDER_RECORD, PATH_RECORD, PROCESS_RECORD, SOCKET_RECORD } from './layout.ts';
 
 const NS_PER_MS = 1e6;
 const AF_INET6 = 10;
@@ -122,20 +124,65 @@ export interface DecodedHolder {
   startNs: bigint;
 }
 
+/** One reference of a call path, and what became of its sockets. */
+export interface DecodedPath {
+  ref: bigint;
+  /** these are its last counts */
+  gone: boolean;
+  counters: PathCounters;
+}
+
 /** One row of the socket table, or of the ended table. */
 export interface DecodedSocket {
   facts: SocketFacts;
   destroyed: boolean;
   ownerStartNs: bigint;
   ownerPid: number;
+  /** references of the call paths, 0n for none */
+  openRef: bigint;
+  bindRef: bigint;
 }
 
-/** Decodes the buffers that the tracer filled; `bootId` completes process identities. */
+/** Decodes the buffers that the tracer filled; `bootId` completes process identities, `pathOf` references of call paths. */
 export class Decoder {
   readonly #bootId: string;
+  readonly #pathOf: (ref: bigint) => PathRef;
 
-  constructor(bootId: string) {
+  constructor(bootId: string, pathOf: (ref: bigint) => PathRef) {
     this.#bootId = bootId;
+    this.#pathOf = pathOf;
+  }
+
+  paths(buffer: Uint8Array, bytes: number): DecodedPath[] {
+    const field = PATH_RECORD.fields;
+    return records(buffer, bytes, PATH_RECORD.size, (view, at) => {
+      const count = (index: number): number => Number(view.getBigInt64(at + field.counts[0] + 8 * index, true));
+      return {
+        ref: view.getBigUint64(at + field.ref[0], true),
+        gone: view.getBigUint64(at + field.gone[0], true) !== 0n,
+        // In the order of enum path_count.
+        counters: {
+          sockets: count(0),
+          ended: count(1),
+          opened: count(2),
+          accepted: count(3),
+          bound: count(4),
+          bindFailed: count(5),
+          connected: count(6),
+          connectFailed: count(7),
+          listened: count(8),
+          closedUnused: count(9),
+        },
+      };
+    });
+  }
+
+  /** The same socket, with what its references stand for by now. */
+  withPaths(socket: DecodedSocket): DecodedSocket {
+    const { facts, openRef, bindRef } = socket;
+    const openPath = openRef === 0n ? facts.openPath : this.#pathOf(openRef);
+    const bindPath = bindRef === 0n ? facts.bindPath : this.#pathOf(bindRef);
+    return { ...socket, facts: { ...facts, openPath, bindPath } };
   }
 
   sockets(buffer: Uint8Array, bytes: number): DecodedSocket[] {
@@ -220,7 +267,7 @@ export class Decoder {
           firstMs: milliseconds(view, at + field.first_ns[0]),
           lastMs: milliseconds(view, at + field.last_ns[0]),
           netns: view.getUint32(at + field.netns[0], true),
-          path: null,
+          path: pathOrNull(view.getBigUint64(at + field.path[0], true), this.#pathOf),
         },
       };
     });
@@ -262,7 +309,15 @@ export class Decoder {
             port: endpointPort,
           };
     const releaseState = byte('release_state');
+    const openRef = view.getBigUint64(at + field.open_path[0], true);
+    const bindRef = view.getBigUint64(at + field.bind_path[0], true);
+    const unseenPath: PathRef = seeded ? { status: 'preexisting' } : this.#pathOf(0n);
+    const triedToBind = flag('ever_bound') || short('bind_errno') !== 0;
+    const openPath = openRef === 0n ? unseenPath : this.#pathOf(openRef);
+    const bindPath = bindRef === 0n ? (triedToBind ? unseenPath : null) : this.#pathOf(bindRef);
     return {
+      openRef,
+      bindRef,
       destroyed: flag('destroyed'),
       ownerStartNs,
       ownerPid,
@@ -301,11 +356,15 @@ export class Decoder {
         heldAtExit: flag('held_at_exit'),
         netns: view.getUint32(at + field.netns[0], true),
         uid: view.getUint32(at + field.uid[0], true),
-        openPath: { status: 'not-sampled' },
-        bindPath: flag('ever_bound') ? { status: 'not-sampled' } : null,
+        openPath,
+        bindPath,
       },
     };
   }
+}
+
+function pathOrNull(ref: bigint, pathOf: (ref: bigint) => PathRef): PathRef | null {
+  return ref === 0n ? null : pathOf(ref);
 }
 
 function records<T>(buffer: Uint8Array, bytes: number, size: number, decode: (view: DataView, at: number) => T): T[] {

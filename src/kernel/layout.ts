@@ -12,7 +12,7 @@ export interface RecordLayout {
 }
 
 export const SOCKET_RECORD = {
-  size: 128,
+  size: 152,
   fields: {
     sk: [0, 8],
     birth_ns: [8, 8],
@@ -41,6 +41,8 @@ export const SOCKET_RECORD = {
     destroyed: [76, 1],
     local_address: [80, 16],
     peer_address: [96, 16],
+    open_path: [128, 8],
+    bind_path: [136, 8],
   },
 } as const satisfies RecordLayout;
 
@@ -79,7 +81,7 @@ export const PROCESS_RECORD = {
 } as const satisfies RecordLayout;
 
 export const FAILURE_RECORD = {
-  size: 72,
+  size: 80,
   fields: {
     start_ns: [0, 8],
     tgid: [8, 4],
@@ -89,9 +91,19 @@ export const FAILURE_RECORD = {
     count: [16, 8],
     first_ns: [32, 8],
     last_ns: [40, 8],
-    netns: [48, 4],
-    uid: [52, 4],
-    comm: [56, 16],
+    path: [48, 8],
+    netns: [56, 4],
+    uid: [60, 4],
+    comm: [64, 16],
+  },
+} as const satisfies RecordLayout;
+
+export const PATH_RECORD = {
+  size: 120,
+  fields: {
+    ref: [0, 8],
+    gone: [8, 8],
+    counts: [40, 80],
   },
 } as const satisfies RecordLayout;
 
@@ -180,6 +192,9 @@ export const COUNTERS = [
   'destroy_unseen',
   'mptcp_held',
   'confirm_repaired',
+  'paths_sampled',
+  'paths_cached',
+  'paths_not_sampled',
   'loss_socket_table_full',
   'loss_socket_insert',
   'loss_socket_delete',
@@ -189,6 +204,8 @@ export const COUNTERS = [
   'loss_victim_table',
   'loss_event_ring',
   'loss_sockaddr_unread',
+  'loss_stack_ring',
+  'loss_path_table',
 ] as const;
 
 export type CounterName = (typeof COUNTERS)[number];
@@ -205,6 +222,7 @@ const EXPECTED: Readonly<Record<string, RecordLayout>> = {
   holder: HOLDER_RECORD,
   process: PROCESS_RECORD,
   failure: FAILURE_RECORD,
+  path: PATH_RECORD,
   event: EVENT_RECORD,
   census: CENSUS_RECORD,
   censusDescriptor: CENSUS_DESCRIPTOR,

@@ -49,6 +49,8 @@ function knowledge({ frames }: CallPath): number {
 function greater(a: PathCounters, b: PathCounters): PathCounters {
   const of = (name: keyof PathCounters): number => Math.max(a[name], b[name]);
   return {
+    sockets: of('sockets'),
+    ended: of('ended'),
     opened: of('opened'),
     accepted: of('accepted'),
     bound: of('bound'),
@@ -57,6 +59,5 @@ function greater(a: PathCounters, b: PathCounters): PathCounters {
     connectFailed: of('connectFailed'),
     listened: of('listened'),
     closedUnused: of('closedUnused'),
-    destroyed: of('destroyed'),
   };
 }

@@ -64,6 +64,9 @@ export interface CallPath {
 
 /** What became of all sockets that a path opened (or bound): healthy ones too. Totals since the trace began. */
 export interface PathCounters {
+  /** sockets whose path it has been, and those of them that have ended (or were bound by another path since) */
+  sockets: number;
+  ended: number;
   opened: number;
   accepted: number;
   bound: number;
@@ -73,7 +76,6 @@ export interface PathCounters {
   listened: number;
   /** destroyed without ever having been connected or listening */
   closedUnused: number;
-  destroyed: number;
 }
 
 /** TCP states by the kernel's names (include/net/tcp_states.h). */

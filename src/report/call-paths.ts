@@ -72,9 +72,9 @@ function totalsOf(counters: PathCounters | undefined): PathTotals | null {
   return counters === undefined ? null : toTotals(counters);
 }
 
-function toTotals({ destroyed, ...counters }: PathCounters): PathTotals {
+function toTotals({ sockets, ended, ...counters }: PathCounters): PathTotals {
   // The counters of one path are not read in one instant.
-  return { ...counters, held: Math.max(0, counters.opened + counters.accepted - destroyed) };
+  return { ...counters, held: Math.max(0, sockets - ended) };
 }
 
 function plus(a: PathTotals, b: PathTotals): PathTotals {

@@ -101,8 +101,8 @@ export interface Failure {
 }
 
 /** What became of the sockets of a call path, healthy ones included. Exact totals since the trace began. */
-export interface PathTotals extends Omit<PathCounters, 'destroyed'> {
-  /** opened or accepted, and not destroyed yet */
+export interface PathTotals extends Omit<PathCounters, 'sockets' | 'ended'> {
+  /** sockets of this path that there are now */
   held: number;
 }
 

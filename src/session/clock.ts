@@ -4,3 +4,10 @@
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
+
+const NOBODY = new Int32Array(new SharedArrayBuffer(4));
+
+/** Stands still, event loop and all. */
+export function pauseMs(ms: number): void {
+  Atomics.wait(NOBODY, 0, 0, ms);
+}

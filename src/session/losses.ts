@@ -15,6 +15,8 @@ const COUNTED: readonly (readonly [CounterName, LossCode])[] = [
   ['loss_sockaddr_unread', 'sockaddr-unread'],
   ['confirm_repaired', 'state-mended'],
   ['destroy_unseen', 'destroy-unseen'],
+  ['loss_stack_ring', 'stack-ring-full'],
+  ['loss_path_table', 'path-table-full'],
 ];
 
 /** What the session itself counted. */
@@ -23,6 +25,8 @@ export interface SessionLosses {
   /** the most MPTCP descriptors without a TCP socket that one walk saw */
   mptcpHeld: number;
   eventsNotPrinted: number;
+  /** of call paths */
+  paths: { deaths: number; wrong: number };
 }
 
 /**
@@ -40,6 +44,8 @@ export function lossesOf(
     { code: 'iterator-failed', count: session.failedWalks },
     { code: 'mptcp-unseen', count: session.mptcpHeld },
     { code: 'event-not-printed', count: session.eventsNotPrinted },
+    { code: 'unwinder-died', count: session.paths.deaths },
+    { code: 'path-cache-wrong', count: session.paths.wrong },
   ];
   return all.filter(({ count }) => count > 0);
 }

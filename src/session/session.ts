@@ -12,6 +12,7 @@ import type {
   HeldSocket,
   HookChoice,
   HostCounters,
+  Known,
   LedgerInput,
   ProcessFacts,
   SessionFacts,
@@ -22,8 +23,9 @@ import { readSockstat } from '../procfs/sockstat.ts';
 import { buildReport } from '../report/report.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
+import { CallPaths } from './call-paths.ts';
 import { censusInput } from './census.ts';
-import { monotonicMs } from './clock.ts';
+import { monotonicMs, pauseMs } from './clock.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
@@ -44,6 +46,8 @@ export interface SessionOptions {
   /** rows are read at least this far apart */
   sweepMs: number;
   confirmMs: number;
+  /** capture call paths */
+  callPaths: boolean;
   /** bytes of the event ring, a power of two of pages; null: no event stream */
   eventRingBytes: number | null;
 }
@@ -54,9 +58,21 @@ export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
+/** Some 430 stacks of the usual size: what a host may capture in a fifth of a second. */
+const STACK_RING_BYTES = 1 << 22;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
+
+/** So long a row waits for its call paths before the ledger is told of it without. */
+const PATH_PATIENCE_MS = 1_000;
+const MOST_WAITING = 100_000;
+/** At the end, for the unwinder: the debugging information of a large program takes a second or two to read. */
+const SETTLE_PATHS_MS = 10_000;
+
+function isPending({ facts }: DecodedSocket): boolean {
+  return facts.openPath.status === 'pending' || facts.bindPath?.status === 'pending';
+}
 
 export interface SessionSinks {
   /** every input, after the ledger has taken it */
@@ -78,6 +94,9 @@ export class Session {
   readonly #decoder: Decoder;
   readonly #processes: ProcessDirectory;
   readonly #sinks: SessionSinks;
+  readonly #paths: CallPaths;
+  /** rows whose call paths are being unwound; `told`: the ledger knows them without */
+  #waiting: { socket: DecodedSocket; sinceMs: number; told: boolean }[] = [];
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
@@ -106,6 +125,8 @@ export class Session {
       followChildren: options.follow,
       countVictims: options.victims,
       streamEvents: options.eventRingBytes !== null,
+      callPaths: options.callPaths,
+      stackRingBytes: STACK_RING_BYTES,
     });
     try {
       return new Session(tracer, bootId.value, options, sinks);
@@ -120,7 +141,8 @@ export class Session {
     this.#bootId = bootId;
     this.#options = options;
     this.#sinks = sinks;
-    this.#decoder = new Decoder(bootId);
+    this.#paths = new CallPaths(tracer, (input) => this.#feed(input));
+    this.#decoder = new Decoder(bootId, (ref) => this.#paths.of(ref));
     this.#processes = new ProcessDirectory({ bootId, bootTimeMs: readBootTimeMs() }, options.hideArguments);
     this.hooks = {
       set: tracer.set,
@@ -138,6 +160,7 @@ export class Session {
   /** Does what is due. Call it often; it decides by itself what to read. */
   poll(): void {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
+    this.#pumpPaths();
     this.#whenDue(this.#sweepPace, () => this.#sweep());
     this.#whenDue(this.#confirmPace, () => this.#confirm());
     this.#whenDue(this.#samplePace, () => this.#sampleHost());
@@ -177,6 +200,7 @@ export class Session {
     this.#sweep();
     this.#confirm();
     this.#readEnded();
+    this.#settlePaths();
     this.#sampleHost();
     this.#readProcesses();
     this.#feedLosses();
@@ -227,6 +251,7 @@ export class Session {
       },
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
+      callPaths: this.#callPaths(),
     };
   }
 
@@ -248,6 +273,7 @@ export class Session {
 
   #sweep(): void {
     this.#readProcesses();
+    this.#readPathCounters();
     this.#read('sockets', (bytes) => this.#sockets(bytes));
     this.#readEnded();
     this.#read('failures', (bytes) => this.#failures(bytes));
@@ -267,6 +293,7 @@ export class Session {
       failedWalks: this.#failedWalks,
       mptcpHeld: this.#mptcpHeld,
       eventsNotPrinted: this.#eventsNotPrinted,
+      paths: this.#paths.losses,
     });
     this.#feed({ type: 'loss', losses });
   }
@@ -291,9 +318,68 @@ export class Session {
     for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#socket(socket);
   }
 
-  #socket({ facts, destroyed, ownerPid }: DecodedSocket): void {
+  #socket(socket: DecodedSocket): void {
+    if (isPending(socket) && this.#waiting.length < MOST_WAITING)
+      this.#waiting.push({ socket, sinceMs: monotonicMs(), told: false });
+    else this.#tell(socket);
+  }
+
+  #tell({ facts, destroyed, ownerPid }: DecodedSocket): void {
     if (facts.owner.status === 'measured') this.#introduce(facts.owner.value, ownerPid, null);
     this.#feed(destroyed ? { type: 'ended', facts, atMs: facts.changedMs } : { type: 'socket', facts });
+  }
+
+  #pumpPaths(): void {
+    if (this.#pathsOff) return;
+    this.#paths.pump();
+    this.#tellWaiting(PATH_PATIENCE_MS);
+  }
+
+  /** Rows wait a little for their call paths; what lives is told again when they come later. */
+  #tellWaiting(patienceMs: number): void {
+    if (this.#waiting.length === 0) return;
+    const nowMs = monotonicMs();
+    this.#waiting = this.#waiting.filter((entry) => {
+      const socket = this.#decoder.withPaths(entry.socket);
+      const pending = isPending(socket);
+      if (pending && (entry.told || nowMs - entry.sinceMs < patienceMs)) return true;
+      this.#tell(socket);
+      entry.told = true;
+      return pending && !socket.destroyed && !socket.facts.heldAtExit;
+    });
+  }
+
+  /** Waits, not for ever, for what is being unwound. */
+  #settlePaths(): void {
+    if (this.#pathsOff) return;
+    const endMs = monotonicMs() + SETTLE_PATHS_MS;
+    this.#paths.pump();
+    while (!this.#paths.isSettled && monotonicMs() < endMs) {
+      pauseMs(2);
+      this.#paths.pump();
+    }
+    this.#tellWaiting(0);
+    this.#readPathCounters();
+    // Failed calls once more: they may name what was pending.
+    this.#read('failures', (bytes) => this.#failures(bytes));
+  }
+
+  #readPathCounters(): void {
+    if (this.#pathsOff) return;
+    this.#read('paths', (bytes) => {
+      for (const path of this.#decoder.paths(this.#buffer, bytes)) this.#paths.count(path);
+    });
+    this.#paths.flush();
+  }
+
+  get #pathsOff(): boolean {
+    return this.#callPaths().status === 'unavailable';
+  }
+
+  #callPaths(): Known<true> {
+    if (!this.#options.callPaths) return { status: 'unavailable', reason: 'switched off by --no-paths' };
+    const refused = this.#tracer.pathsRefused;
+    return refused === null ? { status: 'measured', value: true } : { status: 'unavailable', reason: refused };
   }
 
   /** One pass over all descriptors of the host: who holds the sockets that the ledger knows. */

@@ -45,6 +45,7 @@ export class Tracing {
       thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
       hooks: hooksWanted(),
       victims: true,
+      callPaths: true,
       hideArguments: false,
       maxSockets: 65_536,
       maxProcesses: 4_096,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatAddress } from '../../src/kernel/address.ts';
-import { Decoder } from '../../src/kernel/decode.ts';
+import { type DecodedSocket, Decoder } from '../../src/kernel/decode.ts';
 import {
   CENSUS_COUNTERS,
   CENSUS_DESCRIPTOR,
@@ -13,13 +13,15 @@ import {
   HOLDER_RECORD,
   layoutDifferences,
   type NativeLayout,
+  PATH_RECORD,
   PROCESS_RECORD,
   type RecordLayout,
   SOCKET_RECORD,
 } from '../../src/kernel/layout.ts';
 
 const BOOT = '11111111-2222-3333-4444-555555555555';
-const decoder = new Decoder(BOOT);
+const OFF = { status: 'unavailable', reason: 'off' } as const;
+const decoder = new Decoder(BOOT, (ref) => (ref === 0n ? OFF : { status: 'resolved', id: String(ref) }));
 
 function native(): NativeLayout {
   return structuredClone({
@@ -28,6 +30,7 @@ function native(): NativeLayout {
       holder: HOLDER_RECORD,
       process: PROCESS_RECORD,
       failure: FAILURE_RECORD,
+      path: PATH_RECORD,
       event: EVENT_RECORD,
       census: CENSUS_RECORD,
       censusDescriptor: CENSUS_DESCRIPTOR,
@@ -65,7 +68,7 @@ describe('layout', () => {
     delete other.records['event'];
     other.counters.pop();
     expect(layoutDifferences(other)).toEqual([
-      'record "socket" has 136 bytes, not 128',
+      'record "socket" has 136 bytes, not 152',
       'field "holder.fd" is at 24+4, not 28+4',
       'field "holder.extra" is at 60+4, not absent',
       'field "process.execs" is at absent, not 92+4',
@@ -116,9 +119,26 @@ describe('sockets', () => {
       heldAtExit: false,
       netns: 4026531840,
       uid: 1000,
-      openPath: { status: 'not-sampled' },
-      bindPath: { status: 'not-sampled' },
+      openPath: OFF,
+      bindPath: OFF,
     });
+  });
+
+  it('its call paths: of one that existed before, of one that was never bound, and known later', () => {
+    const decode = (fields: Record<string, bigint>): DecodedSocket => {
+      const [socket] = decoder.sockets(record(SOCKET_RECORD, { ...bound, ...fields }), SOCKET_RECORD.size);
+      return socket as DecodedSocket;
+    };
+    const paths = ({ facts: { openPath, bindPath } }: DecodedSocket) => [openPath, bindPath];
+    expect(paths(decode({ open_path: 300n, bind_path: 301n }))).toEqual([
+      { status: 'resolved', id: '300' },
+      { status: 'resolved', id: '301' },
+    ]);
+    expect(paths(decode({ open_path: 300n, ever_bound: 0n }))).toEqual([{ status: 'resolved', id: '300' }, null]);
+    expect(paths(decode({ ever_bound: 0n, bind_errno: 98n }))).toEqual([OFF, OFF]);
+    expect(paths(decode({ seeded: 1n }))).toEqual([{ status: 'preexisting' }, { status: 'preexisting' }]);
+    const socket = decode({ seeded: 1n, bind_path: 301n });
+    expect(paths(decoder.withPaths(socket))).toEqual([{ status: 'preexisting' }, { status: 'resolved', id: '301' }]);
   });
 
   it('one seeded in CLOSE knows neither its age nor its history', () => {

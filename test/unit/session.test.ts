@@ -6,7 +6,7 @@ import { Pace } from '../../src/session/pace.ts';
 
 const NONE = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<CounterName, number>;
 
-const NOTHING = { failedWalks: 0, mptcpHeld: 0, eventsNotPrinted: 0 };
+const NOTHING = { failedWalks: 0, mptcpHeld: 0, eventsNotPrinted: 0, paths: { deaths: 0, wrong: 0 } };
 
 /** Counted by the walks that make good for it. */
 const FOUND_LATE: readonly CounterName[] = ['confirm_repaired', 'destroy_unseen'];
@@ -35,7 +35,12 @@ describe('losses', () => {
 
   it('a program that nobody stands in for, walks that failed, and sockets of another protocol', () => {
     expect(
-      lossesOf(NONE, new Map([['syscall_exit', 2]]), { failedWalks: 1, mptcpHeld: 3, eventsNotPrinted: 4 }),
+      lossesOf(NONE, new Map([['syscall_exit', 2]]), {
+        failedWalks: 1,
+        mptcpHeld: 3,
+        eventsNotPrinted: 4,
+        paths: { deaths: 0, wrong: 0 },
+      }),
     ).toEqual([
       { code: 'call-result-missed', count: 2 },
       { code: 'iterator-failed', count: 1 },

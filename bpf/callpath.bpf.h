@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
+/*
+ * Call paths: the user stack at a call, captured in process context. A stack that the cache of verified paths knows costs
+ * a few words; another is copied whole, as far as a budget allows, and unwound in user space. What became of the sockets
+ * of each path is counted here, so that healthy ones count too.
+ */
+#ifndef SOCKTRACE_CALLPATH_BPF_H
+#define SOCKTRACE_CALLPATH_BPF_H
+
+#include "target.bpf.h"
+
+/* Whole stacks a second: a place in the program, a process, the host. What a place may take first, it saves up. */
+#define CAPTURES_OF_PLACE 50
+#define CAPTURES_OF_PROCESS 200
+#define CAPTURES_OF_HOST 2000
+/* A process's first captures are not weighed against what others took. */
+#define CAPTURES_ALWAYS 64
+/* One answer of the cache in so many is checked against a whole stack. */
+#define AUDIT_INTERVAL 256
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} stacks SEC(".maps");
+
+/* Reference -> what became of its sockets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct path_row);
+} paths SEC(".maps");
+
+/* The cache, written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct path_key);
+	__type(value, struct path_slots);
+} path_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, struct verified_path);
+} verified_paths SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct path_leaf_key);
+	__type(value, struct path_leaf);
+} path_leaves SEC(".maps");
+
+/* Processes whose stacks came back truncated: written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct process_key);
+	__type(value, __u64);
+} deep_stacks SEC(".maps");
+
+struct capture_budget {
+	__u64 refilled_ns;
+	__u64 taken;
+	__u32 left;
+	__u32 padding;
+};
+
+/* An LRU map: what it forgets is only how much was spent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct path_key);
+	__type(value, struct capture_budget);
+} capture_budgets SEC(".maps");
+
+/* Takes a capture from one budget. Two CPUs may take the same one: it bounds cost, it counts nothing. */
+static __always_inline bool take_capture(const struct path_key *key, __u64 now, __u32 a_second, __u64 always)
+{
+	struct capture_budget *budget = bpf_map_lookup_elem(&capture_budgets, key);
+	__u64 earned;
+
+	if (!budget) {
+		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = a_second - 1 };
+
+		bpf_map_update_elem(&capture_budgets, key, &fresh, BPF_ANY);
+		return true;
+	}
+	if (now > budget->refilled_ns) {
+		earned = (now - budget->refilled_ns) * a_second / 1000000000ULL;
+		if (earned) {
+			budget->left = earned + budget->left > a_second ? a_second : earned + budget->left;
+			budget->refilled_ns = now;
+		}
+	}
+	if (!budget->left && budget->taken >= always)
+		return false;
+	if (budget->left)
+		budget->left--;
+	budget->taken++;
+	return true;
+}
+
+static __always_inline bool may_capture(const struct path_key *place, __u64 now)
+{
+	struct path_key process = { .start_ns = place->start_ns, .tgid = place->tgid };
+	struct path_key host = {};
+	struct capture_budget *taken;
+
+	if (!take_capture(place, now, CAPTURES_OF_PLACE, 0))
+		return false;
+	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_ALWAYS))
+		return false;
+	taken = bpf_map_lookup_elem(&capture_budgets, &process);
+	return (taken && taken->taken <= CAPTURES_ALWAYS) || take_capture(&host, now, CAPTURES_OF_HOST, 0);
+}
+
+/*
+ * Whether the stack at `sp` has the words of a path at their places: 1 or 0. A global function, as capture_path() is:
+ * verified once, not for each place in the slots.
+ */
+int __attribute__((noinline)) came_by(__u64 ref, __u64 instruction, __u64 sp)
+{
+	struct verified_path *path = bpf_map_lookup_elem(&verified_paths, &ref);
+	__u64 word;
+	__u32 i;
+
+	if (!path || path->instruction != instruction)
+		return 0;
+	for (i = 0; i < MAX_VERIFIED_WORDS; i++) {
+		if (i >= path->count)
+			break;
+		if (bpf_probe_read_user(&word, sizeof(word), (void *)(sp + path->words[i].offset)) ||
+		    word != path->words[i].word)
+			return 0;
+	}
+	return 1;
+}
+
+static __always_inline __u64 cached_path(const struct path_key *key, __u64 instruction, __u64 sp)
+{
+	struct path_slots *slots = bpf_map_lookup_elem(&path_slots, key);
+	__u64 ref;
+	__u32 i;
+
+	if (!slots)
+		return 0;
+	for (i = 0; i < PATH_SLOTS; i++) {
+		ref = slots->refs[i];
+		if (!ref)
+			break;
+		if (came_by(ref, instruction, sp))
+			return ref;
+	}
+	return 0;
+}
+
+/* Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. */
+static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 instruction, __u64 sp, __u64 depth)
+{
+	struct path_leaf_key key = {
+		.start_ns = place->start_ns,
+		.tgid = place->tgid,
+		.execs = place->execs,
+		.operation = place->operation,
+	};
+	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, &key);
+	__u64 word = 0;
+
+	if (leaf && leaf->instruction == instruction)
+		bpf_probe_read_user(&word, sizeof(word), (void *)(sp + leaf->offset));
+	return path_fingerprint(instruction, word, depth);
+}
+
+/* Only in the first thread is the beginning of the stack known. `depth` is 0 in others. */
+static __always_inline __u64 stack_depth(__u64 sp)
+{
+	__u64 start = first_stack_start();
+
+	return start > sp && start - sp < (1ULL << 30) ? start - sp : 0;
+}
+
+/* What is captured. */
+struct capture {
+	const struct path_key *place;
+	const struct pt_regs *registers;
+	__u64 ref;
+	__u64 cached_ref;
+	__u64 now;
+	__u64 sp;
+	__u64 depth;
+	struct process_key parent;
+	__u32 parent_execs;
+};
+
+/* Gives a whole stack to user space. `most` is a constant. False when the ring is full. */
+static __always_inline bool send_stack(const struct capture *capture, const __u32 most)
+{
+	const struct path_key *place = capture->place;
+	__u64 used = ~0ULL;
+	struct stack_sample *sample;
+	__u32 i;
+
+	sample = bpf_ringbuf_reserve(&stacks, sizeof(*sample) + most * STACK_CHUNK_BYTES, 0);
+	if (!sample)
+		return false;
+	sample->ref = capture->ref;
+	sample->at_ns = capture->now;
+	sample->start_ns = place->start_ns;
+	sample->tgid = place->tgid;
+	sample->tid = (__u32)bpf_get_current_pid_tgid();
+	sample->execs = place->execs;
+	sample->operation = place->operation;
+	sample->fingerprint = place->fingerprint;
+	sample->cached_ref = capture->cached_ref;
+	sample->parent_start_ns = capture->parent.start_ns;
+	sample->parent_tgid = capture->parent.tgid;
+	sample->parent_execs = capture->parent_execs;
+	sample->depth = capture->depth;
+	sample->compat = HAS_HELPER(get_current_task_btf) && in_compat_syscall();
+	copy_user_registers(capture->registers, sample->registers);
+	sample->stack_start = capture->sp & ~(STACK_CHUNK_BYTES - 1ULL);
+	sample->unread = 0;
+	/* Up to and with the word at the first frame; argc and what follows is no frame. */
+	if (capture->depth)
+		used = (capture->sp - sample->stack_start + capture->depth) / STACK_CHUNK_BYTES + 1;
+	for (i = 0; i < most; i++) {
+		if (i >= used)
+			break;
+		if (bpf_probe_read_user(sample->stack + i * STACK_CHUNK_BYTES, STACK_CHUNK_BYTES,
+					(void *)(sample->stack_start + i * STACK_CHUNK_BYTES)))
+			sample->unread |= 1ULL << i;
+	}
+	sample->chunks = i;
+	bpf_ringbuf_submit(sample, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+static __always_inline bool send_whole(const struct capture *capture)
+{
+	struct process_key process = { .start_ns = capture->place->start_ns, .tgid = capture->place->tgid };
+
+	if (bpf_map_lookup_elem(&deep_stacks, &process))
+		return send_stack(capture, STACK_CHUNKS_DEEP);
+	return send_stack(capture, STACK_CHUNKS_USUAL);
+}
+
+/* A child that has called no exec runs its parent's code: should it be gone, that tells which code it was. */
+static __always_inline void find_parent(struct capture *capture)
+{
+	struct process_key key = parent_of_current();
+	struct process_row *parent = traced_process(&key);
+
+	if (!parent)
+		return;
+	capture->parent = key;
+	capture->parent_execs = parent->execs;
+}
+
+/*
+ * A name for a capture without an atomic counter (fetching atomics need 5.12): a capture takes longer than a microsecond,
+ * so the clock and the CPU tell two apart.
+ */
+static __always_inline __u64 new_reference(__u64 now)
+{
+	return ((now >> 10) << 8 | (bpf_get_smp_processor_id() & 0xff)) + PATH_REF_FIRST;
+}
+
+/*
+ * The reference of the current task's user stack. Only in process context. Not inlined: a global function is verified
+ * once for itself, whatever calls it.
+ */
+__u64 __attribute__((noinline)) capture_path(__u32 operation)
+{
+	struct actor actor = current_actor();
+	struct path_key place = {
+		.start_ns = actor.process.start_ns,
+		.tgid = actor.process.tgid,
+		.operation = operation,
+	};
+	const struct pt_regs *registers;
+	struct capture capture = { .place = &place };
+	struct process_row *process;
+	__u64 instruction, known;
+
+	/* Threads of the kernel, and io_uring's in its name, have no user stack that led here. */
+	if (actor.flags & (PF_KTHREAD | PF_IO_WORKER))
+		return PATH_REF_KERNEL;
+	registers = user_registers();
+	if (!registers)
+		return PATH_REF_NOT_SAMPLED;
+	process = traced_process(&actor.process);
+	if (process)
+		place.execs = process->execs;
+	capture.registers = registers;
+	capture.sp = USER_STACK_POINTER(registers);
+	capture.depth = stack_depth(capture.sp);
+	instruction = USER_INSTRUCTION(registers);
+	place.fingerprint = fingerprint_of(&place, instruction, capture.sp, capture.depth);
+	known = cached_path(&place, instruction, capture.sp);
+	if (known) {
+		table_count(COUNTER_PATHS_CACHED);
+		if (bpf_get_prandom_u32() % AUDIT_INTERVAL)
+			return known;
+	}
+	capture.now = table_now();
+	if (!may_capture(&place, capture.now)) {
+		if (known)
+			return known;
+		table_count(COUNTER_PATHS_NOT_SAMPLED);
+		return PATH_REF_NOT_SAMPLED;
+	}
+	if (process && !process->execs && process->parent_tgid)
+		find_parent(&capture);
+	capture.cached_ref = known;
+	capture.ref = new_reference(capture.now);
+	if (!send_whole(&capture)) {
+		table_count(COUNTER_LOSS_STACK_RING);
+		return known ? known : PATH_REF_NOT_SAMPLED;
+	}
+	table_count(COUNTER_PATHS_SAMPLED);
+	return known ? known : capture.ref;
+}
+
+/* `config` is constant when the programs load: switched off, this is no code at all. */
+static __always_inline __u64 current_path(__u32 operation)
+{
+	return config.call_paths ? capture_path(operation) : PATH_REF_NONE;
+}
+
+/* Of a call that failed: strangers' paths are nobody's question. */
+static __always_inline __u64 path_of_failure(const struct actor *actor, __u32 operation)
+{
+	return config.call_paths && traced_process(&actor->process) ? capture_path(operation) : PATH_REF_NONE;
+}
+
+/* Adds `by` to a count of the path that `ref` names. A global function, like capture_path(): hooks have many of these. */
+int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
+{
+	struct path_row *path = bpf_map_lookup_elem(&paths, &ref);
+
+	if (count >= PATH_COUNT_COUNT)
+		return 0;
+	if (!path) {
+		struct path_row fresh = {};
+
+		bpf_map_update_elem(&paths, &ref, &fresh, BPF_NOEXIST);
+		path = bpf_map_lookup_elem(&paths, &ref);
+	}
+	if (!path) {
+		table_count(COUNTER_LOSS_PATH_TABLE);
+		return 0;
+	}
+	__sync_fetch_and_add(&path->counts[count], by);
+	path->changed_ns = table_now();
+	__sync_fetch_and_add(&path->version, 1);
+	return 0;
+}
+
+static __always_inline void count_path(__u64 ref, enum path_count count, __u64 by)
+{
+	if (config.call_paths && ref != PATH_REF_NONE)
+		add_to_path(ref, count, by);
+}
+
+/* The same of both paths of a socket: the one that opened it and the one that bound it. */
+static __always_inline void count_paths(const struct socket_row *row, enum path_count count, __u64 by)
+{
+	count_path(row->open_path, count, by);
+	count_path(row->bind_path, count, by);
+}
+
+/* A socket is bound by a path from now on, or tried to be. `ref` 0: nobody looked. */
+static __always_inline void row_takes_bind_path(struct socket_row *row, __u64 ref)
+{
+	if (!config.call_paths || row->bind_path == ref)
+		return;
+	count_path(row->bind_path, PATH_ENDED, 1);
+	row->bind_path = ref;
+	count_path(ref, PATH_SOCKETS, 1);
+}
+
+/* The socket of this row is gone. */
+static __always_inline void paths_ended(const struct socket_row *row)
+{
+	if (!config.call_paths)
+		return;
+	if (!row->ever_established && !row->ever_listening)
+		count_paths(row, PATH_CLOSED_UNUSED, 1);
+	count_paths(row, PATH_ENDED, 1);
+}
+
+#endif

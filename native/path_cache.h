@@ -1,0 +1,60 @@
+// The cache of verified paths: what the unwinder found is given to the BPF programs, which then know the same stack by a
+// few words. Written here only; PATH_* of bpf/callpath_records.h.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+#include "records.h"
+#include "unwinder_client.h"
+
+namespace socktrace {
+
+struct PathCacheMaps {
+  int slots = -1, verified = -1, leaves = -1, deep = -1;
+};
+
+struct PathCacheCounters {
+  uint64_t audited = 0; // answers of the cache that were checked
+  uint64_t wrong = 0;   // of these
+};
+
+class PathCache {
+public:
+  explicit PathCache(PathCacheMaps maps) : maps_(maps) {}
+
+  // Keeps what an answer to this sample will have to be filed under.
+  void sampled(const stack_sample &sample);
+  // Takes the answer; files the path, or asks for more of the next stacks of a process whose copies end too early.
+  void unwound(const UnwoundPath &path);
+
+  const PathCacheCounters &counters() const {
+    return counters_;
+  }
+
+private:
+  struct Asked {
+    path_key place; // fingerprint as it was asked for
+    uint64_t instruction, stack_pointer, depth, cached_ref;
+    bool deep;
+  };
+  struct Filed {
+    uint64_t path;
+    path_key place;
+  };
+
+  void audit(const Asked &asked, const UnwoundPath &path);
+  void file(const Asked &asked, const UnwoundPath &path);
+  void remove(uint64_t ref);
+
+  PathCacheMaps maps_;
+  PathCacheCounters counters_;
+  std::unordered_map<uint64_t, Asked> asked_;
+  std::unordered_map<uint64_t, Filed> filed_;
+  std::deque<uint64_t> order_; // of filing, the oldest first
+};
+
+} // namespace socktrace

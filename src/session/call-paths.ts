@@ -1,0 +1,207 @@
+/**
+ * Call paths as the ledger wants them: references of captures become paths by what the unwinder answers, and the counts of
+ * references become those of their paths.
+ */
+import type { PumpedPaths } from '../kernel/binding.ts';
+import type { DecodedPath } from '../kernel/decode.ts';
+import { callPathOf, formatPathId } from '../kernel/unwinder.ts';
+import {
+  type CallPath,
+  type LedgerInput,
+  NOT_SAMPLED,
+  type PathCounters,
+  type PathId,
+  type PathRef,
+} from '../ledger/types.ts';
+
+/** enum of bpf/callpath_records.h: references below the first name no capture. */
+const REF_NONE = 0n;
+const REF_NOT_SAMPLED = 1n;
+const REF_KERNEL = 2n;
+const REF_FIRST = 256n;
+
+/** What the tracer offers of the unwinder. */
+export interface PathSource {
+  pumpPaths(): PumpedPaths;
+  wantPathNames(path: bigint): boolean;
+}
+
+/** Beyond this many paths, what more come are summed up with what was not sampled. */
+const MOST_PATHS = 10_000;
+/** References are kept after their last socket: a failed call may still name them. */
+const MOST_REFS = 200_000;
+
+const OFF = 'call paths were not captured';
+const KERNEL: PathRef = { status: 'unavailable', reason: 'a thread of the kernel made it: there is no user stack' };
+const TOO_MANY: PathRef = {
+  status: 'unavailable',
+  reason: `there are more than ${MOST_PATHS.toLocaleString('en-US')} call paths`,
+};
+const PENDING: PathRef = { status: 'pending' };
+
+export class CallPaths {
+  readonly #source: PathSource;
+  readonly #feed: (input: LedgerInput) => void;
+  /** what a reference stands for; one that is being named is not here yet */
+  readonly #refs = new Map<bigint, PathRef>();
+  /** references that wait for the names of their path */
+  readonly #unnamed = new Map<bigint, bigint[]>();
+  readonly #toAsk = new Set<bigint>();
+  readonly #known = new Set<PathId>();
+  readonly #counts = new Map<bigint, PathCounters>();
+  readonly #sums = new Map<PathId, PathCounters>();
+  readonly #changed = new Set<PathId>();
+  #deaths = 0;
+  #wrong = 0;
+  #pending = 0;
+  #unwinderPid = -1;
+
+  constructor(source: PathSource, feed: (input: LedgerInput) => void) {
+    this.#source = source;
+    this.#feed = feed;
+  }
+
+  /** Times that the unwinder ended, and answers of the cache found wrong, so far. */
+  get losses(): { deaths: number; wrong: number } {
+    return { deaths: this.#deaths, wrong: this.#wrong };
+  }
+
+  /** Process id of the unwinder, -1 while none is running. */
+  get unwinderPid(): number {
+    return this.#unwinderPid;
+  }
+
+  /** Whether something is on its way: a stack that is unwound, or names. */
+  get isSettled(): boolean {
+    return this.#pending === 0 && this.#unnamed.size === 0;
+  }
+
+  /** Takes what the unwinder has answered. Returns whether any reference stands for something now. */
+  pump(): boolean {
+    for (const path of this.#toAsk) if (this.#source.wantPathNames(path)) this.#toAsk.delete(path);
+    const { unwound, named, pending, deaths, wrong, unwinderPid } = this.#source.pumpPaths();
+    this.#pending = pending;
+    this.#deaths = deaths;
+    this.#wrong = wrong;
+    this.#unwinderPid = unwinderPid;
+    for (const { ref, path, notes } of unwound) this.#unwound(ref, path, notes);
+    for (const path of named) this.#named(path.path, callPathOf(path));
+    return unwound.length > 0 || named.length > 0;
+  }
+
+  /** What a row's reference stands for now. */
+  of(ref: bigint): PathRef {
+    if (ref === REF_NONE) return { status: 'unavailable', reason: OFF };
+    if (ref === REF_NOT_SAMPLED) return { status: 'not-sampled' };
+    if (ref === REF_KERNEL) return KERNEL;
+    return this.#refs.get(ref) ?? PENDING;
+  }
+
+  /** Takes the counts of one reference so far. */
+  count({ ref, gone, counters }: DecodedPath): void {
+    if (ref >= REF_FIRST && this.of(ref).status === 'pending') {
+      this.#counts.set(ref, counters);
+      return;
+    }
+    this.#add(ref, counters, this.#counts.get(ref));
+    // It may be born again, and then counts from 0.
+    if (gone) this.#counts.delete(ref);
+    else this.#counts.set(ref, counters);
+  }
+
+  /** Tells the ledger of the counts that changed. */
+  flush(): void {
+    if (this.#changed.size === 0) return;
+    const paths = [...this.#changed].map((id) => ({ id, counters: { ...this.#sumOf(id) } }));
+    this.#changed.clear();
+    this.#feed({ type: 'pathCounters', paths });
+  }
+
+  #unwound(ref: bigint, path: bigint, notes: readonly string[]): void {
+    if (path === 0n) {
+      this.#resolve(ref, { status: 'unavailable', reason: notes.join('; ') || 'the stack could not be read' });
+      return;
+    }
+    const id = formatPathId(path);
+    if (this.#known.has(id)) {
+      this.#resolve(ref, { status: 'resolved', id });
+      return;
+    }
+    if (this.#known.size >= MOST_PATHS) {
+      this.#resolve(ref, TOO_MANY);
+      return;
+    }
+    const waiting = this.#unnamed.get(path);
+    if (waiting !== undefined) {
+      waiting.push(ref);
+      return;
+    }
+    this.#unnamed.set(path, [ref]);
+    if (!this.#source.wantPathNames(path)) this.#toAsk.add(path);
+  }
+
+  #named(path: bigint, callPath: CallPath): void {
+    // Without frames it was forgotten before it could be named: the next sample of it asks again.
+    if (callPath.frames.length > 0) this.#known.add(callPath.id);
+    this.#feed({ type: 'path', path: callPath });
+    const waiting = this.#unnamed.get(path) ?? [];
+    this.#unnamed.delete(path);
+    for (const ref of waiting) this.#resolve(ref, { status: 'resolved', id: callPath.id });
+  }
+
+  #resolve(ref: bigint, to: PathRef): void {
+    this.#refs.set(ref, to);
+    if (this.#refs.size > MOST_REFS) this.#forgetOldest();
+    const counted = this.#counts.get(ref);
+    if (counted !== undefined) this.#add(ref, counted, undefined);
+  }
+
+  #forgetOldest(): void {
+    for (const ref of this.#refs.keys()) {
+      this.#refs.delete(ref);
+      this.#counts.delete(ref);
+      return;
+    }
+  }
+
+  #add(ref: bigint, counters: PathCounters, before: PathCounters | undefined): void {
+    const of = this.of(ref);
+    const id = of.status === 'resolved' ? of.id : NOT_SAMPLED;
+    const sum = this.#sumOf(id);
+    for (const name of COUNTER_NAMES) sum[name] += counters[name] - (before?.[name] ?? 0);
+    this.#changed.add(id);
+  }
+
+  #sumOf(id: PathId): PathCounters {
+    let sum = this.#sums.get(id);
+    if (sum === undefined) {
+      sum = {
+        sockets: 0,
+        ended: 0,
+        opened: 0,
+        accepted: 0,
+        bound: 0,
+        bindFailed: 0,
+        connected: 0,
+        connectFailed: 0,
+        listened: 0,
+        closedUnused: 0,
+      };
+      this.#sums.set(id, sum);
+    }
+    return sum;
+  }
+}
+
+const COUNTER_NAMES = [
+  'sockets',
+  'ended',
+  'opened',
+  'accepted',
+  'bound',
+  'bindFailed',
+  'connected',
+  'connectFailed',
+  'listened',
+  'closedUnused',
+] as const satisfies readonly (keyof PathCounters)[];
