@@ -1,8 +1,12 @@
 /** Inputs for tests: the plainest valid one of each sort, with what a test is about written over it. */
 import type {
+  CallFrame,
+  CallPath,
   FailureFacts,
   HostCounters,
   LedgerInput,
+  PathCounters,
+  PathRef,
   ProcessActivity,
   ProcessFacts,
   SessionFacts,
@@ -178,5 +182,50 @@ export function hostSample(
     sockstat: measured(sockstat({ alloc })),
     counters: { opened: 0, cloned: 0, destroyed: 0, ...counters },
     tracked: { opened: 0, accepted: 0, preexisting: 0, arrived: 0, destroyed: 0, ...tracked },
+  };
+}
+
+/** A frame of the program itself; `where` is `file:line`. */
+export function frame(name: string | null, where: string | null = null, facts: Partial<CallFrame> = {}): CallFrame {
+  const [file, line] = where?.split(':') ?? [];
+  return {
+    function: name,
+    module: '/usr/sbin/leakyd',
+    buildId: '1f2e3d4c5b6a79880011223344556677',
+    offset: '0x1a2b',
+    file: file ?? null,
+    line: line === undefined ? null : Number(line),
+    how: 'cfi',
+    ...facts,
+  };
+}
+
+export function libcFrame(name: string): CallFrame {
+  return frame(name, null, { module: '/usr/lib/x86_64-linux-gnu/libc.so.6' });
+}
+
+export function path(id: string, frames: CallFrame[], facts: Partial<CallPath> = {}): LedgerInput {
+  return { type: 'path', path: { id, quality: 'complete', notes: [], frames, ...facts } };
+}
+
+export function resolved(id: string): PathRef {
+  return { status: 'resolved', id };
+}
+
+export function pathCounters(paths: Readonly<Record<string, Partial<PathCounters>>>): LedgerInput {
+  const none = {
+    opened: 0,
+    accepted: 0,
+    bound: 0,
+    bindFailed: 0,
+    connected: 0,
+    connectFailed: 0,
+    listened: 0,
+    closedUnused: 0,
+    destroyed: 0,
+  };
+  return {
+    type: 'pathCounters',
+    paths: Object.entries(paths).map(([id, counters]) => ({ id, counters: { ...none, ...counters } })),
   };
 }

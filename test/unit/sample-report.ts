@@ -1,9 +1,25 @@
 /** Incident A in small: one service leaks sockets and ports, an ftp client finds no port. */
 import { Ledger } from '../../src/ledger/ledger.ts';
-import type { LedgerInput } from '../../src/ledger/types.ts';
+import { type LedgerInput, NOT_SAMPLED } from '../../src/ledger/types.ts';
 import { buildReport } from '../../src/report/report.ts';
 import type { Report } from '../../src/report/types.ts';
-import { failure, history, hostSample, OTHER, process, row, session, socket, tick, walk } from './facts.ts';
+import {
+  failure,
+  frame,
+  history,
+  hostSample,
+  libcFrame,
+  OTHER,
+  path,
+  pathCounters,
+  process,
+  resolved,
+  row,
+  session,
+  socket,
+  tick,
+  walk,
+} from './facts.ts';
 
 export function incidentInputs(): LedgerInput[] {
   const bound = Array.from({ length: 12 }, (_, i) =>
@@ -40,6 +56,40 @@ export function incidentInputs(): LedgerInput[] {
     hostSample(80_000, 1_856, { opened: 50, cloned: 4, destroyed: 13 }, { opened: 41, preexisting: 2 }),
   );
   return inputs;
+}
+
+/** The same with call paths: both kinds are opened at one place, and bound at another. */
+export function incidentWithPaths(): LedgerInput[] {
+  const open = resolved('open1');
+  const bind = resolved('bind1');
+  const [first, ...rest] = incidentInputs();
+  if (first?.type !== 'session') throw new Error('the sample does not begin with its session');
+  const main = frame('main', 'leak_worker.c:120');
+  const loop = frame('service_loop', 'leak_worker.c:88');
+  const start = [libcFrame('__libc_start_call_main'), libcFrame('__libc_start_main'), frame('_start')];
+  return [
+    { type: 'session', session: { ...first.session, callPaths: { status: 'measured', value: true } } },
+    path('open1', [libcFrame('socket'), frame('acquire_port', '/src/leak_worker.c:41'), loop, main, ...start]),
+    path('bind1', [
+      libcFrame('bind'),
+      frame('try_bind', '/src/leak_worker.c:52'),
+      frame('acquire_port', '/src/leak_worker.c:44'),
+      loop,
+      main,
+      ...start,
+    ]),
+    ...rest.map((input): LedgerInput => {
+      if (input.type === 'socket') return row({ ...input.facts, openPath: open, bindPath: bind });
+      if (input.type === 'failure' && input.facts.operation === 'bind')
+        return { type: 'failure', facts: { ...input.facts, path: bind } };
+      return input;
+    }),
+    pathCounters({
+      open1: { opened: 41, bound: 12, bindFailed: 29 },
+      bind1: { bound: 12, bindFailed: 29 },
+      [NOT_SAMPLED]: { opened: 9, destroyed: 9, connected: 9 },
+    }),
+  ];
 }
 
 function socketOwner(): string {

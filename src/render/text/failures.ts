@@ -5,6 +5,7 @@ import { countOf, formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { type Column, layOut } from '../table.ts';
 import { CAUSE_MEANING } from '../words.ts';
+import { CallPathTexts } from './call-path.ts';
 
 const MOST_FAILURES = 15;
 
@@ -29,9 +30,10 @@ export function failureLines(report: Report, style: Style): string[] {
   const rank = (failure: Failure): number => (isVictim(failure) ? 0 : traced.has(failure.process) ? 1 : 2);
   const ordered = [...failures.value].sort((a, b) => rank(a) - rank(b));
   const shown = ordered.slice(0, MOST_FAILURES);
+  const paths = new CallPathTexts(report);
   const table = layOut(
     COLUMNS,
-    shown.map((failure) => cells(failure, isVictim(failure))),
+    shown.map((failure) => cells(failure, isVictim(failure), paths)),
   );
   const lines = [style.bold('FAILED CALLS'), style.dim(`  ${table.title}`)];
   shown.forEach((failure, i) => {
@@ -54,13 +56,15 @@ function victimTest({ findings }: Report): (failure: Failure) => boolean {
   return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process);
 }
 
-function cells({ operation, errno, cause, count, comm, pid, processes }: Failure, victim: boolean): string[] {
+function cells(failure: Failure, victim: boolean, paths: CallPathTexts): string[] {
+  const { operation, errno, cause, count, comm, pid, processes, path } = failure;
+  const place = paths.placeOf(path);
   return [
     victim ? 'VICTIM' : '',
     formatCount(count),
     `${operation}()`,
     errno,
     processes > 1 ? `${escapeText(comm)} (${formatCount(processes)} processes)` : `${escapeText(comm)}[${pid}]`,
-    CAUSE_MEANING[cause],
+    place === null ? CAUSE_MEANING[cause] : `${CAUSE_MEANING[cause]}; the last at ${place}`,
   ];
 }

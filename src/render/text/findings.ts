@@ -7,6 +7,7 @@ import { countOf, formatCount, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { type Column, layOut } from '../table.ts';
 import { KIND_MEANING } from '../words.ts';
+import { CallPathTexts, DOUBTFUL_LEGEND } from './call-path.ts';
 
 const MOST_FINDINGS = 20;
 const MOST_HOLDERS = 5;
@@ -27,6 +28,7 @@ export function findingLines(report: Report, style: Style): string[] {
     return [style.bold('FINDINGS'), `  none older than ${formatDuration(report.window.minAgeMs)}`];
   }
   const names = new ProcessNames(report);
+  const paths = new CallPathTexts(report);
   const shown = report.findings.slice(0, MOST_FINDINGS);
   const table = layOut(
     COLUMNS,
@@ -35,7 +37,7 @@ export function findingLines(report: Report, style: Style): string[] {
   const lines = [style.bold('FINDINGS'), style.dim(`  ${table.title}`)];
   shown.forEach((finding, i) => {
     const row = `  ${table.rows[i] ?? ''}`;
-    lines.push(finding.leak ? style.red(row) : row, ...details(finding, names).map((line) => `    ${line}`));
+    lines.push(finding.leak ? style.red(row) : row, ...details(finding, names, paths).map((line) => `    ${line}`));
   });
   const hidden = report.findings.slice(MOST_FINDINGS);
   if (hidden.length > 0) {
@@ -44,6 +46,7 @@ export function findingLines(report: Report, style: Style): string[] {
       `  and ${countOf(hidden.length, 'more finding')} of ${countOf(sockets, 'socket')}: --json lists them all`,
     );
   }
+  if (paths.hasDoubtful(shown)) lines.push(style.dim(`  ${DOUBTFUL_LEGEND}`));
   return lines;
 }
 
@@ -61,8 +64,8 @@ function cells(finding: Finding, names: ProcessNames): string[] {
   ];
 }
 
-function details(finding: Finding, names: ProcessNames): string[] {
-  const lines = [KIND_MEANING[finding.kind]];
+function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): string[] {
+  const lines = [KIND_MEANING[finding.kind], ...paths.linesOf(finding)];
   if (finding.heldAtExit > 0) {
     lines.push(
       `${finding.heldAtExit === finding.count ? 'all' : formatCount(finding.heldAtExit)} held when the process exited`,

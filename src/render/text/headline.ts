@@ -3,9 +3,10 @@ import type { Finding, Report } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
 import { escapeText } from '../escape.ts';
 import { ProcessNames, targetName } from '../names.ts';
-import { countOf, formatRate } from '../numbers.ts';
+import { countOf, formatCount, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { KIND_CLAUSE } from '../words.ts';
+import { CallPathTexts } from './call-path.ts';
 
 const MOST_LEAKS = 5;
 
@@ -32,23 +33,67 @@ function noLeakLine({ target, window }: Report, style: Style): string {
 
 function leakLines(report: Report, style: Style): string[] {
   const names = new ProcessNames(report);
-  const leaks = report.findings.filter(({ leak }) => leak);
-  const lines = leaks.slice(0, MOST_LEAKS).map((leak) => `${style.bold(style.red('LEAK'))}  ${sentence(leak, names)}`);
+  const paths = new CallPathTexts(report);
+  const leaks = leaksByProcess(report.findings.filter(({ leak }) => leak));
+  const lines = leaks
+    .slice(0, MOST_LEAKS)
+    .map((leak) => `${style.bold(style.red('LEAK'))}  ${sentence(leak, names)}${place(leak, paths)}`);
   if (leaks.length > MOST_LEAKS) lines.push(`      and ${countOf(leaks.length - MOST_LEAKS, 'more leak')}, below`);
   return lines;
 }
 
-function sentence(leak: Finding, names: ProcessNames): string {
-  const { count, heldAtExit, kind, errno, ports, oldestMs, oldestIsLowerBound, perMinute } = leak;
-  const atExit = heldAtExit === count;
-  const who = `${names.ofOwners(leak)} ${atExit ? 'exited with' : leak.processes > 1 ? 'hold' : held(leak, names)}`;
+/** Findings that differ in their call paths only are one leak to a reader. Never empty, most sockets first. */
+type Leak = readonly [Finding, ...Finding[]];
+
+function leaksByProcess(findings: readonly Finding[]): Leak[] {
+  const leaks = new Map<string, Leak>();
+  for (const finding of findings) {
+    const { kind, errno, process, processes, heldAtExit, count, key } = finding;
+    // Which processes a shared finding is of is not told, so two of them cannot be added up.
+    const who = processes === 1 && process.status === 'measured' ? process.value : key;
+    const id = `${kind}|${errno}|${heldAtExit === count}|${who}`;
+    const known = leaks.get(id);
+    leaks.set(id, known === undefined ? [finding] : [...known, finding]);
+  }
+  return [...leaks.values()].sort((a, b) => total(b, ({ count }) => count) - total(a, ({ count }) => count));
+}
+
+function total(leak: Leak, of: (finding: Finding) => number): number {
+  return leak.reduce((sum, finding) => sum + of(finding), 0);
+}
+
+function sentence(leak: Leak, names: ProcessNames): string {
+  const [first] = leak;
+  const { kind, errno } = first;
+  const count = total(leak, (finding) => finding.count);
+  const ports = total(leak, (finding) => finding.ports);
+  const oldestMs = Math.max(...leak.map((finding) => finding.oldestMs));
+  const rates = leak.flatMap(({ perMinute }) => perMinute ?? []);
+  const atExit = first.heldAtExit === first.count;
+  const who = `${names.ofOwners(first)} ${atExit ? 'exited with' : first.processes > 1 ? 'hold' : held(first, names)}`;
   const facts = [
     `${countOf(count, 'socket')} ${KIND_CLAUSE[kind]}${errno === null ? '' : ` (${errno})`}`,
     ...(ports > 0 ? [countOf(ports, 'port')] : []),
-    `oldest ${oldestIsLowerBound ? 'at least ' : ''}${formatDuration(oldestMs)}`,
-    ...(perMinute !== null && !atExit ? [formatRate(perMinute)] : []),
+    `oldest ${leak.some(({ oldestIsLowerBound }) => oldestIsLowerBound) ? 'at least ' : ''}${formatDuration(oldestMs)}`,
+    ...(rates.length > 0 && !atExit ? [formatRate(rates.reduce((sum, rate) => sum + rate, 0))] : []),
   ];
   return `${who} ${facts.join(', ')}`;
+}
+
+/** Where in the code, and of how many of them that is said. */
+function place(leak: Leak, paths: CallPathTexts): string {
+  const counts = new Map<string, number>();
+  for (const { openPath, count } of leak) {
+    const text = paths.placeOf(openPath);
+    const at = text === null ? '' : `${paths.openLabel(openPath)} ${text}`;
+    counts.set(at, (counts.get(at) ?? 0) + count);
+  }
+  const known = [...counts].filter(([at]) => at !== '').sort(([, a], [, b]) => b - a);
+  const [most] = known;
+  if (most === undefined) return '';
+  if (counts.size === 1) return `, ${most[0]}`;
+  const more = known.length > 1 ? `, others at ${countOf(known.length - 1, 'more place')}` : '';
+  return `, ${formatCount(most[1])} of them ${most[0]}${more}`;
 }
 
 /** Who opened a socket need not be who has it now. */
