@@ -214,6 +214,8 @@ export function resolved(id: string): PathRef {
 
 export function pathCounters(paths: Readonly<Record<string, Partial<PathCounters>>>): LedgerInput {
   const none = {
+    sockets: 0,
+    ended: 0,
     opened: 0,
     accepted: 0,
     bound: 0,
@@ -222,10 +224,12 @@ export function pathCounters(paths: Readonly<Record<string, Partial<PathCounters
     connectFailed: 0,
     listened: 0,
     closedUnused: 0,
-    destroyed: 0,
   };
   return {
     type: 'pathCounters',
-    paths: Object.entries(paths).map(([id, counters]) => ({ id, counters: { ...none, ...counters } })),
+    paths: Object.entries(paths).map(([id, counters]) => {
+      const sockets = (counters.opened ?? 0) + (counters.accepted ?? 0);
+      return { id, counters: { ...none, sockets, ...counters } };
+    }),
   };
 }

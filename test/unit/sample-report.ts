@@ -87,7 +87,7 @@ export function incidentWithPaths(): LedgerInput[] {
     pathCounters({
       open1: { opened: 41, bound: 12, bindFailed: 29 },
       bind1: { bound: 12, bindFailed: 29 },
-      [NOT_SAMPLED]: { opened: 9, destroyed: 9, connected: 9 },
+      [NOT_SAMPLED]: { opened: 9, ended: 9, connected: 9 },
     }),
   ];
 }
