@@ -26,17 +26,16 @@ constexpr size_t kMaxModuleName = 4096;
 constexpr size_t kMaxFunctionName = 512;
 constexpr size_t kMaxFileName = 512;
 constexpr size_t kMaxBuildIdBytes = 32;
-constexpr size_t kMaxSampleBytes =
-    sizeof(stack_sample) + size_t{STACK_CHUNKS_DEEP} * STACK_CHUNK_BYTES;
+constexpr size_t kMaxSampleBytes = sizeof(stack_sample) + size_t{STACK_CHUNKS_DEEP} * STACK_CHUNK_BYTES;
 
 enum class MessageType : uint32_t {
   // tracer -> unwinder
-  kModule = 1,   // an ELF file, with its descriptor
-  kProcess,      // begins (or replaces) a process; may bring the descriptor of a perf map
-  kMappings,     // more of its mappings, in rising order; the last one has kLastMappings
-  kForget,       // this process has gone
-  kSample,       // answered by kPath or kNeedsMaps
-  kNames,        // answered by kNamedPath
+  kModule = 1, // an ELF file, with its descriptor
+  kProcess,    // begins (or replaces) a process; may bring the descriptor of a perf map
+  kMappings,   // more of its mappings, in rising order; the last one has kLastMappings
+  kForget,     // this process has gone
+  kSample,     // answered by kPath or kNeedsMaps
+  kNames,      // answered by kNamedPath
   // unwinder -> tracer
   kReady = 64, // it has given up its privileges
   kPath,
