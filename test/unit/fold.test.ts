@@ -180,6 +180,10 @@ describe('the frames of the program', () => {
         `Java_sun_nio_ch_Net_socket0 @ ${home}/libnio.so`,
         'int sun.nio.ch.Net.socket0(boolean, boolean, boolean, boolean) @ [jit]',
         'Interpreter @ [jit]',
+        'I2C/C2I adapters @ [jit]',
+        'java.nio.channels.SocketChannel com.acme.Pool$Slot.open(byte[]) @ [jit]',
+        'monitorenter Runtime1 stub @ [jit]',
+        'acme_native_open @ /srv/app/libacme.so',
         'Lcom/acme/Pool;::acquire @ [jit]',
         'void com.acme.Main.<init>(int) @ [jit]',
         'void java.lang.Thread.run() @ [jit]',
@@ -187,7 +191,7 @@ describe('the frames of the program', () => {
         `JavaCalls::call_helper(JavaValue*, methodHandle const&) @ ${home}/server/libjvm.so`,
         `start_thread @ ${LIBC}`,
       ),
-    ).toEqual(['com.acme.Pool.acquire', 'com.acme.Main.<init>']);
+    ).toEqual(['com.acme.Pool$Slot.open', 'acme_native_open', 'com.acme.Pool.acquire', 'com.acme.Main.<init>']);
     // Without a JVM in the stack these are a program's.
     expect(folded('Interpreter', 'java.lang', '- @ /usr/lib/libnet.so')).toEqual([
       'Interpreter',
@@ -207,7 +211,11 @@ describe('names', () => {
     ['Foo::operator bool() const', 'Foo::operator bool'],
     ['main::{lambda(int)#1}::operator()(int) const', 'main::{...}::operator()'],
     ['<app::Pool as core::ops::Drop>::drop', '<app::Pool as core::ops::Drop>::drop'],
-    ['main.Map[go.shape.int]', 'main.Map[go.shape.int]'],
+    ['main.Map[go.shape.int]', 'main.Map[...]'],
+    ['main.use[go.shape.interface { Accept() (net.Conn, error) }].func1', 'main.use[...].func1'],
+    ['leak::name[abi:cxx11](int)', 'leak::name[abi:cxx11]'],
+    ['int[] com.acme.Pool$Slot.ports(byte[])', 'com.acme.Pool$Slot.ports'],
+    ['Foo::operator[](int) const', 'Foo::operator[]'],
     ['LazyCompile:~ /app/leak.js:1:1', '(anonymous)'],
     ['f(', 'f'],
     ['(', '('],
