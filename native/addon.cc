@@ -133,6 +133,7 @@ private:
     options.config.count_victims = flag_option(asked, "countVictims");
     options.config.stream_events = flag_option(asked, "streamEvents");
     options.config.call_paths = flag_option(asked, "callPaths");
+    options.config.every_stack = flag_option(asked, "everyStack");
     options.stack_ring_bytes =
         static_cast<uint32_t>(number_option(asked, "stackRingBytes", options.stack_ring_bytes));
     Napi::Value unwinder = asked.Get("unwinder");

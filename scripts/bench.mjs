@@ -5,7 +5,10 @@
  *
  *     bare     nothing is attached
  *     floor    the hooks of socktrace, empty but for one hash update at open and one delete at destroy
- *     traced   socktrace traces the process that is timed
+ *     no paths    socktrace traces the process that is timed, with --no-paths
+ *     traced      the same with call paths: the cache knows them
+ *     no cache    the same, each stack copied whole and unwound
+ *     strace -k   strace -f -k -e trace=%net
  *     beside   socktrace traces another process, which is idle
  *
  * A budget that does not hold is said and is no failure: timing on a shared host decides nothing.
@@ -19,9 +22,18 @@ import { availableParallelism, cpus, release } from 'node:os';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Cycles, cpuNsOf, linksOf, pinning, startFloor, startTracer } from './lib/bench-processes.mjs';
+import {
+  Cycles,
+  cpuNsOf,
+  linksOf,
+  pinning,
+  startEveryStack,
+  startFloor,
+  startStrace,
+  startTracer,
+} from './lib/bench-processes.mjs';
 import { compare, judge, renderBudgets, renderTable, summarize } from './lib/bench-report.mjs';
-import { isRoot, root, say } from './lib/run.mjs';
+import { findProgram, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
 const workloads = ['openclose', 'bind', 'connect'];
@@ -49,7 +61,10 @@ function conditionsOf(values, timed, idle, attachMs) {
   return new Map([
     ['bare', async () => null],
     ['floor', () => startFloor()],
+    ['no paths', () => startTracer(root, timed.pid, ['--no-paths'])],
     ['traced', () => traced(root, timed.pid)],
+    ['no cache', () => startEveryStack(timed.pid)],
+    ...(findProgram('strace') ? [['strace -k', () => startStrace(timed.pid)]] : []),
     ['beside', () => traced(root, idle.pid)],
     ...values['floor-without'].map((names) => [`floor -${names}`, () => startFloor(names.split(','))]),
     ...values.compare.map((checkout) => [`traced by ${basename(checkout)}`, () => traced(checkout, timed.pid)]),

@@ -92,6 +92,8 @@ export interface TracerOptions {
   countVictims: boolean;
   streamEvents: boolean;
   callPaths: boolean;
+  /** copy every stack whole: no cache, no budget */
+  everyStack: boolean;
   /** a power of two of pages */
   stackRingBytes: number;
 }

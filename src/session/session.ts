@@ -48,6 +48,8 @@ export interface SessionOptions {
   confirmMs: number;
   /** capture call paths */
   callPaths: boolean;
+  /** copy every stack whole, without cache and budget: what a capture costs at most */
+  everyStack?: boolean;
   /** bytes of the event ring, a power of two of pages; null: no event stream */
   eventRingBytes: number | null;
 }
@@ -133,6 +135,7 @@ export class Session {
       countVictims: options.victims,
       streamEvents: options.eventRingBytes !== null,
       callPaths: options.callPaths,
+      everyStack: options.everyStack ?? false,
       stackRingBytes: STACK_RING_BYTES,
     });
     try {
