@@ -19,6 +19,11 @@
 #include <cstdint>
 #include <vector>
 
+// In place of the C library's: libdw would load libdebuginfod, and with it the network, when it finds no debug file.
+extern "C" void *dlopen(const char *, int) {
+  return nullptr;
+}
+
 namespace socktrace::unwinder {
 
 namespace {

@@ -1,6 +1,7 @@
 #include "perf_map.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -60,6 +61,14 @@ std::string_view PerfMap::look(uint64_t address) const {
 }
 
 void PerfMap::read_on() {
+  struct stat about;
+  if (fstat(descriptor_, &about) == 0 && static_cast<uint64_t>(about.st_size) < offset_) {
+    // Written anew.
+    entries_.clear();
+    partial_.clear();
+    offset_ = 0;
+    skipping_ = false;
+  }
   char buffer[64 << 10];
   while (offset_ < kMaxBytes) {
     ssize_t got = pread(descriptor_, buffer, sizeof(buffer), static_cast<off_t>(offset_));

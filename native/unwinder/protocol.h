@@ -78,7 +78,8 @@ enum PathNote : uint32_t {
   kNoteUnreadStack = 1 << 10,
   kNoteForgotten = 1 << 11,
   kNoteTooManyMappings = 1 << 12,
-  kNoteLast = kNoteTooManyMappings,
+  kNoteOtherStack = 1 << 13,
+  kNoteLast = kNoteOtherStack,
 };
 
 struct MessageHeader {
