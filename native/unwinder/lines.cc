@@ -86,6 +86,9 @@ void name_function(Dwarf_Die *die, SourcePlace *place) {
   const char *linkage = string_attribute(die, DW_AT_linkage_name);
   if (!linkage)
     linkage = string_attribute(die, DW_AT_MIPS_linkage_name);
+  // The C library's inner names for its own functions are no such.
+  if (linkage && !is_mangled(linkage))
+    linkage = nullptr;
   place->is_full_name = linkage != nullptr;
   if (linkage)
     place->function = readable_name({linkage, strnlen(linkage, kLongestMangledName)});

@@ -12,7 +12,8 @@ constexpr size_t kMaxCached = 1 << 16;
 
 // Without what compilers and linkers append to the name of a C function.
 std::string_view without_suffix(std::string_view name) {
-  for (std::string_view suffix : {".constprop.", ".isra.", ".part.", ".cold", ".lto_priv.", ".llvm."}) {
+  for (std::string_view suffix :
+       {".constprop.", ".isra.", ".part.", ".cold", ".lto_priv.", ".llvm.", ".abi0"}) {
     size_t at = name.find(suffix);
     if (at != std::string_view::npos && at > 0)
       name = name.substr(0, at);
@@ -27,9 +28,12 @@ std::string bounded(std::string_view text, size_t most) {
   return std::string(text.substr(0, most));
 }
 
+bool is_mangled(std::string_view name) {
+  return name.substr(0, 2) == "_Z" || name.substr(0, 2) == "_R";
+}
+
 std::string readable_name(std::string_view name) {
-  bool mangled = name.substr(0, 2) == "_Z" || name.substr(0, 2) == "_R";
-  if (!mangled || name.size() >= kLongestMangledName)
+  if (!is_mangled(name) || name.size() >= kLongestMangledName)
     return bounded(without_suffix(name), kMaxFunctionName);
   char *plain = cplus_demangle(std::string(name).c_str(), DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
   std::string_view whole = plain ? std::string_view(plain) : name;

@@ -18,6 +18,8 @@ constexpr size_t kMaxLine = 4096;
 
 // Takes a hexadecimal number and the space after it.
 bool take_number(std::string_view *text, uint64_t *number) {
+  if (text->substr(0, 2) == "0x") // the JVM's
+    text->remove_prefix(2);
   const char *end = text->data() + text->size();
   auto [after, error] = std::from_chars(text->data(), end, *number, 16);
   if (error != std::errc() || after == end || *after != ' ')

@@ -275,7 +275,7 @@ void Probe::look(pid_t tid) {
 bool Probe::handle(pid_t tid, int status) {
   if (WIFEXITED(status) || WIFSIGNALED(status)) {
     in_call_.erase(tid);
-    return true;
+    return !in_call_.empty();
   }
   int signal = WSTOPSIG(status);
   if (signal == (SIGTRAP | 0x80)) {

@@ -1,6 +1,6 @@
 // Opens a socket at the end of a chain of C++: scopes, overloads, templates, inlining, a lambda.
-#include <sys/socket.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <functional>
 
