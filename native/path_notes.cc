@@ -31,6 +31,8 @@ const char *path_note_text(PathNote note) {
     return "the unwinder does not know this path any more";
   case kNoteOtherStack:
     return "it goes on on another stack (a signal's, a coroutine's), which was not copied";
+  case kNoteRefused:
+    return "its memory map may not be read";
   case kNoteTooManyMappings:
     return "it has more mappings than are read";
   }

@@ -79,7 +79,8 @@ enum PathNote : uint32_t {
   kNoteForgotten = 1 << 11,
   kNoteTooManyMappings = 1 << 12,
   kNoteOtherStack = 1 << 13,
-  kNoteLast = kNoteOtherStack,
+  kNoteRefused = 1 << 14,
+  kNoteLast = kNoteRefused,
 };
 
 struct MessageHeader {

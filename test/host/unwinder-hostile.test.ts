@@ -118,7 +118,7 @@ function sectionsOf(elf: Buffer): Section[] {
 // What neither the kernel nor the dynamic linker reads, so that the program still runs.
 const readByUs =
   /^(\.debug_.*|\.symtab|\.strtab|\.shstrtab|\.eh_frame|\.eh_frame_hdr|\.note\.gnu\.build-id|section headers)$/;
-const cases = 250;
+const cases = 150;
 
 test(`${cases} damaged copies of a program`, { timeout: 120_000 }, (context) => {
   requireTools(context, 'gcc');

@@ -144,7 +144,12 @@ export class Workshop {
   }
 
   environment(): NodeJS.ProcessEnv {
-    return { ...process.env, HOME: this.folder, GOCACHE: this.path('go-cache'), GOFLAGS: '-mod=mod' };
+    return {
+      ...process.env,
+      HOME: this.folder,
+      GOCACHE: join(root, 'node_modules/.cache/go-build'),
+      GOFLAGS: '-mod=mod',
+    };
   }
 
   /** Compiles a program under another name with these flags, once. */
