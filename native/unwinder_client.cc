@@ -390,7 +390,7 @@ bool UnwinderClient::send_request(Request &request) {
 
 // Its tables are bounded; a fresh one costs less than their upkeep.
 bool UnwinderClient::is_worn() const {
-  return modules_.size() + 512 > kMaxModules || processes_.size() + 2 > kMaxProcesses ||
+  return modules_.size() + 2 * kMaxCodeFiles > kMaxModules || processes_.size() + 2 > kMaxProcesses ||
          next_process_ == UINT32_MAX;
 }
 

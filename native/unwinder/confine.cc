@@ -31,7 +31,7 @@ namespace {
 constexpr uid_t kNobody = 65534;
 // Files are mapped whole: the binaries of a browser with their debug information take more than 2 GiB.
 constexpr rlim_t kAddressSpace = rlim_t{4} << 30;
-constexpr rlim_t kDescriptors = 4096;
+constexpr rlim_t kDescriptors = 8192; // a module has one, and up to two with debug information
 
 #if defined(__x86_64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;

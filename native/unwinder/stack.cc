@@ -22,7 +22,7 @@ Read Stack::word(uint64_t address, uint64_t *value) const {
   if (!is_inside(address))
     return Read::kOutside;
   uint64_t bytes = uint64_t{sample_->chunks} * STACK_CHUNK_BYTES;
-  if (offset + sizeof(*value) > bytes)
+  if (offset > bytes || bytes - offset < sizeof(*value))
     return Read::kBeyond;
   for (uint64_t chunk : {offset / STACK_CHUNK_BYTES, (offset + sizeof(*value) - 1) / STACK_CHUNK_BYTES})
     if (sample_->unread & (uint64_t{1} << chunk))

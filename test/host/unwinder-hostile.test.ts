@@ -57,6 +57,16 @@ test('10,000 executable mappings', (context) => {
   expect(functionsOf(path.names).slice(0, 3)).toEqual(['socket', 'open_socket', 'main']);
 });
 
+test('an unwinder whose tables are full is replaced, and no sample is lost', (context) => {
+  requireTools(context, 'gcc');
+  const script = `for i in 1 2 3 4 5 6; do ${jit()} files 450; done`;
+  const { unwound, end } = probe(['/bin/sh', '-c', script], { flags: ['-n', '0'] });
+  expect(unwound.map(({ quality }) => quality)).toEqual(Array(6).fill('complete'));
+  expect(new Set(unwound.map(({ path }) => path)).size).toBe(1);
+  expect(end).toMatchObject({ deaths: 0 });
+  expect(end.replaced).toBeGreaterThanOrEqual(1);
+});
+
 test('a child that has gone is read by its parent, which runs the same code', (context) => {
   requireTools(context, 'gcc');
   const program = workshop.c('chain', ['-O2']);

@@ -1,4 +1,6 @@
-// Calls through code that it makes at run time, with a perf map of the kind that it is told; or through 10,000 mappings.
+// Calls through code that it makes at run time, with a perf map of the kind that it is told; or
+// has many mappings, or many files.
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -67,6 +69,18 @@ static void map_many(int count) {
     }
 }
 
+// Files of their own, which hold nothing.
+static void map_files(int count) {
+  for (int i = 0; i < count; i++) {
+    int file = memfd_create("file", MFD_CLOEXEC);
+    if (ftruncate(file, 4096) || mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, file, 0) == MAP_FAILED) {
+      perror("mmap");
+      exit(1);
+    }
+    close(file);
+  }
+}
+
 int main(int count, char **arguments) {
   // push rbp; mov rbp, rsp; call rdi; pop rbp; ret
   static const unsigned char kCode[] = {0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3};
@@ -74,6 +88,11 @@ int main(int count, char **arguments) {
   snprintf(path, sizeof(path), "/tmp/perf-%d.map", getpid());
   if (strcmp(kind, "mappings") == 0) {
     map_many(2 * atoi(arguments[2]));
+    open_socket();
+    return 0;
+  }
+  if (strcmp(kind, "files") == 0) {
+    map_files(atoi(arguments[2]));
     open_socket();
     return 0;
   }
