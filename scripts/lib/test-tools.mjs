@@ -29,6 +29,11 @@ const tools = [
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
+  // What the call paths of other languages, and other unwinders, are tried with.
+  { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },
+  { name: 'go', package: 'golang-go', present: () => works('go', 'version') },
+  { name: 'javac', package: 'default-jdk-headless', present: () => works('javac', '-version') },
+  { name: 'objcopy', package: 'binutils', present: () => works('objcopy', '--version') },
   {
     name: `clang-format ${wantedMajor}`,
     package: `clang-format-${wantedMajor}`,
