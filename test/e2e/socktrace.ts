@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
+import type { Report } from '../../src/report/types.ts';
 
 export const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const run = promisify(execFile);
@@ -75,7 +76,7 @@ export async function socktrace(...args: string[]): Promise<Finished> {
   return Socktrace.start(args).finished();
 }
 
-/** `alloc` is the whole host's, where others open sockets too: the two are compared until nothing moved between them. */
+/** `alloc` is the whole host's, where others open sockets too: what is compared with it is, until nothing moved between. */
 const MOST_COMPARISONS = 20;
 
 /** What `socktrace sockstat` prints of `ss -s` in the network namespace of a process, against `ss -s` itself. */
@@ -86,6 +87,26 @@ export async function agreesWithSs({ pid }: { pid: number }): Promise<string> {
     const line = /^TCP: {3}.*$/m.exec((await run('nsenter', [...inside.slice(1), 'ss', '-s'])).stdout)?.[0];
     if (line !== undefined && stdout.includes(line)) return stdout;
     if (tries === MOST_COMPARISONS) throw new Error(`ss -s prints "${line}", and socktrace\n${stdout}`);
+  }
+}
+
+export async function look(): Promise<Report> {
+  return JSON.parse((await socktrace('snapshot', '--json')).stdout);
+}
+
+export function unplacedIn({ sockstat }: Report): number {
+  if (sockstat.status === 'unavailable') throw new Error(sockstat.reason);
+  const { unplaced } = sockstat.value;
+  if (unplaced.status === 'unavailable') throw new Error(unplaced.reason);
+  return unplaced.value;
+}
+
+/** Looks until the sum closes: while others of the host open and close sockets, a few may be in no class. */
+export async function lookInQuiet(): Promise<Report> {
+  for (let tries = 1; ; tries++) {
+    const report = await look();
+    if (unplacedIn(report) === 0) return report;
+    if (tries === MOST_COMPARISONS) throw new Error(`the sum never closes: ${JSON.stringify(report.sockstat)}`);
   }
 }
 
