@@ -16,7 +16,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/inet_diag.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -1138,6 +1141,76 @@ static void do_recv_fd(struct answer *answer, int argc, char **argv) {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------- what ss asks
+
+enum {
+  BOUND_INACTIVE = 1 << 13, // TCPF_BOUND_INACTIVE, since Linux 6.8; the headers here may be older
+  ALL_STATES = 0xfff | BOUND_INACTIVE,
+};
+
+struct diag {
+  long sockets, bound_inactive;
+  bool ports[65536];
+};
+
+// False at the end of the dump or at an error, which errno tells.
+static bool take_diag(struct diag *diag, char *bytes, ssize_t length) {
+  errno = 0;
+  for (struct nlmsghdr *header = (struct nlmsghdr *)(void *)bytes; NLMSG_OK(header, length);
+       header = NLMSG_NEXT(header, length)) {
+    if (header->nlmsg_type == NLMSG_ERROR)
+      errno = -((struct nlmsgerr *)NLMSG_DATA(header))->error;
+    if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR)
+      return false;
+    const struct inet_diag_msg *socket = NLMSG_DATA(header);
+    diag->sockets++;
+    diag->ports[ntohs(socket->id.idiag_sport)] = true;
+    if (socket->idiag_state == TCP_CLOSE)
+      diag->bound_inactive++;
+  }
+  return true;
+}
+
+static int dump_diag(int netlink, int family, struct diag *diag) {
+  struct {
+    struct nlmsghdr header;
+    struct inet_diag_req_v2 wanted;
+  } request = {
+      .header = {.nlmsg_len = sizeof request,
+                 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+      .wanted = {.sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ALL_STATES},
+  };
+  if (send(netlink, &request, sizeof request, 0) < 0)
+    return -1;
+  static _Alignas(struct nlmsghdr) char bytes[64 * 1024];
+  for (;;) {
+    ssize_t length = recv(netlink, bytes, sizeof bytes, 0);
+    if (length < 0)
+      return -1;
+    if (!take_diag(diag, bytes, length))
+      return errno == 0 ? 0 : -1;
+  }
+}
+
+// The TCP sockets of this network namespace by inet_diag: in all states, TIME_WAIT and bound-inactive too.
+static void do_diag(struct answer *answer, int argc, char **argv) {
+  (void)argc, (void)argv;
+  struct diag *diag = checked(calloc(1, sizeof *diag));
+  int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  if (netlink < 0 || dump_diag(netlink, AF_INET, diag) != 0 || dump_diag(netlink, AF_INET6, diag) != 0)
+    refuse(answer, "inet_diag: %s", strerrorname_np(errno));
+  if (netlink >= 0)
+    close(netlink);
+  answer->count = diag->sockets;
+  for (int port = 1; port < 65536; port++)
+    if (diag->ports[port])
+      append(&answer->ports, "%s%d", answer->ports.length == 0 ? "" : ",", port);
+  if (!answer->refused)
+    append(&answer->extra, ",\"boundInactive\":%ld", diag->bound_inactive);
+  free(diag);
+}
+
 // ------------------------------------------------------------------------------------------------ the process itself
 
 static unsigned long netns_of(const char *process) {
@@ -1534,6 +1607,7 @@ static const struct command {
     {"churn-thread", 4, 4, do_churn_thread, "churn-thread CYCLES FAMILY MODE"},
     {"churn-wait", 1, 1, do_churn_wait, "churn-wait"},
     {"churn-stop", 1, 1, do_churn_wait, "churn-stop"},
+    {"diag", 1, 1, do_diag, "diag"},
     {"stats", 1, 2, do_stats, "stats [GROUP]"},
     {"self", 1, 1, do_self, "self"},
     {"abort", 1, 1, do_abort, "abort"},

@@ -57,6 +57,8 @@ export interface Answer {
   bound?: number;
   connected?: number;
   accepted?: number;
+  /** diag: of `count` TCP sockets of its network namespace (with TIME_WAIT), those in CLOSE; `ports` are all of theirs */
+  boundInactive?: number;
   /** stats */
   groups?: Record<string, GroupStats>;
   /** help */
