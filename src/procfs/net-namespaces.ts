@@ -9,14 +9,20 @@ export interface NamespacePath {
 
 const LONGEST_MOUNTINFO = 4 * 1024 * 1024;
 
-/**
- * One path for each namespace, the initial one's first.
- * @returns `unread`: processes whose namespace could not be read (no permission, hidepid); those that ended are not
- */
-export function listNetNamespaces(procRoot: string = PROC_ROOT): { namespaces: NamespacePath[]; unread: number } {
+export interface NamespaceList {
+  namespaces: NamespacePath[];
+  /** processes whose namespace could not be read for want of permission; those that ended are not among them */
+  unread: number;
+  /** /proc does not even list the processes of others (mount option hidepid) */
+  hidden: boolean;
+}
+
+/** One path for each namespace, the initial one's first. */
+export function listNetNamespaces(procRoot: string = PROC_ROOT): NamespaceList {
   const found = new Map<number, string>();
+  const pids = processIds(procRoot);
   let unread = 0;
-  for (const pid of processIds(procRoot)) {
+  for (const pid of pids) {
     const path = `${procRoot}/${pid}/ns/net`;
     const link = readLink(path);
     if (link.status === 'measured') add(found, link.value, path);
@@ -24,7 +30,8 @@ export function listNetNamespaces(procRoot: string = PROC_ROOT): { namespaces: N
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
   if (mounts.status === 'measured') for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path);
-  return { namespaces: [...found].map(([inode, path]) => ({ inode, path })), unread };
+  // The first process never ends.
+  return { namespaces: [...found].map(([inode, path]) => ({ inode, path })), unread, hidden: pids[0] !== 1 };
 }
 
 /** The namespaces in which single threads of a process are, e.g. after unshare(2) in a thread. */

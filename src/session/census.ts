@@ -7,12 +7,19 @@ import { parseSockstat } from '../accounting/sockstat.ts';
 import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
 import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
 import type { Known, LedgerInput } from '../ledger/types.ts';
-import { listNetNamespaces, type NamespacePath, threadNamespaces } from '../procfs/net-namespaces.ts';
+import {
+  listNetNamespaces,
+  type NamespaceList,
+  type NamespacePath,
+  threadNamespaces,
+} from '../procfs/net-namespaces.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
 import { monotonicMs } from './clock.ts';
 
 /** A busy host never stands still: the last try is then as good as any, and `unplaced` says what moved. */
 const PATIENT_TRIES = 3;
+const HIDDEN =
+  'processes that /proc does not list (hidepid, and no CAP_SYS_PTRACE): their names, and network namespaces that only they are in';
 /** Sockets may be opened while it is taken. */
 const SPARE_SOCKETS = 4096;
 
@@ -22,9 +29,10 @@ const SPARE_SOCKETS = 4096;
  * @throws KernelError when the kernel refuses the programs of the census
  */
 export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): Census {
-  const { namespaces, unread } = listNetNamespaces();
+  const list = listNetNamespaces();
+  const { namespaces } = list;
   for (let tries = 1; ; tries++) {
-    const census = takeOnce(bootId, namespaces, unread);
+    const census = takeOnce(bootId, list);
     const missing = unlisted(census, namespaces);
     namespaces.push(...missing);
     const still = knownEqual(census.allocBefore, census.allocAfter);
@@ -48,12 +56,12 @@ export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 
-function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadProcesses: number): Census {
+function takeOnce(bootId: string, list: NamespaceList): Census {
   const allocBefore = readAlloc();
   const atMs = monotonicMs();
   const raw = takeCensus({
     maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
-    namespaces: namespaces.map(({ path }) => path),
+    namespaces: list.namespaces.map(({ path }) => path),
   });
   const allocAfter = readAlloc();
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
@@ -68,7 +76,7 @@ function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadPr
     allocBefore,
     allocAfter,
     unseen: [
-      ...unseenBy(raw, unreadProcesses),
+      ...unseenBy(raw, list),
       ...[...beyond].map((netns) => `hashed sockets of network namespace ${netns}: no way into it was found`),
     ],
   };
@@ -106,15 +114,16 @@ function unlisted(census: Census, listed: readonly NamespacePath[]): NamespacePa
   return [...found.values()];
 }
 
-function unseenBy({ counters, namespaces }: RawCensus, unreadProcesses: number): string[] {
+function unseenBy({ counters, namespaces }: RawCensus, { unread, hidden }: NamespaceList): string[] {
   const lines: [number, string][] = [
     [counters.tableFull, 'sockets found no room in the table of the census'],
     [counters.unixQueuesCut, 'queues of unix sockets too long to be read whole'],
     [counters.ioUringsCut, 'io_urings with too many fixed files to be read whole'],
     [counters.acceptQueuesCut, 'accept queues too long to be read whole'],
-    [unreadProcesses, 'processes hide their network namespace (permission denied)'],
+    [unread, 'processes hide their network namespace (permission denied)'],
   ];
   return [
+    ...(hidden ? [HIDDEN] : []),
     ...lines.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`),
     ...namespaces.flatMap(({ path, refusal }) => (refusal === null ? [] : [`hashed sockets of ${path}: ${refusal}`])),
   ];
