@@ -1,5 +1,6 @@
 /** Network namespaces that can be entered by a path: those of processes, and those that are mounted (`ip netns`). */
 import { readdirSync } from 'node:fs';
+import { hidesProcesses } from './pid-namespace.ts';
 import { PROC_ROOT, readLink, readText } from './read.ts';
 
 export interface NamespacePath {
@@ -17,21 +18,27 @@ export interface NamespaceList {
   hidden: boolean;
 }
 
-/** One path for each namespace, the initial one's first. */
-export function listNetNamespaces(procRoot: string = PROC_ROOT): NamespaceList {
+/**
+ * One path for each namespace, the initial one's first.
+ * @param hold called with the path that is about to be taken for a namespace; false: it is none any more
+ */
+export function listNetNamespaces(
+  procRoot: string = PROC_ROOT,
+  hold: (path: string) => boolean = () => true,
+): NamespaceList {
   const found = new Map<number, string>();
-  const pids = processIds(procRoot);
   let unread = 0;
-  for (const pid of pids) {
+  for (const pid of processIds(procRoot)) {
     const path = `${procRoot}/${pid}/ns/net`;
     const link = readLink(path);
-    if (link.status === 'measured') add(found, link.value, path);
+    if (link.status === 'measured') add(found, link.value, path, hold);
     else if (link.reason.endsWith('permission denied')) unread += 1;
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
-  if (mounts.status === 'measured') for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path);
-  // The first process never ends.
-  return { namespaces: [...found].map(([inode, path]) => ({ inode, path })), unread, hidden: pids[0] !== 1 };
+  if (mounts.status === 'measured')
+    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold);
+  const namespaces = [...found].map(([inode, path]) => ({ inode, path }));
+  return { namespaces, unread, hidden: hidesProcesses(procRoot) };
 }
 
 /** The namespaces in which single threads of a process are, e.g. after unshare(2) in a thread. */
@@ -40,7 +47,7 @@ export function threadNamespaces(pid: number, procRoot: string = PROC_ROOT): Nam
   for (const tid of processIds(`${procRoot}/${pid}/task`)) {
     const path = `${procRoot}/${pid}/task/${tid}/ns/net`;
     const link = readLink(path);
-    if (link.status === 'measured') add(found, link.value, path);
+    if (link.status === 'measured') add(found, link.value, path, () => true);
   }
   return [...found].map(([inode, path]) => ({ inode, path }));
 }
@@ -70,7 +77,7 @@ function namespaceMounts(text: string): { root: string; path: string }[] {
   });
 }
 
-function add(found: Map<number, string>, link: string, path: string): void {
+function add(found: Map<number, string>, link: string, path: string, hold: (path: string) => boolean): void {
   const inode = /^net:\[(\d{1,10})\]$/.exec(link)?.[1];
-  if (inode !== undefined && !found.has(Number(inode))) found.set(Number(inode), path);
+  if (inode !== undefined && !found.has(Number(inode)) && hold(path)) found.set(Number(inode), path);
 }

@@ -13,8 +13,10 @@ import {
   type NamespacePath,
   threadNamespaces,
 } from '../procfs/net-namespaces.ts';
+import { PROC_ROOT } from '../procfs/read.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
 import { monotonicMs } from './clock.ts';
+import { HeldWays } from './held-ways.ts';
 
 /** A busy host never stands still: the last try is then as good as any, and `unplaced` says what moved. */
 const PATIENT_TRIES = 3;
@@ -29,12 +31,13 @@ const SPARE_SOCKETS = 4096;
  * @throws KernelError when the kernel refuses the programs of the census
  */
 export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): Census {
-  const list = listNetNamespaces();
-  const { namespaces } = list;
+  using ways = new HeldWays();
+  const list = listNetNamespaces(PROC_ROOT, (path) => ways.hold(path));
   for (let tries = 1; ; tries++) {
-    const census = takeOnce(bootId, list);
-    const missing = unlisted(census, namespaces);
-    namespaces.push(...missing);
+    const census = takeOnce(bootId, list, ways);
+    const missing = unlisted(census, list.namespaces);
+    for (const { path } of missing) ways.hold(path);
+    list.namespaces.push(...missing);
     const still = knownEqual(census.allocBefore, census.allocAfter);
     if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
   }
@@ -56,14 +59,15 @@ export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 
-function takeOnce(bootId: string, list: NamespaceList): Census {
+function takeOnce(bootId: string, list: NamespaceList, ways: HeldWays): Census {
   const allocBefore = readAlloc();
   const atMs = monotonicMs();
   const raw = takeCensus({
     maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
-    namespaces: list.namespaces.map(({ path }) => path),
+    namespaces: list.namespaces.map(({ path }) => ways.into(path)),
   });
   const allocAfter = readAlloc();
+  const namespaces = raw.namespaces.map((namespace, i) => ({ ...namespace, path: list.namespaces[i]?.path ?? '' }));
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
   const beyond = new Set(sockets.map(({ netns }) => netns).filter((netns) => !walked.has(netns)));
@@ -72,11 +76,11 @@ function takeOnce(bootId: string, list: NamespaceList): Census {
     tookMs: monotonicMs() - atMs,
     sockets,
     minisocks: decodeMinisocks(raw.minisocks),
-    namespaces: raw.namespaces.map(namespaceOf),
+    namespaces: namespaces.map(namespaceOf),
     allocBefore,
     allocAfter,
     unseen: [
-      ...unseenBy(raw, list),
+      ...unseenBy({ ...raw, namespaces }, list),
       ...[...beyond].map((netns) => `hashed sockets of network namespace ${netns}: no way into it was found`),
     ],
   };

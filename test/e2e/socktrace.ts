@@ -3,7 +3,9 @@ import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:chil
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { expect } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 
 export const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
@@ -139,7 +141,7 @@ export function heldBy(pid: string): string[] {
 }
 
 /** BPF objects that no process holds: what somebody left behind. Other tracers of this host hold theirs. */
-export async function leftInKernel(): Promise<string[]> {
+async function leftInKernel(): Promise<string[]> {
   const objects = await kernelObjects();
   const held = new Set(
     readdirSync('/proc')
@@ -147,4 +149,14 @@ export async function leftInKernel(): Promise<string[]> {
       .flatMap(heldBy),
   );
   return objects.filter(({ key }) => !held.has(key)).map(({ key, name }) => `${key} ${name}`);
+}
+
+/** The kernel frees programs after a grace period. */
+export async function nothingLeft(): Promise<void> {
+  let left = await leftInKernel();
+  for (let tries = 0; left.length > 0 && tries < 100; tries++) {
+    await sleep(50);
+    left = await leftInKernel();
+  }
+  expect(left).toEqual([]);
 }

@@ -1358,9 +1358,11 @@ enum churn_mode {
   OPENCLOSE,
   OPENBINDCLOSE,
   HEALTHY,
-  RESET_STORM
+  RESET_STORM,
+  FORKS
 };
-static const char *const churn_modes[] = {"openclose", "openbindclose", "healthy", "reset-storm", NULL};
+static const char *const churn_modes[] = {"openclose",   "openbindclose", "healthy",
+                                          "reset-storm", "forks",         NULL};
 
 struct churn {
   struct churn *next;
@@ -1376,9 +1378,13 @@ struct churn {
 static struct churn *churns; // in the background
 static atomic_bool churn_stopped;
 
+static void count_failure(struct churn *churn) {
+  churn->errors[errno < MAX_ERRNO ? errno : 0]++;
+}
+
 static bool churn_tally(struct churn *churn, int result, long *counter) {
   if (result < 0) {
-    churn->errors[errno < MAX_ERRNO ? errno : 0]++;
+    count_failure(churn);
     return false;
   }
   (*counter)++;
@@ -1430,6 +1436,20 @@ static void churn_connection(struct churn *churn, int listener, const union addr
     close(client);
 }
 
+// A child that has what this process has, opens some of its own, and is gone.
+static void churn_child(struct churn *churn) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    for (int count = 0; count < 8; count++)
+      (void)!socket(churn->family->domain, churn->family->type, churn->family->protocol);
+    _exit(0);
+  }
+  if (pid > 0)
+    waitpid(pid, NULL, 0);
+  else
+    count_failure(churn);
+}
+
 static void churn_run(struct churn *churn) {
   union address address = loopback(churn->family->domain);
   int listener = -1;
@@ -1447,6 +1467,10 @@ static void churn_run(struct churn *churn) {
   for (; churn->done < churn->cycles && !atomic_load(&churn_stopped); churn->done++) {
     if (listener >= 0) {
       churn_connection(churn, listener, &address);
+      continue;
+    }
+    if (churn->mode == FORKS) {
+      churn_child(churn);
       continue;
     }
     int fd = churn_socket(churn);
@@ -1603,7 +1627,7 @@ static const struct command {
     {"port-range", 3, 3, do_port_range, "port-range LOW HIGH"},
     {"setuid", 2, 2, do_setuid, "setuid UID"},
     {"fd-limit", 2, 2, do_fd_limit, "fd-limit COUNT"},
-    {"churn", 4, 4, do_churn, "churn CYCLES FAMILY openclose|openbindclose|healthy|reset-storm"},
+    {"churn", 4, 4, do_churn, "churn CYCLES FAMILY openclose|openbindclose|healthy|reset-storm|forks"},
     {"churn-thread", 4, 4, do_churn_thread, "churn-thread CYCLES FAMILY MODE"},
     {"churn-wait", 1, 1, do_churn_wait, "churn-wait"},
     {"churn-stop", 1, 1, do_churn_wait, "churn-stop"},

@@ -216,6 +216,12 @@ describe('user names', () => {
 });
 
 describe('network namespaces', () => {
+  it('takes another path where the first is none any more', () => {
+    for (const pid of [7, 8, 9]) writeProcess(pid);
+    const { namespaces } = listNetNamespaces(root, (path) => !path.includes('/7/'));
+    expect(namespaces).toEqual([{ inode: 4026531840, path: `${root}/8/ns/net` }]);
+  });
+
   it('names one path for each, and says when /proc does not list the first process', () => {
     writeProcess(7);
     writeProcess(8);
