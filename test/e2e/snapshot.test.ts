@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
+import { childrenOf, Program } from './programs.ts';
 import { agreesWithSs, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
 afterAll(() => Socktrace.killAll());
@@ -142,6 +143,20 @@ describe('where the processes of others may not be looked into', () => {
     expect(stderr).toContain('CAP_SYS_PTRACE');
     expect(code).toBe(2);
   });
+});
+
+it('a process in a pid namespace of its own is known by both its pids', async () => {
+  const script =
+    'import socket, sys; held = [socket.socket() for _ in range(7)]; print("ready", flush=True); sys.stdin.read()';
+  const nested = ['--pid', '--fork', '--kill-child', 'python3', '-c', script];
+  await using container = Program.start('unshare', ...nested);
+  await container.line();
+  const [pid] = childrenOf(container.pid);
+  const { stdout } = await socktrace('snapshot', '--pid', String(pid), '--json');
+  const report = JSON.parse(stdout) as Report;
+  expect(report.processes).toMatchObject([{ pid, namespacePids: { value: [pid, 1] } }]);
+  expect(report.findings).toMatchObject([{ kind: 'closed-unknown', count: 7 }]);
+  expect((await socktrace('snapshot', '--pid', String(pid))).stdout).toContain('pid 1 inside');
 });
 
 it('names the users whose sockets they are', async () => {
