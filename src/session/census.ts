@@ -22,6 +22,8 @@ import { HeldWays } from './held-ways.ts';
 const PATIENT_TRIES = 3;
 const HIDDEN =
   'processes that /proc does not list (hidepid, and no CAP_SYS_PTRACE): their names, and network namespaces that only they are in';
+/** What may not be looked into by one of its sockets may not by any. */
+const MOST_SOCKETS_TRIED = 3;
 /** Sockets may be opened while it is taken. */
 const SPARE_SOCKETS = 4096;
 
@@ -35,8 +37,7 @@ export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): C
   const list = listNetNamespaces(PROC_ROOT, (path) => ways.hold(path));
   for (let tries = 1; ; tries++) {
     const census = takeOnce(bootId, list, ways);
-    const missing = unlisted(census, list.namespaces);
-    for (const { path } of missing) ways.hold(path);
+    const missing = unlisted(census, list.namespaces, ways);
     list.namespaces.push(...missing);
     const still = knownEqual(census.allocBefore, census.allocAfter);
     if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
@@ -105,16 +106,23 @@ function namespaceOf({
   };
 }
 
-/** Ways into namespaces that sockets are in and no process as a whole is: a thread may be. */
-function unlisted(census: Census, listed: readonly NamespacePath[]): NamespacePath[] {
+/** Ways into namespaces that sockets are in and no process as a whole is: a thread may be, else their sockets lead there. */
+function unlisted(census: Census, listed: readonly NamespacePath[], ways: HeldWays): NamespacePath[] {
   const known = new Set(listed.map(({ inode }) => inode));
-  const pids = new Set(
-    census.sockets.filter(({ netns }) => !known.has(netns)).flatMap(({ holders }) => holders.map(({ pid }) => pid)),
-  );
+  const beyond = census.sockets.filter(({ netns }) => !known.has(netns));
   const found = new Map<number, NamespacePath>();
-  for (const pid of pids)
+  for (const pid of new Set(beyond.flatMap(({ holders }) => holders.map((holder) => holder.pid))))
     for (const namespace of threadNamespaces(pid))
-      if (!known.has(namespace.inode)) found.set(namespace.inode, namespace);
+      if (!known.has(namespace.inode) && ways.hold(namespace.path)) found.set(namespace.inode, namespace);
+  const tried = new Map<number, number>();
+  for (const { netns, holders } of beyond) {
+    const [holder] = holders;
+    const tries = tried.get(netns) ?? 0;
+    if (found.has(netns) || holder === undefined || tries === MOST_SOCKETS_TRIED) continue;
+    tried.set(netns, tries + 1);
+    const namespace = ways.holdBySocket(netns, holder);
+    if (namespace !== null) found.set(netns, namespace);
+  }
   return [...found.values()];
 }
 

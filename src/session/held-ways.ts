@@ -1,5 +1,7 @@
 /** Ways into network namespaces, held open: the process by which one was found may end before it is entered. */
 import { closeSync, openSync } from 'node:fs';
+import { KernelError, openSocketNamespace } from '../kernel/binding.ts';
+import type { NamespacePath } from '../procfs/net-namespaces.ts';
 
 export class HeldWays implements Disposable {
   readonly #files = new Map<string, number>();
@@ -12,6 +14,26 @@ export class HeldWays implements Disposable {
     } catch (error) {
       // Out of descriptors: the path has to do.
       return !(error instanceof Error && 'code' in error && error.code === 'ENOENT');
+    }
+  }
+
+  /**
+   * By a socket of a namespace that no process is in.
+   * @returns null when the descriptor leads elsewhere by now, or the process may not be looked into
+   */
+  holdBySocket(inode: number, { pid, fd }: { pid: number; fd: number }): NamespacePath | null {
+    try {
+      const opened = openSocketNamespace(pid, fd);
+      const path = `/proc/${pid}/fd/${fd}`;
+      if (opened.inode !== inode || this.#files.has(path)) {
+        closeSync(opened.descriptor);
+        return null;
+      }
+      this.#files.set(path, opened.descriptor);
+      return { inode, path };
+    } catch (error) {
+      if (error instanceof KernelError) return null;
+      throw error;
     }
   }
 

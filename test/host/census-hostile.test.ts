@@ -77,8 +77,8 @@ describe('a census meanwhile', () => {
       expect(portsOf(census).find(({ netns }) => netns === puppet.netns)?.inUse).toBe(201);
     }
     // Else there was no storm.
-    expect(vanishing).toBeGreaterThan(LOOKS);
-    expect((await puppet.command('churn-stop')).count).toBeGreaterThan(LOOKS);
+    expect(vanishing).toBeGreaterThan(0);
+    expect((await puppet.command('churn-stop')).count).toBeGreaterThan(0);
     expect(counts(socketsOf(takeCensus(), puppet), classOf)).toEqual({
       'closed-bound': 200,
       closed: 300,
