@@ -22,8 +22,8 @@ export interface PortHolder {
   use: PortUse;
   /** distinct ports; those of all holders add up to `inUse` */
   count: number;
-  /** of `count`: within the range that bind to port 0 and connect choose from */
-  inRange: number;
+  /** of `count`: within the range that bind to port 0 and connect choose from; null when that is not known */
+  inRange: number | null;
 }
 
 export interface PortDestination {
@@ -44,8 +44,9 @@ export interface NamespacePorts {
   range: Known<PortSpan>;
   reserved: Known<readonly PortSpan[]>;
   inUse: number;
-  inRange: number;
-  outOfRange: number;
+  /** null when the range is not known, as is `outOfRange` */
+  inRange: number | null;
+  outOfRange: number | null;
   /** that bind to port 0 would find: in the range, not reserved, not in use */
   free: Known<number>;
   holders: PortHolder[];
@@ -95,18 +96,18 @@ function portsOfNamespace(
   const occupants = new Map<number, Occupant>();
   for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
   for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
-  const choosable = (port: number): boolean => range.status === 'measured' && isWithin(port, range.value);
+  const span = range.status === 'measured' ? range.value : null;
   const kept = (port: number): boolean =>
     reserved.status === 'measured' && reserved.value.some((span) => isWithin(port, span));
-  const inRange = [...occupants.keys()].filter(choosable).length;
+  const inRange = span === null ? null : [...occupants.keys()].filter((port) => isWithin(port, span)).length;
   return {
     range,
     reserved,
     inUse: occupants.size,
     inRange,
-    outOfRange: occupants.size - inRange,
+    outOfRange: inRange === null ? null : occupants.size - inRange,
     free: range.status === 'measured' ? { status: 'measured', value: countFree(range.value, occupants, kept) } : range,
-    holders: holdersOf(occupants, choosable),
+    holders: holdersOf(occupants, span),
     destinations: destinationsOf(sockets, waiting, occupants, range, kept),
   };
 }
@@ -140,13 +141,13 @@ function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupa
     occupants.set(port, occupant);
 }
 
-function holdersOf(occupants: ReadonlyMap<number, Occupant>, choosable: (port: number) => boolean): PortHolder[] {
+function holdersOf(occupants: ReadonlyMap<number, Occupant>, range: PortSpan | null): PortHolder[] {
   const sums = new Map<string, PortHolder>();
   for (const [port, { process, use }] of occupants) {
     const key = `${process}|${use}`;
-    const sum = sums.get(key) ?? { process, use, count: 0, inRange: 0 };
+    const sum = sums.get(key) ?? { process, use, count: 0, inRange: range === null ? null : 0 };
     sum.count += 1;
-    if (choosable(port)) sum.inRange += 1;
+    if (range !== null && sum.inRange !== null && isWithin(port, range)) sum.inRange += 1;
     sums.set(key, sum);
   }
   return [...sums.values()].sort((a, b) => b.count - a.count || PORT_USES.indexOf(a.use) - PORT_USES.indexOf(b.use));

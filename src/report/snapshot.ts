@@ -33,6 +33,8 @@ export interface SnapshotInputs {
   processes: Extract<LedgerInput, { type: 'process' }>[];
   /** show sockets of these kinds only; null for all */
   kinds: readonly SocketKind[] | null;
+  /** by uid */
+  userNames: ReadonlyMap<number, string>;
 }
 
 /** Sockets that a snapshot of `session` shows: those of its targets, or all. */
@@ -42,7 +44,8 @@ export function selectSockets(census: Census, session: SessionFacts): CensusSock
   return census.sockets.filter(({ holders }) => holders.some(({ process }) => wanted.has(process)));
 }
 
-export function buildSnapshotReport({ session, census, input, sockstat, processes, kinds }: SnapshotInputs): Report {
+export function buildSnapshotReport(inputs: SnapshotInputs): Report {
+  const { session, census, input, sockstat, processes, kinds, userNames } = inputs;
   const { atMs } = census;
   const selected = selectSockets(census, session).filter((socket) => kinds === null || kinds.includes(kindNow(socket)));
   const ledger = new Ledger();
@@ -63,7 +66,7 @@ export function buildSnapshotReport({ session, census, input, sockstat, processe
   });
   ledger.apply(input);
   const report = buildReport(ledger, atMs);
-  const shown = selected.map((socket) => toSnapshotSocket(socket, atMs)).sort(byUselessness);
+  const shown = selected.map((socket) => toSnapshotSocket(socket, atMs, userNames)).sort(byUselessness);
   const holders = new Set<ProcessId>(shown.flatMap((socket) => socket.holders.map(({ process }) => process)));
   return {
     ...report,
@@ -153,7 +156,7 @@ function known(history: SocketHistory | null): SocketFacts['ever'] {
     : measured(history);
 }
 
-function toSnapshotSocket(socket: CensusSocket, atMs: number): SnapshotSocket {
+function toSnapshotSocket(socket: CensusSocket, atMs: number, userNames: SnapshotInputs['userNames']): SnapshotSocket {
   const { inode, holders, family, state, port, local, peer, error, receiveQueue, sendQueue, memory, netns, uid } =
     socket;
   return {
@@ -176,6 +179,7 @@ function toSnapshotSocket(socket: CensusSocket, atMs: number): SnapshotSocket {
         : measured(Math.max(0, atMs - socket.activeMs)),
     netns,
     uid,
+    user: userNames.get(uid) ?? null,
   };
 }
 

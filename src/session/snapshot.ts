@@ -5,6 +5,7 @@ import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { SessionFacts, SocketKind } from '../ledger/types.ts';
 import { readBootId, readBootTimeMs, readKernelRelease } from '../procfs/boot.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
+import { readUserNames } from '../procfs/users.ts';
 import { buildSnapshotReport, selectSockets } from '../report/snapshot.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
@@ -36,6 +37,7 @@ export function takeSnapshot({ targets, kinds, hideArguments }: SnapshotOptions)
     sockstat,
     processes: holders.flatMap(({ process, pid }) => directory.stranger(process, pid, null) ?? []),
     kinds,
+    userNames: readUserNames(),
   });
 }
 

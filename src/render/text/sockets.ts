@@ -16,7 +16,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'PORT', align: 'right' },
   { title: 'LOCAL', align: 'left' },
   { title: 'PEER', align: 'left' },
-  { title: 'UID', align: 'right' },
+  { title: 'USER', align: 'left' },
   { title: 'NETNS', align: 'right' },
   { title: 'INODE', align: 'right' },
   { title: 'HELD BY (fd)', align: 'left' },
@@ -45,7 +45,7 @@ export function socketLines(report: Report, limit: number, style: Style): string
 }
 
 function cells(socket: SnapshotSocket, names: ProcessNames): string[] {
-  const { kind, state, receiveQueue, sendQueue, idleMs, port, local, peer, uid, netns, inode } = socket;
+  const { kind, state, receiveQueue, sendQueue, idleMs, port, local, peer, netns, inode } = socket;
   return [
     kind,
     state,
@@ -55,11 +55,15 @@ function cells(socket: SnapshotSocket, names: ProcessNames): string[] {
     port === null ? '-' : String(port),
     escapeText(local.address),
     peer.port === 0 ? '-' : `${escapeText(peer.address)} ${peer.port}`,
-    String(uid),
+    userText(socket),
     String(netns),
     inode ?? '-',
     holders(socket, names),
   ];
+}
+
+function userText({ uid, user }: SnapshotSocket): string {
+  return user === null ? String(uid) : `${escapeText(user)} (${uid})`;
 }
 
 function holders({ holders, class: name }: SnapshotSocket, names: ProcessNames): string {
