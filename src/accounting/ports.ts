@@ -1,6 +1,7 @@
 /** The ports of each network namespace: how many are in use, by whom, and how many are left. */
-import type { Known, ProcessId, Sockstat } from '../ledger/types.ts';
+import type { Endpoint, Known, ProcessId, Sockstat } from '../ledger/types.ts';
 import type { Census, CensusSocket, Minisock } from './census.ts';
+import { groupBy } from './group-by.ts';
 import { isWithin, type PortSpan } from './port-range.ts';
 
 /** What a port is in use for, strongest first: a port of several sockets counts for the strongest alone. */
@@ -169,26 +170,18 @@ function destinationsOf(
   const bound = new Set(
     [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
   );
-  for (const { local, peer } of [...sockets, ...waiting]) {
-    if (peer.port === 0 || !isWithin(local.port, span) || bound.has(local.port)) continue;
+  const occupy = (port: number, peer: Endpoint): void => {
+    if (peer.port === 0 || !isWithin(port, span) || bound.has(port)) return;
     const key = `${peer.address} ${peer.port}`;
     const one = towards.get(key) ?? { ...peer, ports: new Set<number>() };
-    one.ports.add(local.port);
+    one.ports.add(port);
     towards.set(key, one);
-  }
+  };
+  for (const { port, peer } of sockets) if (port !== null) occupy(port, peer);
+  for (const { local, peer } of waiting) occupy(local.port, peer);
   const open = countFree(span, new Map([...bound].map((port) => [port, true])), kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))
     .sort((a, b) => b.count - a.count)
     .slice(0, MOST_DESTINATIONS);
-}
-
-function groupBy<T>(items: readonly T[], key: (item: T) => number): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
-    else group.push(item);
-  }
-  return groups;
 }

@@ -5,7 +5,7 @@ import { SOCKET_KINDS } from '../ledger/kinds.ts';
 import type { SocketKind } from '../ledger/types.ts';
 import { renderJson } from '../render/json.ts';
 import { renderSnapshot, renderSockstat, renderTriage } from '../render/snapshot.ts';
-import { takeSnapshot } from '../session/snapshot.ts';
+import { type SnapshotOptions, takeSnapshot } from '../session/snapshot.ts';
 import { readSsSummary } from '../session/ss-summary.ts';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { countArgument, pidArgument } from './options.ts';
@@ -56,20 +56,21 @@ export function addSockstat(program: Command): void {
 
 /** Bare `socktrace`. */
 export function triage(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
+  const report = explained(() => takeSnapshot(wholeHost(json)));
   process.stdout.write(json ? renderJson(report) : renderTriage(report, styleFor(process.stdout)));
   return ExitCode.done;
 }
 
 function snapshot({ pid, kind, limit, json, cmdline }: SnapshotCommandOptions): ExitCode {
   const targets = checkedTargets(pid ?? []);
-  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline }));
+  const most = json ? Number.POSITIVE_INFINITY : limit;
+  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline, most }));
   process.stdout.write(json ? renderJson(report) : renderSnapshot(report, limit, styleFor(process.stdout)));
   return ExitCode.done;
 }
 
 function sockstat(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
+  const report = explained(() => takeSnapshot(wholeHost(json)));
   if (json) {
     process.stdout.write(renderJson(report));
     return ExitCode.done;
@@ -79,6 +80,11 @@ function sockstat(json: boolean): ExitCode {
   const { summary, closed } = read.value;
   process.stdout.write(renderSockstat(report, summary, closed, styleFor(process.stdout)));
   return ExitCode.done;
+}
+
+/** The texts of the triage and of sockstat have no list of sockets. */
+function wholeHost(json: boolean): SnapshotOptions {
+  return { targets: [], kinds: null, hideArguments: false, most: json ? Number.POSITIVE_INFINITY : 0 };
 }
 
 function explained<T>(work: () => T): T {

@@ -85,12 +85,13 @@ class CensusRecord implements CensusSocket {
   }
 
   get address(): string {
-    return this.#u64('sk').toString(16);
+    return hexadecimal(this.#view, this.#at + PLACE.sk[0]);
   }
 
   get inode(): string | null {
-    const inode = this.#u64('inode');
-    return inode === 0n ? null : String(inode);
+    const inode = this.#number('inode');
+    if (inode === 0) return null;
+    return String(Number.isSafeInteger(inode) ? inode : this.#u64('inode'));
   }
 
   get ways(): CensusWay[] {
@@ -158,12 +159,12 @@ class CensusRecord implements CensusSocket {
   }
 
   get activeMs(): number | null {
-    const activeUs = this.#u64('active_us');
-    return activeUs === 0n ? null : Number(activeUs) / US_PER_MS;
+    const activeUs = this.#number('active_us');
+    return activeUs === 0 ? null : activeUs / US_PER_MS;
   }
 
   get wasEstablished(): boolean {
-    return this.#u64('bytes_acked') > 0n || this.#u64('bytes_received') > 0n;
+    return this.#number('bytes_acked') > 0 || this.#number('bytes_received') > 0;
   }
 
   get hasSent(): boolean {
@@ -176,6 +177,12 @@ class CensusRecord implements CensusSocket {
 
   #address(field: 'local_address' | 'peer_address'): string {
     return addressAt(this.#view, this.#at + PLACE[field][0], this.family);
+  }
+
+  /** rounds beyond 2^53 */
+  #number(field: keyof typeof PLACE): number {
+    const at = this.#at + PLACE[field][0];
+    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
   }
 
   #u64(field: keyof typeof PLACE): bigint {
@@ -229,6 +236,11 @@ function decodeDescriptor(bootId: string) {
       holder: { process, pid, fd: view.getUint32(at + place.fd[0], true) },
     };
   };
+}
+
+function hexadecimal(view: DataView, at: number): string {
+  const [low, high] = [view.getUint32(at, true).toString(16), view.getUint32(at + 4, true)];
+  return high === 0 ? low : `${high.toString(16)}${low.padStart(8, '0')}`;
 }
 
 /** The low 53 bits of a 64-bit number, which a number holds exactly: no kernel has memory for two socks so far apart. */

@@ -11,9 +11,16 @@ import type { PathRef, ProcessId, SocketKind, Thresholds } from './types.ts';
 
 const MOST_EXAMPLES = 5;
 
+/** of a network namespace */
+const PORTS = 65_536;
+
+/** What findings are made of: a ledger, or one look at what exists. */
+export type FindingSource = Pick<Ledger, 'sockets' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs'>;
+
 /** What a finding needs of the single sockets of its group. */
 interface Details {
-  ports: Set<string>;
+  /** with the network namespaces whose ports they are */
+  ports: Set<number>;
   holders: Map<ProcessId, number>;
   /** the oldest few, oldest first */
   oldest: SocketEntry[];
@@ -46,7 +53,7 @@ interface Part {
  * that have exited, or that are many, share one. Keys are unique within the result; of several findings with the same
  * kind, executable, errno and paths, all but the first get `#2`, `#3`, ... appended.
  */
-export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Finding[] {
+export function findingsOf(ledger: FindingSource, nowMs: number = ledger.nowMs): Finding[] {
   const details = new Map<SuspectGroup, Details>();
   const groups = groupSuspects(ledger.sockets(), nowMs, ledger.thresholds, (group, entry) => {
     const detail = details.get(group) ?? noDetails();
@@ -77,7 +84,7 @@ export function isLeak(
   return group.old >= thresholds.leakCount || (group.old > 0 && growing);
 }
 
-function clustersOf(ledger: Ledger, groups: readonly SuspectGroup[]): Cluster[] {
+function clustersOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Cluster[] {
   const clusters = new Map<string, Cluster>();
   const clusterFor = (kind: SocketKind, traits: Traits, program: string): Cluster => {
     const { errno, openPath, bindPath } = traits;
@@ -104,7 +111,7 @@ function partsOf({ program, groups, sum }: Cluster): Part[] {
 }
 
 function toFinding(
-  ledger: Ledger,
+  ledger: FindingSource,
   nowMs: number,
   { program, groups, sum, oldOfProgram }: Part,
   details: ReadonlyMap<SuspectGroup, Details>,
@@ -169,8 +176,7 @@ function noDetails(): Details {
 }
 
 function collect(detail: Details, entry: SocketEntry): void {
-  // A port number is a port of its network namespace.
-  if (entry.port !== 0) detail.ports.add(`${entry.traits.netns}:${entry.port}`);
+  if (entry.port !== 0) detail.ports.add(entry.traits.netns * PORTS + entry.port);
   if (entry.endedMs === null) {
     for (const holder of entry.holders ?? []) detail.holders.set(holder, (detail.holders.get(holder) ?? 0) + 1);
   }
