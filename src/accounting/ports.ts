@@ -97,8 +97,7 @@ function portsOfNamespace(
   for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
   for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
   const choosable = (port: number): boolean => range.status === 'measured' && isWithin(port, range.value);
-  const kept = (port: number): boolean =>
-    reserved.status === 'measured' && reserved.value.some((span) => isWithin(port, span));
+  const kept = portsIn(reserved);
   const inRange = [...occupants.keys()].filter(choosable).length;
   return {
     range,
@@ -106,7 +105,10 @@ function portsOfNamespace(
     inUse: occupants.size,
     inRange,
     outOfRange: occupants.size - inRange,
-    free: range.status === 'measured' ? { status: 'measured', value: countFree(range.value, occupants, kept) } : range,
+    free:
+      range.status === 'measured'
+        ? { status: 'measured', value: countFree(range.value, occupants.keys(), kept) }
+        : range,
     holders: holdersOf(occupants, choosable),
     destinations: destinationsOf(sockets, waiting, occupants, range, kept),
   };
@@ -117,14 +119,19 @@ function inuseOf(sockstat: Known<Sockstat>): Known<number> {
   return { status: 'measured', value: sockstat.value.tcpInuse + sockstat.value.tcp6Inuse };
 }
 
-function countFree(
-  [low, high]: PortSpan,
-  taken: ReadonlyMap<number, unknown>,
-  kept: (port: number) => boolean,
-): number {
-  let free = 0;
-  for (let port = low; port <= high; port++) if (!taken.has(port) && !kept(port)) free += 1;
-  return free;
+/** @param taken distinct ports */
+function countFree(range: PortSpan, taken: Iterable<number>, reserved: ReadonlySet<number>): number {
+  let used = 0;
+  for (const port of taken) if (isWithin(port, range) && !reserved.has(port)) used += 1;
+  for (const port of reserved) if (isWithin(port, range)) used += 1;
+  return range[1] - range[0] + 1 - used;
+}
+
+function portsIn(spans: Known<readonly PortSpan[]>): Set<number> {
+  const ports = new Set<number>();
+  if (spans.status === 'measured')
+    for (const [low, high] of spans.value) for (let port = low; port <= high; port++) ports.add(port);
+  return ports;
 }
 
 function occupantOf({ state, holders, hasSocket, closed }: CensusSocket): Occupant {
@@ -162,7 +169,7 @@ function destinationsOf(
   waiting: readonly Minisock[],
   occupants: ReadonlyMap<number, Occupant>,
   range: Known<PortSpan>,
-  kept: (port: number) => boolean,
+  kept: ReadonlySet<number>,
 ): PortDestination[] {
   if (range.status === 'unavailable') return [];
   const span = range.value;
@@ -179,7 +186,7 @@ function destinationsOf(
   };
   for (const { port, peer } of sockets) if (port !== null) occupy(port, peer);
   for (const { local, peer } of waiting) occupy(local.port, peer);
-  const open = countFree(span, new Map([...bound].map((port) => [port, true])), kept);
+  const open = countFree(span, bound, kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))
     .sort((a, b) => b.count - a.count)

@@ -25,19 +25,24 @@ const FLAG_HAS_FILE = 4;
 /** The sockets of a census, each with its holders. A socket in a state that no kernel has is a broken record: thrown. */
 export function decodeCensusSockets(rows: Uint8Array, descriptors: Uint8Array, bootId: string): CensusSocket[] {
   const sockets = decode(rows, CENSUS_RECORD.size, (view, at) => new CensusRecord(view, at));
-  const byAddress = new Map(sockets.map((socket) => [socket.key, socket]));
+  const byAddress = new Map<number, CensusRecord>();
   // Further TCP socks of one MPTCP socket are reached by its inode alone.
   const byInode = new Map<number, CensusRecord[]>();
-  for (const socket of sockets)
+  for (const socket of sockets) {
+    byAddress.set(socket.key, socket);
     if (socket.inodeKey !== 0 && !socket.byDescriptor)
       byInode.set(socket.inodeKey, [...(byInode.get(socket.inodeKey) ?? []), socket]);
-  const holders = new Holders();
-  for (const { key, inodeKey, holder } of decode(descriptors, CENSUS_DESCRIPTOR.size, decodeDescriptor(bootId))) {
-    const socket = byAddress.get(key);
-    // Its address may have become another socket's after the descriptor was seen.
-    if (socket !== undefined && (socket.inodeKey === inodeKey || socket.inodeKey === 0)) holders.add(socket, holder);
-    if (byInode.size > 0) for (const other of byInode.get(inodeKey) ?? []) holders.add(other, holder);
   }
+  const holders = new Holders();
+  const holderAt = decodeHolder(bootId);
+  forEachRecord(descriptors, CENSUS_DESCRIPTOR.size, (view, at) => {
+    const socket = byAddress.get(lowBits(view, at + CENSUS_DESCRIPTOR.fields.sk[0]));
+    const inode = lowBits(view, at + CENSUS_DESCRIPTOR.fields.inode[0]);
+    const holder = holderAt(view, at);
+    // Its address may have become another socket's after the descriptor was seen.
+    if (socket !== undefined && (socket.inodeKey === inode || socket.inodeKey === 0)) holders.add(socket, holder);
+    for (const other of byInode.get(inode) ?? []) holders.add(other, holder);
+  });
   return sockets;
 }
 
@@ -47,8 +52,14 @@ export function decodeMinisocks(records: Uint8Array): Minisock[] {
 }
 
 function decode<T>(bytes: Uint8Array, size: number, one: (view: DataView, at: number) => T): T[] {
+  const all: T[] = [];
+  forEachRecord(bytes, size, (view, at) => all.push(one(view, at)));
+  return all;
+}
+
+function forEachRecord(bytes: Uint8Array, size: number, visit: (view: DataView, at: number) => void): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Array.from({ length: Math.floor(bytes.byteLength / size) }, (_, i) => one(view, i * size));
+  for (let at = 0; at + size <= bytes.byteLength; at += size) visit(view, at);
 }
 
 const PLACE = CENSUS_RECORD.fields;
@@ -221,26 +232,30 @@ class Holders {
   }
 }
 
-function decodeDescriptor(bootId: string) {
+function decodeHolder(bootId: string): (view: DataView, at: number) => CensusHolder {
   const place = CENSUS_DESCRIPTOR.fields;
   // The descriptors of a process follow each other.
   let [pid, startNs, process] = [0, 0n, ''];
-  return (view: DataView, at: number): { key: number; inodeKey: number; holder: CensusHolder } => {
+  return (view, at) => {
     const itsPid = view.getUint32(at + place.tgid[0], true);
     const itsStartNs = view.getBigUint64(at + place.start_ns[0], true);
-    if (itsPid !== pid || itsStartNs !== startNs)
-      [pid, startNs, process] = [itsPid, itsStartNs, processIdFor(bootId, itsPid, itsStartNs)];
-    return {
-      key: lowBits(view, at + place.sk[0]),
-      inodeKey: lowBits(view, at + place.inode[0]),
-      holder: { process, pid, fd: view.getUint32(at + place.fd[0], true) },
-    };
+    if (itsPid !== pid || itsStartNs !== startNs) {
+      [pid, startNs] = [itsPid, itsStartNs];
+      process = processIdFor(bootId, pid, startNs);
+    }
+    return { process, pid, fd: view.getUint32(at + place.fd[0], true) };
   };
 }
 
+/** Bytes as text, to spare the conversion of large numbers. */
+const HEXADECIMAL = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 function hexadecimal(view: DataView, at: number): string {
-  const [low, high] = [view.getUint32(at, true).toString(16), view.getUint32(at + 4, true)];
-  return high === 0 ? low : `${high.toString(16)}${low.padStart(8, '0')}`;
+  let top = 7;
+  while (top > 0 && view.getUint8(at + top) === 0) top -= 1;
+  let text = view.getUint8(at + top).toString(16);
+  for (let i = top - 1; i >= 0; i--) text += HEXADECIMAL[view.getUint8(at + i)];
+  return text;
 }
 
 /** The low 53 bits of a 64-bit number, which a number holds exactly: no kernel has memory for two socks so far apart. */
