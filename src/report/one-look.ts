@@ -18,6 +18,7 @@ export function entriesOf(sockets: readonly CensusSocket[], atMs: number): Socke
 
 class EntryOfOneLook implements SocketEntry {
   readonly #socket: CensusSocket;
+  #address: string | undefined;
   readonly traits: Traits;
   readonly birthSeconds: number;
   readonly birthNanoseconds: number;
@@ -40,7 +41,8 @@ class EntryOfOneLook implements SocketEntry {
   }
 
   get address(): string {
-    return this.#socket.address;
+    this.#address ??= this.#socket.address;
+    return this.#address;
   }
 
   get port(): number {

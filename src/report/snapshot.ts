@@ -132,6 +132,7 @@ function toSnapshotSocket(socket: CensusSocket, atMs: number): SnapshotSocket {
 
 /** Wasteful ones first, then by kind, holder and descriptor; those that nobody holds after the others of their kind. */
 function mostUseless(sockets: readonly CensusSocket[], most: number): CensusSocket[] {
+  if (most === 0) return [];
   const byKind = groupBy(sockets, kindNow);
   const found: CensusSocket[] = [];
   for (const kind of SOCKET_KINDS) {
