@@ -149,15 +149,15 @@ function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupa
 }
 
 function holdersOf(occupants: ReadonlyMap<number, Occupant>, choosable: (port: number) => boolean): PortHolder[] {
-  const sums = new Map<string, PortHolder>();
+  const sums = new Map(PORT_USES.map((use) => [use, new Map<ProcessId | null, PortHolder>()]));
   for (const [port, { process, use }] of occupants) {
-    const key = `${process}|${use}`;
-    const sum = sums.get(key) ?? { process, use, count: 0, inRange: 0 };
+    const ofUse = sums.get(use);
+    const sum = ofUse?.get(process) ?? { process, use, count: 0, inRange: 0 };
+    if (sum.count === 0) ofUse?.set(process, sum);
     sum.count += 1;
     if (choosable(port)) sum.inRange += 1;
-    sums.set(key, sum);
   }
-  return [...sums.values()].sort((a, b) => b.count - a.count || PORT_USES.indexOf(a.use) - PORT_USES.indexOf(b.use));
+  return [...sums.values()].flatMap((ofUse) => [...ofUse.values()]).sort((a, b) => b.count - a.count);
 }
 
 /**
@@ -177,15 +177,16 @@ function destinationsOf(
   const bound = new Set(
     [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
   );
+  const shareable = (port: number): boolean => isWithin(port, span) && !bound.has(port);
   const occupy = (port: number, peer: Endpoint): void => {
-    if (peer.port === 0 || !isWithin(port, span) || bound.has(port)) return;
+    if (peer.port === 0) return;
     const key = `${peer.address} ${peer.port}`;
     const one = towards.get(key) ?? { ...peer, ports: new Set<number>() };
     one.ports.add(port);
     towards.set(key, one);
   };
-  for (const { port, peer } of sockets) if (port !== null) occupy(port, peer);
-  for (const { local, peer } of waiting) occupy(local.port, peer);
+  for (const socket of sockets) if (socket.port !== null && shareable(socket.port)) occupy(socket.port, socket.peer);
+  for (const { local, peer } of waiting) if (shareable(local.port)) occupy(local.port, peer);
   const open = countFree(span, bound, kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))

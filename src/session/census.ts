@@ -58,7 +58,8 @@ function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadPr
   const allocAfter = readAlloc();
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
-  const beyond = new Set(sockets.map(({ netns }) => netns).filter((netns) => !walked.has(netns)));
+  const beyond = new Set<number>();
+  for (const { netns } of sockets) if (!walked.has(netns)) beyond.add(netns);
   return {
     atMs,
     tookMs: monotonicMs() - atMs,
@@ -96,9 +97,8 @@ function namespaceOf({
 /** Ways into namespaces that sockets are in and no process as a whole is: a thread may be. */
 function unlisted(census: Census, listed: readonly NamespacePath[]): NamespacePath[] {
   const known = new Set(listed.map(({ inode }) => inode));
-  const pids = new Set(
-    census.sockets.filter(({ netns }) => !known.has(netns)).flatMap(({ holders }) => holders.map(({ pid }) => pid)),
-  );
+  const pids = new Set<number>();
+  for (const { netns, holders } of census.sockets) if (!known.has(netns)) for (const { pid } of holders) pids.add(pid);
   const found = new Map<number, NamespacePath>();
   for (const pid of pids)
     for (const namespace of threadNamespaces(pid))
