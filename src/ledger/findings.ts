@@ -1,8 +1,7 @@
 /** From suspects to findings: what is reported, and which of it is a leak. */
 import type { Finding, FindingExample } from '../report/types.ts';
-import { ageOf, birthOf, exampleHolder, pathKey, type SocketEntry, type Traits } from './entry.ts';
+import { ageOf, exampleHolder, pathKey, type SocketEntry, type Traits } from './entry.ts';
 import type { ExitSum } from './exits.ts';
-import { compareInstants } from './identity.ts';
 import { isWasteful } from './kinds.ts';
 import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
@@ -217,5 +216,10 @@ function withUniqueKeys(findings: Finding[]): Finding[] {
 }
 
 function compareAge(a: SocketEntry, b: SocketEntry): number {
-  return a.sinceMs - b.sinceMs || compareInstants(birthOf(a), birthOf(b)) || compareText(a.address, b.address);
+  return (
+    a.sinceMs - b.sinceMs ||
+    a.birthSeconds - b.birthSeconds ||
+    a.birthNanoseconds - b.birthNanoseconds ||
+    compareText(a.address, b.address)
+  );
 }

@@ -7,42 +7,56 @@ import type { Known, PathRef, ProcessId, SocketFacts, SocketHistory, SocketKind 
 
 const NS_PER_MS = 1e6;
 const PREEXISTING: PathRef = { status: 'preexisting' };
-const NOBODY: readonly ProcessId[] = [];
 
 /** @param atMs when it was: they count as born then, since nothing tells that they are older */
 export function entriesOf(sockets: readonly CensusSocket[], atMs: number): SocketEntry[] {
   const birth = parseInstant(String(Math.round(atMs * NS_PER_MS)));
-  const traits = new TraitsByOwner();
-  return sockets.map((socket) => new EntryOfOneLook(socket, traits.of(socket), birth, atMs));
+  const owners = new Map<ProcessId | undefined, Owner>();
+  return sockets.map((socket) => {
+    const process = socket.holders[0]?.process;
+    const owner = owners.get(process) ?? new Owner(process);
+    if (owner.isNew) owners.set(process, owner);
+    // Nothing has happened to it since its last segment: a state that a segment brought is that old.
+    const sinceMs = historyOf(socket) === NOT_RECORDED ? atMs : (socket.activeMs ?? atMs);
+    return new EntryOfOneLook(socket, owner.traitsOf(socket), owner.holdersOf(socket), birth, sinceMs);
+  });
 }
 
 class EntryOfOneLook implements SocketEntry {
   readonly #socket: CensusSocket;
+  readonly #birth: Instant;
   #address: string | undefined;
   readonly traits: Traits;
-  readonly birthSeconds: number;
-  readonly birthNanoseconds: number;
-  readonly versionSeconds = 0;
-  readonly versionNanoseconds = 0;
-  readonly sinceMs: number;
-  readonly fromStart = false;
-  readonly endedMs = null;
   readonly holders: readonly ProcessId[];
-  readonly motion = null;
+  readonly sinceMs: number;
 
-  constructor(socket: CensusSocket, traits: Traits, birth: Instant, atMs: number) {
+  constructor(socket: CensusSocket, traits: Traits, holders: readonly ProcessId[], birth: Instant, sinceMs: number) {
     this.#socket = socket;
+    this.#birth = birth;
     this.traits = traits;
-    this.birthSeconds = birth.seconds;
-    this.birthNanoseconds = birth.nanoseconds;
-    // Nothing has happened to it since its last segment: a state that a segment brought is that old.
-    this.sinceMs = historyOf(socket) === NOT_RECORDED ? atMs : (socket.activeMs ?? atMs);
-    this.holders = processesOf(socket);
+    this.holders = holders;
+    this.sinceMs = sinceMs;
   }
 
   get address(): string {
     this.#address ??= this.#socket.address;
     return this.#address;
+  }
+
+  get birthSeconds(): number {
+    return this.#birth.seconds;
+  }
+
+  get birthNanoseconds(): number {
+    return this.#birth.nanoseconds;
+  }
+
+  get versionSeconds(): number {
+    return this.#birth.seconds;
+  }
+
+  get versionNanoseconds(): number {
+    return this.#birth.nanoseconds;
   }
 
   get port(): number {
@@ -56,53 +70,62 @@ class EntryOfOneLook implements SocketEntry {
   get inode(): number {
     return Number(this.#socket.inode ?? 0);
   }
-}
 
-function processesOf({ holders }: CensusSocket): readonly ProcessId[] {
-  const [first] = holders;
-  if (first === undefined) return NOBODY;
-  return holders.length === 1 ? [first.process] : [...new Set(holders.map(({ process }) => process))].sort();
-}
+  /** Nothing was watched. */
+  get fromStart(): boolean {
+    return false;
+  }
 
-/** Gives sockets that are alike one object: a process has few that differ. */
-class TraitsByOwner {
-  readonly #known = new Map<ProcessId | null, Traits[]>();
+  get endedMs(): null {
+    return null;
+  }
 
-  of(socket: CensusSocket): Traits {
-    const { family, netns, error, port } = socket;
-    const process = socket.holders[0]?.process ?? null;
-    const kind = kindInState(socket);
-    const errno = errnoOfKind(kind, { bindErrno: null, connectErrno: error, socketErrno: error });
-    const bindPath = port === null ? null : PREEXISTING;
-    const known = this.#known.get(process) ?? [];
-    if (known.length === 0) this.#known.set(process, known);
-    const same = known.find(
-      (one) =>
-        one.kind === kind &&
-        one.errno === errno &&
-        one.bindPath === bindPath &&
-        one.netns === netns &&
-        one.family === family,
-    );
-    if (same !== undefined) return same;
-    const traits = {
-      kind,
-      owner: known[0]?.owner ?? ownerOf(process),
-      errno,
-      openPath: PREEXISTING,
-      bindPath,
-      netns,
-      family,
-    };
-    known.push(traits);
-    return traits;
+  get motion(): null {
+    return null;
   }
 }
 
-function ownerOf(process: ProcessId | null): Known<ProcessId> {
-  return process === null
-    ? { status: 'unavailable', reason: 'no process has it open' }
-    : { status: 'measured', value: process };
+/** The first process that has a socket open, or none. Its sockets that are alike share what they have in common. */
+class Owner {
+  readonly #owner: Known<ProcessId>;
+  readonly #alone: readonly ProcessId[];
+  readonly #traits: Traits[] = [];
+
+  constructor(process: ProcessId | undefined) {
+    this.#owner =
+      process === undefined
+        ? { status: 'unavailable', reason: 'no process has it open' }
+        : { status: 'measured', value: process };
+    this.#alone = process === undefined ? [] : [process];
+  }
+
+  get isNew(): boolean {
+    return this.#traits.length === 0;
+  }
+
+  holdersOf({ holders }: CensusSocket): readonly ProcessId[] {
+    return holders.length > 1 ? [...new Set(holders.map(({ process }) => process))].sort() : this.#alone;
+  }
+
+  /** There are few that differ. */
+  traitsOf(socket: CensusSocket): Traits {
+    const { family, netns, error, port } = socket;
+    const kind = kindInState(socket);
+    const errno = errnoOfKind(kind, { bindErrno: null, connectErrno: error, socketErrno: error });
+    const bindPath = port === null ? null : PREEXISTING;
+    for (const known of this.#traits)
+      if (
+        known.kind === kind &&
+        known.errno === errno &&
+        known.bindPath === bindPath &&
+        known.netns === netns &&
+        known.family === family
+      )
+        return known;
+    const traits = { kind, owner: this.#owner, errno, openPath: PREEXISTING, bindPath, netns, family };
+    this.#traits.push(traits);
+    return traits;
+  }
 }
 
 /** By what the kernel remembers of it, whoever has it open. */
