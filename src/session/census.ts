@@ -24,11 +24,13 @@ const SPARE_SOCKETS = 4096;
 export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): Census {
   const { namespaces, unread } = listNetNamespaces();
   for (let tries = 1; ; tries++) {
-    const census = takeOnce(bootId, namespaces, unread);
+    const walk = walkOnce(namespaces);
+    // What the next try replaces need not be decoded.
+    if (!knownEqual(walk.allocBefore, walk.allocAfter) && tries < mostTries) continue;
+    const census = censusOf(walk, bootId, unread);
     const missing = unlisted(census, namespaces);
+    if (missing.length === 0 || tries > mostTries) return census;
     namespaces.push(...missing);
-    const still = knownEqual(census.allocBefore, census.allocAfter);
-    if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
   }
 }
 
@@ -48,14 +50,25 @@ export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 
-function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadProcesses: number): Census {
+/** One walk as the kernel gave it. */
+interface Walk {
+  atMs: number;
+  raw: RawCensus;
+  allocBefore: Known<number>;
+  allocAfter: Known<number>;
+}
+
+function walkOnce(namespaces: readonly NamespacePath[]): Walk {
   const allocBefore = readAlloc();
   const atMs = monotonicMs();
   const raw = takeCensus({
     maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
     namespaces: namespaces.map(({ path }) => path),
   });
-  const allocAfter = readAlloc();
+  return { atMs, raw, allocBefore, allocAfter: readAlloc() };
+}
+
+function censusOf({ atMs, raw, allocBefore, allocAfter }: Walk, bootId: string, unreadProcesses: number): Census {
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
   const beyond = new Set<number>();
