@@ -1,6 +1,7 @@
 /** The ports of each network namespace: how many are in use, by whom, and how many are left. */
-import type { Known, ProcessId, Sockstat } from '../ledger/types.ts';
+import type { Endpoint, Known, ProcessId, Sockstat } from '../ledger/types.ts';
 import type { Census, CensusSocket, Minisock } from './census.ts';
+import { groupBy } from './group-by.ts';
 import { isWithin, type PortSpan } from './port-range.ts';
 
 /** What a port is in use for, strongest first: a port of several sockets counts for the strongest alone. */
@@ -97,8 +98,7 @@ function portsOfNamespace(
   for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
   for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
   const span = range.status === 'measured' ? range.value : null;
-  const kept = (port: number): boolean =>
-    reserved.status === 'measured' && reserved.value.some((span) => isWithin(port, span));
+  const kept = portsIn(reserved);
   const inRange = span === null ? null : [...occupants.keys()].filter((port) => isWithin(port, span)).length;
   return {
     range,
@@ -106,7 +106,10 @@ function portsOfNamespace(
     inUse: occupants.size,
     inRange,
     outOfRange: inRange === null ? null : occupants.size - inRange,
-    free: range.status === 'measured' ? { status: 'measured', value: countFree(range.value, occupants, kept) } : range,
+    free:
+      range.status === 'measured'
+        ? { status: 'measured', value: countFree(range.value, occupants.keys(), kept) }
+        : range,
     holders: holdersOf(occupants, span),
     destinations: destinationsOf(sockets, waiting, occupants, range, kept),
   };
@@ -117,14 +120,19 @@ function inuseOf(sockstat: Known<Sockstat>): Known<number> {
   return { status: 'measured', value: sockstat.value.tcpInuse + sockstat.value.tcp6Inuse };
 }
 
-function countFree(
-  [low, high]: PortSpan,
-  taken: ReadonlyMap<number, unknown>,
-  kept: (port: number) => boolean,
-): number {
-  let free = 0;
-  for (let port = low; port <= high; port++) if (!taken.has(port) && !kept(port)) free += 1;
-  return free;
+/** @param taken distinct ports */
+function countFree(range: PortSpan, taken: Iterable<number>, reserved: ReadonlySet<number>): number {
+  let used = 0;
+  for (const port of taken) if (isWithin(port, range) && !reserved.has(port)) used += 1;
+  for (const port of reserved) if (isWithin(port, range)) used += 1;
+  return range[1] - range[0] + 1 - used;
+}
+
+function portsIn(spans: Known<readonly PortSpan[]>): Set<number> {
+  const ports = new Set<number>();
+  if (spans.status === 'measured')
+    for (const [low, high] of spans.value) for (let port = low; port <= high; port++) ports.add(port);
+  return ports;
 }
 
 function occupantOf({ state, holders, hasSocket, closed }: CensusSocket): Occupant {
@@ -142,15 +150,15 @@ function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupa
 }
 
 function holdersOf(occupants: ReadonlyMap<number, Occupant>, range: PortSpan | null): PortHolder[] {
-  const sums = new Map<string, PortHolder>();
+  const sums = new Map(PORT_USES.map((use) => [use, new Map<ProcessId | null, PortHolder>()]));
   for (const [port, { process, use }] of occupants) {
-    const key = `${process}|${use}`;
-    const sum = sums.get(key) ?? { process, use, count: 0, inRange: range === null ? null : 0 };
+    const ofUse = sums.get(use);
+    const sum = ofUse?.get(process) ?? { process, use, count: 0, inRange: range === null ? null : 0 };
+    if (sum.count === 0) ofUse?.set(process, sum);
     sum.count += 1;
     if (range !== null && sum.inRange !== null && isWithin(port, range)) sum.inRange += 1;
-    sums.set(key, sum);
   }
-  return [...sums.values()].sort((a, b) => b.count - a.count || PORT_USES.indexOf(a.use) - PORT_USES.indexOf(b.use));
+  return [...sums.values()].flatMap((ofUse) => [...ofUse.values()]).sort((a, b) => b.count - a.count);
 }
 
 /**
@@ -162,7 +170,7 @@ function destinationsOf(
   waiting: readonly Minisock[],
   occupants: ReadonlyMap<number, Occupant>,
   range: Known<PortSpan>,
-  kept: (port: number) => boolean,
+  kept: ReadonlySet<number>,
 ): PortDestination[] {
   if (range.status === 'unavailable') return [];
   const span = range.value;
@@ -170,26 +178,19 @@ function destinationsOf(
   const bound = new Set(
     [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
   );
-  for (const { local, peer } of [...sockets, ...waiting]) {
-    if (peer.port === 0 || !isWithin(local.port, span) || bound.has(local.port)) continue;
+  const shareable = (port: number): boolean => isWithin(port, span) && !bound.has(port);
+  const occupy = (port: number, peer: Endpoint): void => {
+    if (peer.port === 0) return;
     const key = `${peer.address} ${peer.port}`;
     const one = towards.get(key) ?? { ...peer, ports: new Set<number>() };
-    one.ports.add(local.port);
+    one.ports.add(port);
     towards.set(key, one);
-  }
-  const open = countFree(span, new Map([...bound].map((port) => [port, true])), kept);
+  };
+  for (const socket of sockets) if (socket.port !== null && shareable(socket.port)) occupy(socket.port, socket.peer);
+  for (const { local, peer } of waiting) if (shareable(local.port)) occupy(local.port, peer);
+  const open = countFree(span, bound, kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))
     .sort((a, b) => b.count - a.count)
     .slice(0, MOST_DESTINATIONS);
-}
-
-function groupBy<T>(items: readonly T[], key: (item: T) => number): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
-    else group.push(item);
-  }
-  return groups;
 }

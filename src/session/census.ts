@@ -36,11 +36,13 @@ export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): C
   using ways = new HeldWays();
   const list = listNetNamespaces(PROC_ROOT, (path) => ways.hold(path));
   for (let tries = 1; ; tries++) {
-    const census = takeOnce(bootId, list, ways);
+    const walk = walkOnce(list.namespaces, ways);
+    // What the next try replaces need not be decoded.
+    if (!knownEqual(walk.allocBefore, walk.allocAfter) && tries < mostTries) continue;
+    const census = censusOf(walk, bootId, list);
     const missing = unlisted(census, list.namespaces, ways);
+    if (missing.length === 0 || tries > mostTries) return census;
     list.namespaces.push(...missing);
-    const still = knownEqual(census.allocBefore, census.allocAfter);
-    if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
   }
 }
 
@@ -60,18 +62,30 @@ export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 
-function takeOnce(bootId: string, list: NamespaceList, ways: HeldWays): Census {
+/** One walk as the kernel gave it. */
+interface Walk {
+  atMs: number;
+  raw: RawCensus;
+  allocBefore: Known<number>;
+  allocAfter: Known<number>;
+}
+
+function walkOnce(namespaces: readonly NamespacePath[], ways: HeldWays): Walk {
   const allocBefore = readAlloc();
   const atMs = monotonicMs();
   const raw = takeCensus({
     maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
-    namespaces: list.namespaces.map(({ path }) => ways.into(path)),
+    namespaces: namespaces.map(({ path }) => ways.into(path)),
   });
-  const allocAfter = readAlloc();
+  return { atMs, raw, allocBefore, allocAfter: readAlloc() };
+}
+
+function censusOf({ atMs, raw, allocBefore, allocAfter }: Walk, bootId: string, list: NamespaceList): Census {
   const namespaces = raw.namespaces.map((namespace, i) => ({ ...namespace, path: list.namespaces[i]?.path ?? '' }));
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
-  const beyond = new Set(sockets.map(({ netns }) => netns).filter((netns) => !walked.has(netns)));
+  const beyond = new Set<number>();
+  for (const { netns } of sockets) if (!walked.has(netns)) beyond.add(netns);
   return {
     atMs,
     tookMs: monotonicMs() - atMs,

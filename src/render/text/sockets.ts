@@ -27,15 +27,15 @@ const MOST_HOLDERS = 3;
 /** @param limit most sockets to list; the wasteful ones come first */
 export function socketLines(report: Report, limit: number, style: Style): string[] {
   if (report.snapshot.status === 'unavailable') return [];
-  const sockets = report.snapshot.value;
-  if (sockets.length === 0) return [style.bold('SOCKETS'), '  none'];
+  const all = report.sockets.held ?? report.snapshot.value.length;
+  if (all === 0) return [style.bold('SOCKETS'), '  none'];
   const names = new ProcessNames(report);
-  const shown = sockets.slice(0, limit);
+  const shown = report.snapshot.value.slice(0, limit);
   const table = layOut(
     COLUMNS,
     shown.map((socket) => cells(socket, names)),
   );
-  const more = sockets.length - shown.length;
+  const more = all - shown.length;
   return [
     style.bold('SOCKETS'),
     style.dim(`  ${table.title}`),
