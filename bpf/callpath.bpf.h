@@ -349,10 +349,16 @@ static __always_inline __u64 path_of_failure(const struct actor *actor, __u32 op
 	return config.call_paths && traced_process(&actor->process) ? capture_path(operation) : PATH_REF_NONE;
 }
 
-/* Adds `by` to a count of the path that `ref` names. A global function, like capture_path(): hooks have many of these. */
-int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
+#define COUNT(which) (1U << PATH_##which)
+
+/*
+ * Adds `by` to those counts of a path that `which` has a bit for. A global function, like capture_path(): hooks have many
+ * of these.
+ */
+int __attribute__((noinline)) add_to_path(__u64 ref, __u32 which, __u64 by)
 {
 	struct path_row *path = bpf_map_lookup_elem(&paths, &ref);
+	__u32 count;
 
 	if (!path) {
 		struct path_row fresh = {};
@@ -364,27 +370,28 @@ int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
 		table_count(COUNTER_LOSS_PATH_TABLE);
 		return 0;
 	}
-	/* Here, and on this very register: the verifier must see the bound. */
-	barrier_var(count);
-	if (count >= PATH_COUNT_COUNT)
-		return 0;
-	__sync_fetch_and_add(&path->counts[count], by);
-	path->changed_ns = table_now();
+#pragma clang loop unroll(full)
+	for (count = 0; count < PATH_COUNT_COUNT; count++)
+		if (which & 1U << count)
+			__sync_fetch_and_add(&path->counts[count], by);
+	/* Only the sockets that name it decide when it goes. */
+	if (which & (COUNT(SOCKETS) | COUNT(ENDED)))
+		path->changed_ns = table_now();
 	__sync_fetch_and_add(&path->version, 1);
 	return 0;
 }
 
-static __always_inline void count_path(__u64 ref, enum path_count count, __u64 by)
+static __always_inline void count_path(__u64 ref, __u32 which, __u64 by)
 {
 	if (config.call_paths && ref != PATH_REF_NONE)
-		add_to_path(ref, count, by);
+		add_to_path(ref, which, by);
 }
 
 /* The same of both paths of a socket: the one that opened it and the one that bound it. */
-static __always_inline void count_paths(const struct socket_row *row, enum path_count count, __u64 by)
+static __always_inline void count_paths(const struct socket_row *row, __u32 which, __u64 by)
 {
-	count_path(row->open_path, count, by);
-	count_path(row->bind_path, count, by);
+	count_path(row->open_path, which, by);
+	count_path(row->bind_path, which, by);
 }
 
 /* A socket is bound by a path from now on, or tried to be. `ref` 0: nobody looked. */
@@ -392,9 +399,9 @@ static __always_inline void row_takes_bind_path(struct socket_row *row, __u64 re
 {
 	if (!config.call_paths || row->bind_path == ref)
 		return;
-	count_path(row->bind_path, PATH_ENDED, 1);
+	count_path(row->bind_path, COUNT(ENDED), 1);
 	row->bind_path = ref;
-	count_path(ref, PATH_SOCKETS, 1);
+	count_path(ref, COUNT(SOCKETS), 1);
 }
 
 /* The socket of this row is gone. */
@@ -402,9 +409,7 @@ static __always_inline void paths_ended(const struct socket_row *row)
 {
 	if (!config.call_paths)
 		return;
-	if (!row->ever_established && !row->ever_listening)
-		count_paths(row, PATH_CLOSED_UNUSED, 1);
-	count_paths(row, PATH_ENDED, 1);
+	count_paths(row, COUNT(ENDED) | (row->ever_established || row->ever_listening ? 0 : COUNT(CLOSED_UNUSED)), 1);
 }
 
 #endif
