@@ -13,8 +13,12 @@
 #define CAPTURES_OF_PLACE 50
 #define CAPTURES_OF_PROCESS 200
 #define CAPTURES_OF_HOST 2000
-/* What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. */
-#define CAPTURES_SAVED(a_second) ((a_second) > 200 ? (a_second) : 200)
+/*
+ * What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. Of
+ * the host, no more than the ring holds (STACK_RING_BYTES of session.ts).
+ */
+#define CAPTURES_SAVED 200
+#define CAPTURES_SAVED_OF_HOST 800
 /* A process's first captures are not weighed against what others took. */
 #define CAPTURES_ALWAYS 64
 /* One answer of the cache in so many is checked against a whole stack. */
@@ -84,13 +88,14 @@ struct {
 } capture_budgets SEC(".maps");
 
 /* Takes a capture from one budget. Two CPUs may take the same one: it bounds cost, it counts nothing. */
-static __always_inline bool take_capture(const struct path_key *key, __u64 now, __u32 a_second, __u64 always)
+static __always_inline bool take_capture(const struct path_key *key, __u64 now, __u32 a_second, __u32 saved,
+					 __u64 always)
 {
 	struct capture_budget *budget = bpf_map_lookup_elem(&capture_budgets, key);
 	__u64 earned;
 
 	if (!budget) {
-		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = CAPTURES_SAVED(a_second) - 1 };
+		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = saved - 1 };
 
 		bpf_map_update_elem(&capture_budgets, key, &fresh, BPF_ANY);
 		return true;
@@ -99,7 +104,7 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 		earned = (now - budget->refilled_ns) * a_second / 1000000000ULL;
 		if (earned) {
 			earned += budget->left;
-			budget->left = earned > CAPTURES_SAVED(a_second) ? CAPTURES_SAVED(a_second) : earned;
+			budget->left = earned > saved ? saved : earned;
 			budget->refilled_ns = now;
 		}
 	}
@@ -117,12 +122,13 @@ static __always_inline bool may_capture(const struct path_key *place, __u64 now)
 	struct path_key host = {};
 	struct capture_budget *taken;
 
-	if (!take_capture(place, now, CAPTURES_OF_PLACE, 0))
+	if (!take_capture(place, now, CAPTURES_OF_PLACE, CAPTURES_SAVED, 0))
 		return false;
-	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_ALWAYS))
+	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_SAVED, CAPTURES_ALWAYS))
 		return false;
 	taken = bpf_map_lookup_elem(&capture_budgets, &process);
-	return (taken && taken->taken <= CAPTURES_ALWAYS) || take_capture(&host, now, CAPTURES_OF_HOST, 0);
+	return (taken && taken->taken <= CAPTURES_ALWAYS) ||
+	       take_capture(&host, now, CAPTURES_OF_HOST, CAPTURES_SAVED_OF_HOST, 0);
 }
 
 /*
@@ -256,6 +262,8 @@ static __always_inline bool send_whole(const struct capture *capture)
 
 	if (bpf_map_lookup_elem(&deep_stacks, &process))
 		return send_stack(capture, STACK_CHUNKS_DEEP);
+	if (capture->depth && capture->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
+		return send_stack(capture, STACK_CHUNKS_SHALLOW);
 	return send_stack(capture, STACK_CHUNKS_USUAL);
 }
 

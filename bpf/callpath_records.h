@@ -10,7 +10,11 @@
 
 /* Stacks are copied in aligned pieces: one that is not resident costs itself, not the rest. */
 #define STACK_CHUNK_BYTES 1024
-/* The first chunk begins below the stack pointer, so one more than the bytes that are promised. */
+/*
+ * The first chunk begins below the stack pointer, so one more than the bytes that are promised. Most stacks of first
+ * threads are shallow, which is known beforehand: the ring then holds more of them.
+ */
+#define STACK_CHUNKS_SHALLOW 4
 #define STACK_CHUNKS_USUAL 9
 #define STACK_CHUNKS_DEEP 33
 

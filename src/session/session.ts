@@ -60,8 +60,8 @@ export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
-/** Some 430 stacks of the usual size: what a host may capture in a fifth of a second. */
-const STACK_RING_BYTES = 1 << 22;
+/** Some 870 stacks of the usual size. */
+const STACK_RING_BYTES = 1 << 23;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
