@@ -63,12 +63,12 @@ struct {
 	__type(value, struct path_leaf);
 } path_leaves SEC(".maps");
 
-/* Processes whose stacks came back truncated: written by user space. */
+/* Whose stacks came back truncated: written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
-	__type(key, struct process_key);
+	__type(key, struct code_identity);
 	__type(value, __u64);
 } deep_stacks SEC(".maps");
 
@@ -116,9 +116,9 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 	return true;
 }
 
-static __always_inline bool may_capture(const struct path_key *place, __u64 now)
+static __always_inline bool may_capture(const struct path_key *place, const struct process_key *key, __u64 now)
 {
-	struct path_key process = { .start_ns = place->start_ns, .tgid = place->tgid };
+	struct path_key process = { .code.start_ns = key->start_ns, .code.tgid = key->tgid };
 	struct path_key host = {};
 	struct capture_budget *taken;
 
@@ -178,12 +178,7 @@ static __always_inline __u64 cached_path(const struct path_key *key, __u64 instr
 /* Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. */
 static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 instruction, __u64 sp, __u64 depth)
 {
-	struct path_leaf_key key = {
-		.start_ns = place->start_ns,
-		.tgid = place->tgid,
-		.execs = place->execs,
-		.operation = place->operation,
-	};
+	struct path_leaf_key key = { .code = place->code, .operation = place->operation };
 	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, &key);
 	__u64 word = 0;
 
@@ -209,8 +204,8 @@ struct capture {
 	__u64 now;
 	__u64 sp;
 	__u64 depth;
-	struct process_key parent;
-	__u32 parent_execs;
+	struct process_key process;
+	__u32 execs;
 };
 
 /* Gives a whole stack to user space. `most` is a constant. False when the ring is full. */
@@ -226,16 +221,14 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 		return false;
 	sample->ref = capture->ref;
 	sample->at_ns = capture->now;
-	sample->start_ns = place->start_ns;
-	sample->tgid = place->tgid;
+	sample->start_ns = capture->process.start_ns;
+	sample->tgid = capture->process.tgid;
 	sample->tid = (__u32)bpf_get_current_pid_tgid();
-	sample->execs = place->execs;
+	sample->execs = capture->execs;
 	sample->operation = place->operation;
 	sample->fingerprint = place->fingerprint;
 	sample->cached_ref = capture->cached_ref;
-	sample->parent_start_ns = capture->parent.start_ns;
-	sample->parent_tgid = capture->parent.tgid;
-	sample->parent_execs = capture->parent_execs;
+	sample->code = place->code;
 	sample->depth = capture->depth;
 	sample->compat = HAS_HELPER(get_current_task_btf) && in_compat_syscall();
 	copy_user_registers(capture->registers, sample->registers);
@@ -258,25 +251,13 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 
 static __always_inline bool send_whole(const struct capture *capture)
 {
-	struct process_key process = { .start_ns = capture->place->start_ns, .tgid = capture->place->tgid };
+	struct code_identity code = capture->place->code;
 
-	if (bpf_map_lookup_elem(&deep_stacks, &process))
+	if (bpf_map_lookup_elem(&deep_stacks, &code))
 		return send_stack(capture, STACK_CHUNKS_DEEP);
 	if (capture->depth && capture->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
 		return send_stack(capture, STACK_CHUNKS_SHALLOW);
 	return send_stack(capture, STACK_CHUNKS_USUAL);
-}
-
-/* A child that has called no exec runs its parent's code: should it be gone, that tells which code it was. */
-static __always_inline void find_parent(struct capture *capture)
-{
-	struct process_key key = parent_of_current();
-	struct process_row *parent = traced_process(&key);
-
-	if (!parent)
-		return;
-	capture->parent = key;
-	capture->parent_execs = parent->execs;
 }
 
 /*
@@ -304,8 +285,6 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 	if (!config.call_paths)
 		return PATH_REF_NONE;
 	actor = current_actor();
-	place.start_ns = actor.process.start_ns;
-	place.tgid = actor.process.tgid;
 	/* Threads of the kernel, and io_uring's in its name, have no user stack that led here. */
 	if (actor.flags & (PF_KTHREAD | PF_IO_WORKER))
 		return PATH_REF_KERNEL;
@@ -313,8 +292,14 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 	if (!registers)
 		return PATH_REF_NOT_SAMPLED;
 	process = traced_process(&actor.process);
-	if (process)
-		place.execs = process->execs;
+	capture.process = actor.process;
+	if (process) {
+		place.code = code_of(&actor.process, process);
+		capture.execs = process->execs;
+	} else {
+		place.code.start_ns = actor.process.start_ns;
+		place.code.tgid = actor.process.tgid;
+	}
 	capture.registers = registers;
 	capture.sp = USER_STACK_POINTER(registers);
 	capture.depth = stack_depth(capture.sp);
@@ -327,14 +312,12 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 			return known;
 	}
 	capture.now = table_now();
-	if (!config.every_stack && !may_capture(&place, capture.now)) {
+	if (!config.every_stack && !may_capture(&place, &actor.process, capture.now)) {
 		if (known)
 			return known;
 		table_count(COUNTER_PATHS_NOT_SAMPLED);
 		return PATH_REF_NOT_SAMPLED;
 	}
-	if (process && !process->execs && process->parent_tgid)
-		find_parent(&capture);
 	capture.cached_ref = known;
 	capture.ref = new_reference(capture.now);
 	if (!send_whole(&capture)) {
