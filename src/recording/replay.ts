@@ -43,7 +43,7 @@ export async function replay(
   const player = new Player(path, take, options.untilMs ?? Number.POSITIVE_INFINITY);
   for await (const { lines, tooLong, cut } of source.batches()) {
     player.skip(tooLong);
-    for (const line of lines) player.play(line, cut && line === lines.at(-1));
+    for (const line of lines) player.play(line, cut);
     options.progress?.(source.bytesRead);
     if (player.isOver) break;
   }
