@@ -277,9 +277,9 @@ describe('call paths in the report', () => {
       path('b', frames),
       path('c', frames),
       pathCounters({
-        a: { opened: 41_019, bound: 12_000, destroyed: 19, closedUnused: 19 },
-        b: { accepted: 50, destroyed: 51 },
-        'not-sampled': { opened: 7, accepted: 2, destroyed: 4 },
+        a: { opened: 41_019, bound: 12_000, ended: 19, closedUnused: 19 },
+        b: { accepted: 50, ended: 51 },
+        'not-sampled': { opened: 7, accepted: 2, ended: 4 },
       }),
     );
     expect(report.callPaths).toMatchObject({
@@ -300,7 +300,7 @@ describe('call paths in the report', () => {
       ...busy,
       path('idle', frames),
       path('failing', frames),
-      pathCounters({ ...counts, idle: { opened: 1 }, failing: { bindFailed: 3 }, untold: { opened: 5, destroyed: 1 } }),
+      pathCounters({ ...counts, idle: { opened: 1 }, failing: { bindFailed: 3 }, untold: { opened: 5, ended: 1 } }),
       row(socket(1, 1_000, { openPath: resolved('idle') })),
       failure({ operation: 'bind', path: resolved('failing') }),
     );
@@ -334,9 +334,9 @@ describe('call paths in the report', () => {
       path('b', bare, { quality: 'truncated' }),
       path('b', bare, { quality: 'unreliable' }),
       pathCounters({ a: { opened: 1 } }),
-      pathCounters({ a: { opened: 9, destroyed: 3 }, b: { bound: 4 } }),
+      pathCounters({ a: { opened: 9, ended: 3 }, b: { bound: 4 } }),
       pathCounters({ b: { bound: 5, connected: 1 }, 'not-sampled': { opened: 1 } }),
-      pathCounters({ 'not-sampled': { opened: 8, destroyed: 8 } }),
+      pathCounters({ 'not-sampled': { opened: 8, ended: 8 } }),
       row(socket(1, 1_000, { openPath: PENDING })),
       row(socket(1, 1_000, { openPath: resolved('a') })),
       row(socket(2, 1_000, { openPath: resolved('b') })),

@@ -323,7 +323,7 @@ describe('call paths as text', () => {
   it('of what was accepted say so', () => {
     const inputs = [
       path('a', [libcFrame('accept4'), frame('serve', 'worker.c:5'), main]),
-      pathCounters({ a: { accepted: 7, destroyed: 2 } }),
+      pathCounters({ a: { accepted: 7, ended: 2 } }),
     ];
     expect(pathLines(resolved('a'), ...inputs)).toEqual([
       '    accepted at  serve  worker.c:5',
