@@ -35,7 +35,12 @@ const header = [
     type: 'session',
     session: {
       tool: { name: 'socktrace', version: '0.1.0' },
-      host: { hostname: 'web7', bootId: BOOT, kernel: '6.18.44', hooks: { set: 'fentry', refused: [], blindSpots: [] } },
+      host: {
+        hostname: 'web7',
+        bootId: BOOT,
+        kernel: '6.18.44',
+        hooks: { set: 'fentry', refused: [], blindSpots: [] },
+      },
       target: { pids: [1234], processes: [OWNER], follow: true },
       thresholds: { minAgeMs: 5_000, leakAgeMs: 30_000, idleLeakAgeMs: 60_000, leakCount: 10 },
       clock: { monotonicMs: 0, wallMs: Date.UTC(2026, 10, 23, 3) },
@@ -96,7 +101,7 @@ function facts(n, atMs, changes) {
 function* linesOf(count) {
   yield* header;
   const counts = { opened: 0, accepted: 0, bound: 0, connected: 0, listened: 0, destroyed: 0 };
-  let live = [];
+  const live = [];
   let n = 0;
   for (let made = header.length; made < count; ) {
     const atMs = 1_000 + n * 10;

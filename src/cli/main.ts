@@ -7,6 +7,7 @@ import { addDemo } from './demo.ts';
 import { addDoctor } from './doctor.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
 import { guardOutput } from './output.ts';
+import { addReport } from './report.ts';
 import { addSnapshot, addSockstat } from './snapshot.ts';
 import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
   });
   addSnapshot(program);
   addSockstat(program);
+  addReport(program);
   addDoctor(program);
   addDemo(program);
   await program.parseAsync();

@@ -1,12 +1,12 @@
 /** `socktrace report FILE...`: what a recording says, on any machine. Needs neither root nor the addon. */
-import { statSync, writeSync, closeSync } from 'node:fs';
+import { closeSync, statSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { createFile, FileRefusedError } from '../recording/file.ts';
 import { endOf, type Loaded, loadRecording, type Part } from '../recording/load.ts';
 import { RecordingError, type Replayed } from '../recording/replay.ts';
-import { parseDuration } from '../render/duration.ts';
 import { renderDiff } from '../render/diff.ts';
+import { parseDuration } from '../render/duration.ts';
 import { escapeText } from '../render/escape.ts';
 import { renderFolded } from '../render/folded.ts';
 import { renderJson } from '../render/json.ts';
@@ -59,7 +59,9 @@ export function addReport(program: Command): void {
     .addOption(new Option('--format <format>', 'what to print').choices(FORMATS).default('text'))
     .option('--json', 'the same as --format json')
     .addOption(
-      new Option('--weight <what>', 'what the stacks of --format folded count').choices(STACK_VALUES).default('sockets'),
+      new Option('--weight <what>', 'what the stacks of --format folded count')
+        .choices(STACK_VALUES)
+        .default('sockets'),
     )
     .option('-o, --output <file>', 'write to a file instead of standard output')
     .option('-f, --force', 'replace that file when it exists')

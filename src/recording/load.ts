@@ -4,8 +4,8 @@ import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { buildReport } from '../report/report.ts';
 import { type Baseline, reportSince } from '../report/since.ts';
 import type { Report } from '../report/types.ts';
-import { type Replayed, RecordingError, replay } from './replay.ts';
 import { parseLine } from './line.ts';
+import { RecordingError, type Replayed, replay } from './replay.ts';
 import { LineSource } from './source.ts';
 
 /** A part of a recording. Wall clock, ms since the epoch. */

@@ -18,6 +18,8 @@ export interface Replayed {
   torn: number;
   /** null: whatever wrote it was killed, or could not write on */
   end: EndLine | null;
+  /** the rest was not asked for */
+  cutShort: boolean;
   /** why the file could not be unpacked to its end */
   damage: string | null;
 }
@@ -111,7 +113,13 @@ class Player {
     if (this.#session === null)
       throw new RecordingError(`${this.#path} ends before anything was recorded: there is nothing to report`);
     if (this.#torn > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-torn', count: this.#torn }] });
-    return { session: this.#session, lines: this.#lines, torn: this.#torn, end: this.#end };
+    return {
+      session: this.#session,
+      lines: this.#lines,
+      torn: this.#torn,
+      end: this.#end,
+      cutShort: this.isOver,
+    };
   }
 
   #checked(line: ReturnType<typeof parseLine>, text: string, cut: boolean): RecordingHeader {

@@ -1,7 +1,7 @@
 /** What changed from one report to another: of two releases, two days, two hosts. */
 import { compareText } from '../ledger/order.ts';
 import type { WastefulKind } from '../ledger/types.ts';
-import { SCHEMA_VERSION, type Finding, type Report } from './types.ts';
+import { type Finding, type Report, SCHEMA_VERSION } from './types.ts';
 
 export type Change = 'new' | 'grown' | 'unchanged' | 'shrunk' | 'gone';
 
@@ -43,8 +43,7 @@ export function diffReports(before: Report, after: Report): ReportDiff {
   });
   const moved = (entry: DiffEntry): number => Math.abs((entry.after?.count ?? 0) - (entry.before?.count ?? 0));
   findings.sort(
-    (a, b) =>
-      ORDER.indexOf(a.change) - ORDER.indexOf(b.change) || moved(b) - moved(a) || compareText(a.key, b.key),
+    (a, b) => ORDER.indexOf(a.change) - ORDER.indexOf(b.change) || moved(b) - moved(a) || compareText(a.key, b.key),
   );
   return { schemaVersion: SCHEMA_VERSION, before: headOf(before), after: headOf(after), findings };
 }

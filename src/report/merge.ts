@@ -1,7 +1,7 @@
 /** One report of several recordings, each finding and failure with the name of its source. */
 import { SOCKET_KINDS } from '../ledger/kinds.ts';
 import { compareText } from '../ledger/order.ts';
-import { LOSS_CODES, type Known, type LossCode, type Verdict } from '../ledger/types.ts';
+import { type Known, LOSS_CODES, type LossCode, type Verdict } from '../ledger/types.ts';
 import type { Failure, Finding, PathTotals, Report, ReportCallPath, ReportSource } from './types.ts';
 
 const OF_ITS_OWN = 'several recordings: each has its own, under `sources`';
@@ -33,7 +33,9 @@ export function mergeReports(named: readonly [NamedReport, ...NamedReport[]]): R
     verdict: verdictOf(named, findings),
     loss: lossOf(reports),
     sockets: socketsOf(reports),
-    processes: [...new Map(reports.flatMap(({ processes }) => processes.map((process) => [process.id, process]))).values()],
+    processes: [
+      ...new Map(reports.flatMap(({ processes }) => processes.map((process) => [process.id, process]))).values(),
+    ],
     ...callPathsOf(reports),
     findings,
     failures: failuresOf(named),

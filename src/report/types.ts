@@ -181,10 +181,7 @@ export interface SnapshotSocket {
 
 /** One recording of a report of several: what is of its host and its time only. */
 export interface ReportSource
-  extends Pick<
-    Report,
-    'tool' | 'host' | 'target' | 'window' | 'verdict' | 'loss' | 'sockets' | 'sockstat' | 'ports'
-  > {
+  extends Pick<Report, 'tool' | 'host' | 'target' | 'window' | 'verdict' | 'loss' | 'sockets' | 'sockstat' | 'ports'> {
   /** of the file */
   name: string;
 }
