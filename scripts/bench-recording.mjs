@@ -119,7 +119,7 @@ function* linesOf(count) {
     if (live.length > 500) {
       for (const ended of live.splice(0, 400)) {
         counts.destroyed += 1;
-        yield { type: 'ended', facts: { ...ended, released: true, releaseState: 'CLOSE' }, atMs };
+        yield { type: 'closed', id: ended.id, atMs };
         made += 1;
       }
     }
@@ -148,12 +148,11 @@ function* text(count) {
 
 /** Runs the report, with the greatest resident memory in KiB. */
 async function report(file) {
+  const peakAtExit = "process.on('exit', () => process.stderr.write(`peak ${process.resourceUsage().maxRSS}\\n`))";
   const main = join(root, 'dist/cli/main.js');
-  const script = `process.argv = [process.argv[0], ${JSON.stringify(main)}, 'report', '--json', ${JSON.stringify(file)}];
-    await import(${JSON.stringify(main)});
-    process.on('exit', () => process.stderr.write('peak ' + process.resourceUsage().maxRSS + '\\n'));`;
+  const args = ['--import', `data:text/javascript,${encodeURIComponent(peakAtExit)}`, main, 'report', '--json', file];
   const started = performance.now();
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (chunk) => {
     said += chunk;

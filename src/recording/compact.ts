@@ -1,5 +1,13 @@
 /** From the ledger's inputs to the lines of a recording, and back: what repeats itself is left out, and put in again. */
-import type { HeldSocket, LedgerInput, ProcessFacts, ProcessId, SocketId } from '../ledger/types.ts';
+import type {
+  HeldSocket,
+  Known,
+  LedgerInput,
+  ProcessFacts,
+  ProcessId,
+  SocketFacts,
+  SocketId,
+} from '../ledger/types.ts';
 import type { EndLine, HoldersLine, RecordingHeader, RecordingLine } from './format.ts';
 
 /** What one line may hold of a walk. */
@@ -44,6 +52,9 @@ export class Compactor {
         return this.#holders(input);
       case 'process':
         return [this.#process(input)];
+      case 'ended':
+        if (input.facts.heldAtExit) return [input];
+        return [{ type: 'closed', id: input.facts.id, atMs: input.atMs }];
       case 'loss': {
         // Totals, of which the greatest counts: the same again changes nothing.
         const losses = JSON.stringify(input.losses);
@@ -129,6 +140,34 @@ function partsOf(changed: readonly HeldSocket[], gone: readonly SocketId[]): Par
   return parts;
 }
 
+const NOT_RECORDED: Known<never> = { status: 'unavailable', reason: 'a recording does not keep it' };
+
+/** The last facts of a socket that nobody held at exit. The ledger asks them for nothing but the id. */
+const CLOSED: Omit<SocketFacts, 'id'> = {
+  origin: 'traced',
+  accepted: NOT_RECORDED,
+  owner: NOT_RECORDED,
+  openedMs: NOT_RECORDED,
+  changedMs: 0,
+  version: '0',
+  family: 4,
+  state: 'CLOSE',
+  port: null,
+  ever: NOT_RECORDED,
+  bindErrno: null,
+  connectErrno: null,
+  socketErrno: null,
+  local: null,
+  peer: null,
+  released: true,
+  releaseState: null,
+  heldAtExit: false,
+  netns: 0,
+  uid: 0,
+  openPath: NOT_RECORDED,
+  bindPath: null,
+};
+
 /** The reading end. */
 export class Expander {
   readonly #processes = new LatestFacts();
@@ -149,6 +188,8 @@ export class Expander {
         const facts = this.#processes.get(line.process);
         return facts === undefined ? undefined : { type: 'process', facts, activity: line.activity };
       }
+      case 'closed':
+        return { type: 'ended', facts: { ...CLOSED, id: line.id }, atMs: line.atMs };
       case 'process':
         this.#processes.set(line.facts);
         return line;

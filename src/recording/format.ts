@@ -1,6 +1,6 @@
 /**
- * What the lines of a recording are: one JSON object each. They are the ledger's inputs, except that two which repeat
- * themselves (walks of descriptors, processes) are written as what changed. RECORDING.md describes them for readers.
+ * What the lines of a recording are: one JSON object each. They are the ledger's inputs, except that those which
+ * repeat themselves (walks of descriptors, processes, ends of sockets) are written as what is new. RECORDING.md describes them for readers.
  */
 import type { HeldSocket, Known, LedgerInput, ProcessActivity, ProcessId, SocketId } from '../ledger/types.ts';
 
@@ -47,9 +47,17 @@ export interface ActivityLine {
   activity: Known<ProcessActivity>;
 }
 
+/** The end of a socket that no process held when it exited: nothing but that it is over counts. */
+export interface ClosedLine {
+  type: 'closed';
+  id: SocketId;
+  atMs: number;
+}
+
 export type RecordingLine =
   | Exclude<LedgerInput, { type: 'holders' }>
   | RecordingHeader
   | EndLine
   | HoldersLine
-  | ActivityLine;
+  | ActivityLine
+  | ClosedLine;

@@ -61,7 +61,6 @@ const decimal = matches(/^(?:0|[1-9]\d{0,19})$/);
 const socketId = matches(/^[0-9a-f]{1,16}:(?:0|[1-9]\d{0,19})$/);
 const processId = matches(/^[\w-]{1,64}:\d{1,10}:\d{1,20}$/);
 const port: Check = (value) => isCount(value) && (value as number) <= 65_535;
-const family = oneOf([4, 6]);
 const state = oneOf(TCP_STATES);
 const endpoint = object<Endpoint>({ address: isText, port });
 
@@ -74,6 +73,11 @@ const pathRef = tagged('status', {
   unavailable: object(reason),
 });
 
+const isTextOrNull = orNull(isText);
+const knownBoolean = known(isBoolean);
+const knownNumber = known(isNumber);
+const knownProcess = known(processId);
+
 const history = object<SocketHistory>({
   bound: isBoolean,
   connecting: isBoolean,
@@ -81,31 +85,38 @@ const history = object<SocketHistory>({
   listening: isBoolean,
 });
 
-const socketFacts = object<SocketFacts>({
-  id: socketId,
-  origin: oneOf(['traced', 'seeded']),
-  accepted: known(isBoolean),
-  owner: known(processId),
-  openedMs: known(isNumber),
-  changedMs: isNumber,
-  version: decimal,
-  family,
-  state,
-  port: orNull(port),
-  ever: known(history),
-  bindErrno: orNull(isText),
-  connectErrno: orNull(isText),
-  socketErrno: orNull(isText),
-  local: orNull(endpoint),
-  peer: orNull(endpoint),
-  released: isBoolean,
-  releaseState: orNull(state),
-  heldAtExit: isBoolean,
-  netns: isCount,
-  uid: isCount,
-  openPath: pathRef,
-  bindPath: orNull(pathRef),
-});
+const knownHistory = known(history);
+
+/** Written out, since most lines of a large recording are sockets: this takes a third of the time of `object()`. */
+const socketFacts: Check = (value) => {
+  if (typeof value !== 'object' || value === null) return false;
+  const facts = value as { readonly [Name in keyof SocketFacts]: unknown };
+  return (
+    socketId(facts.id) &&
+    (facts.origin === 'traced' || facts.origin === 'seeded') &&
+    knownBoolean(facts.accepted) &&
+    knownProcess(facts.owner) &&
+    knownNumber(facts.openedMs) &&
+    typeof facts.changedMs === 'number' &&
+    decimal(facts.version) &&
+    (facts.family === 4 || facts.family === 6) &&
+    state(facts.state) &&
+    (facts.port === null || port(facts.port)) &&
+    knownHistory(facts.ever) &&
+    isTextOrNull(facts.bindErrno) &&
+    isTextOrNull(facts.connectErrno) &&
+    isTextOrNull(facts.socketErrno) &&
+    (facts.local === null || endpoint(facts.local)) &&
+    (facts.peer === null || endpoint(facts.peer)) &&
+    typeof facts.released === 'boolean' &&
+    (facts.releaseState === null || state(facts.releaseState)) &&
+    typeof facts.heldAtExit === 'boolean' &&
+    isCount(facts.netns) &&
+    isCount(facts.uid) &&
+    pathRef(facts.openPath) &&
+    (facts.bindPath === null || pathRef(facts.bindPath))
+  );
+};
 
 const heldSocket = object<HeldSocket>({
   id: socketId,
@@ -277,6 +288,7 @@ const isLine = tagged('type', {
   session: object({ session: (value) => sessionFacts(value) && hasCallPaths(value as SessionFacts) }),
   socket: object({ facts: socketFacts }),
   ended: object({ facts: socketFacts, atMs: isNumber }),
+  closed: object({ id: socketId, atMs: isNumber }),
   process: object({ facts: processFacts, activity }),
   activity: object({ process: processId, activity }),
   holders: object({
