@@ -92,15 +92,19 @@ export class RecordingWriter {
     if (due) this.#flush(this.#file);
   }
 
+  /** Writes what waits now. A failure to is in `failure`. */
+  async flush(): Promise<void> {
+    await this.#flushing;
+    if (this.#file !== null && this.#failure === null && this.#waiting.length > 0) await this.#flush(this.#file);
+  }
+
   /** Says why it ends, writes everything, and closes the file. A failure to is in `failure`. */
   async close(because: string): Promise<void> {
     this.#add({ type: 'end', because, lines: this.#lines });
+    await this.flush();
     const file = this.#file;
-    if (file === null) return;
     this.#file = null;
-    await this.#flushing;
-    while (this.#waiting.length > 0 && this.#failure === null) await this.#flush(file);
-    await closeAsync(file);
+    if (file !== null) await closeAsync(file);
   }
 
   #add(line: RecordingLine): void {
