@@ -3,6 +3,8 @@ import { Ledger } from '../ledger/ledger.ts';
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { buildReport } from '../report/report.ts';
 import { type Baseline, reportSince } from '../report/since.ts';
+import type { Timeline } from '../report/timeline.ts';
+import { TimelineBuilder } from '../report/timeline-builder.ts';
 import type { Report } from '../report/types.ts';
 import { parseLine } from './line.ts';
 import { RecordingError, type Replayed, replay } from './replay.ts';
@@ -18,22 +20,24 @@ export interface LoadOptions {
   part: Part;
   /** bytes read of the file so far */
   progress?: (bytes: number) => void;
-  /** is told each input after the ledger */
-  beside?: (input: LedgerInput, ledger: Ledger) => void;
+  /** make the timeline too, which takes its time */
+  timeline?: boolean;
 }
 
 export interface Loaded {
   report: Report;
   replayed: Replayed;
-  ledger: Ledger;
+  /** null when it was not asked for */
+  timeline: Timeline | null;
 }
 
 /**
  * Reads a recording, in memory that depends on what its ledger holds, not on its length.
  * @throws RecordingError when it is none, or has nothing in this part
  */
-export async function loadRecording(path: string, { part, progress, beside }: LoadOptions): Promise<Loaded> {
+export async function loadRecording(path: string, { part, progress, timeline = false }: LoadOptions): Promise<Loaded> {
   const ledger = new Ledger();
+  const builder = timeline ? new TimelineBuilder(ledger) : null;
   let sinceMs = Number.POSITIVE_INFINITY;
   let baseline: Baseline | null = null;
   const take = (input: LedgerInput): void => {
@@ -43,14 +47,18 @@ export async function loadRecording(path: string, { part, progress, beside }: Lo
       sinceMs = Number.POSITIVE_INFINITY;
     }
     ledger.apply(input);
-    beside?.(input, ledger);
+    builder?.take(input);
   };
   const untilMs = part.untilMs ?? Number.POSITIVE_INFINITY;
   const replayed = await replay(path, take, { untilMs, ...(progress === undefined ? {} : { progress }) });
   if (replayed.session.clock.wallMs > untilMs) throw new RecordingError(`${path} begins after --until`);
   if (sinceMs !== Number.POSITIVE_INFINITY) throw new RecordingError(`${path} ends before --since`);
   const report = buildReport(ledger);
-  return { report: baseline === null ? report : reportSince(baseline, report), replayed, ledger };
+  return {
+    report: baseline === null ? report : reportSince(baseline, report),
+    replayed,
+    timeline: builder?.finish(report) ?? null,
+  };
 }
 
 function monotonicOf({ clock }: SessionFacts, wallMs: number): number {

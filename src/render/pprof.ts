@@ -27,7 +27,11 @@ const NS_PER_MS = 1_000_000n;
 /** The profile in gzip, as pprof wants it. */
 export function renderPprof(report: Report): Uint8Array {
   const builder = new ProfileBuilder();
-  for (const stack of stacksOf(report)) builder.add(stack);
+  const stacks = stacksOf(report);
+  // The first mapping is the main one to pprof: a program, not the libc that is at the top of every stack.
+  const programs = new Set(report.processes.flatMap(({ exe }) => (exe.status === 'measured' ? [exe.value] : [])));
+  for (const { frames } of stacks) for (const frame of frames) if (programs.has(frame.module ?? '')) builder.map(frame);
+  for (const stack of stacks) builder.add(stack);
   return gzipSync(builder.build(report).encode());
 }
 
@@ -82,7 +86,7 @@ class ProfileBuilder {
   }
 
   #location(frame: CallFrame, lines: readonly CallFrame[]): number {
-    const mapping = this.#mapping(frame);
+    const mapping = this.map(frame);
     const key = JSON.stringify([mapping.id, frame.offset, lines.map(({ function: name, line }) => [name, line])]);
     const known = this.#locations.get(key);
     if (known !== undefined) return Number(known.id);
@@ -107,7 +111,8 @@ class ProfileBuilder {
     return Number(location.id);
   }
 
-  #mapping({ module, buildId }: CallFrame): Mapping {
+  /** The mapping of a frame's module. */
+  map({ module, buildId }: CallFrame): Mapping {
     const key = JSON.stringify([module, buildId]);
     const known = this.#mappings.get(key);
     if (known !== undefined) return known;
