@@ -97,12 +97,9 @@ async function report(files: readonly string[], options: ReportOptions): Promise
       options.diff === true && before !== undefined && after !== undefined
         ? renderedDiff(before, after, format)
         : rendered(loaded.length > 1 ? mergeReports(loaded) : loaded[0].report, format, options);
-    writeOut(document, options);
-    return ExitCode.done;
+    return writeOut(document, options);
   } catch (error) {
-    if (error instanceof RecordingError || error instanceof FileRefusedError) throw new UsageError(error.message);
-    if (isFileError(error)) throw new UsageError(error.message);
-    throw error;
+    throw isRefusal(error) ? new UsageError(error.message) : error;
   }
 }
 
@@ -195,20 +192,28 @@ function rendered(document: Report, format: Format, { weight, output }: ReportOp
   }
 }
 
-function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): void {
+function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): ExitCode {
   if (output === undefined) {
     process.stdout.write(document);
-    return;
+    return ExitCode.done;
   }
   const file = createFile(output, force ?? false);
   try {
     const bytes = typeof document === 'string' ? Buffer.from(document) : document;
     for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(file, bytes, offset);
+    return ExitCode.done;
+  } catch (error) {
+    process.stderr.write(
+      `socktrace: ${escapeText(output)} could not be written: ${error instanceof Error ? error.message : error}\n`,
+    );
+    return ExitCode.internalError;
   } finally {
     closeSync(file);
   }
 }
 
-function isFileError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && 'syscall' in error && 'path' in error;
+/** What is wrong with a file that was named. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof RecordingError || error instanceof FileRefusedError) return true;
+  return error instanceof Error && 'code' in error && 'syscall' in error;
 }
