@@ -1,4 +1,5 @@
 /** The report as the JSON document that `--json` prints. */
+import type { Report } from '../report/types.ts';
 
 /** JSON escapes C0 controls itself; these a terminal may obey as well, and in JSON they can occur only in strings. */
 const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;

@@ -224,8 +224,9 @@ export class TimelineBuilder {
     const bucket = grid.at(atMs);
     for (const { netns, range, free, inRange } of seen.value.ports) {
       const ports = this.#namespace(grid, netns);
-      ports.inRange.set(bucket, inRange);
+      if (inRange !== null) ports.inRange.set(bucket, inRange);
       if (range.status === 'unavailable') ports.limit = range;
+      else if (inRange === null) ports.limit = { status: 'unavailable', reason: 'the ports in use are not known' };
       else if (free.status === 'unavailable') ports.limit = free;
       else ports.limit = { status: 'measured', value: free.value + inRange };
     }
