@@ -4,7 +4,13 @@
  */
 import { hostname } from 'node:os';
 import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
-import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import {
+  type DecodedFailure,
+  type DecodedSocket,
+  Decoder,
+  type SocketEvent,
+  type TracedProcess,
+} from '../kernel/decode.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -15,6 +21,7 @@ import type {
   Known,
   LedgerInput,
   ProcessFacts,
+  ProcessId,
   SessionFacts,
   Thresholds,
 } from '../ledger/types.ts';
@@ -71,6 +78,12 @@ const PATH_PATIENCE_MS = 1_000;
 const MOST_WAITING = 100_000;
 /** At the end, for the unwinder: the debugging information of a large program takes a second or two to read. */
 const SETTLE_PATHS_MS = 10_000;
+/** So long finish() stands still for what came last. */
+const LAST_PATHS_MS = 500;
+/** Samples of a process that has exited may be on their way still. */
+const KEEP_CODE_MS = 5_000;
+/** Programs of one process whose code is forgotten one by one; those of more give way when the tables are full. */
+const MOST_EXECS = 16;
 
 function isPending({ facts }: DecodedSocket): boolean {
   return facts.openPath.status === 'pending' || facts.bindPath?.status === 'pending';
@@ -105,6 +118,8 @@ export class Session {
   readonly #paths: CallPaths;
   /** rows whose call paths are being unwound; `told`: the ledger knows them without */
   #waitingFailures: DecodedFailure[] = [];
+  /** those that exited lately, in that order */
+  readonly #exited = new Map<ProcessId, { row: TracedProcess; atMs: number }>();
   #waiting: { socket: DecodedSocket; sinceMs: number; told: boolean }[] = [];
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
@@ -198,6 +213,20 @@ export class Session {
     const now = this.#tracer.counters();
     const came = now.tracked_opened + now.tracked_accepted + now.tracked_seeded + now.tracked_arrived;
     return came - now.tracked_destroyed;
+  }
+
+  /**
+   * Waits, not for ever, for call paths that are being unwound: to be called before finish(), which does not wait long.
+   * @param pause stands between two looks, and may end early
+   */
+  async settle(pause: (ms: number) => Promise<void>): Promise<void> {
+    if (this.#pathsOff) return;
+    const endMs = monotonicMs() + SETTLE_PATHS_MS;
+    this.#pumpPaths();
+    while (!this.#paths.isSettled && monotonicMs() < endMs) {
+      await pause(5);
+      this.#pumpPaths();
+    }
   }
 
   /**
@@ -334,7 +363,10 @@ export class Session {
 
   #readProcesses(): void {
     this.#read('processes', (bytes) => {
-      for (const row of this.#decoder.processes(this.#buffer, bytes)) this.#feed(this.#processes.traced(row));
+      for (const row of this.#decoder.processes(this.#buffer, bytes)) {
+        this.#feed(this.#processes.traced(row));
+        if (row.exitedMs !== null) this.#exited.set(row.id, { row, atMs: monotonicMs() });
+      }
     });
   }
 
@@ -357,6 +389,17 @@ export class Session {
     if (this.#pathsOff) return;
     this.#paths.pump();
     this.#tellWaiting(PATH_PATIENCE_MS);
+    this.#forgetCode();
+  }
+
+  #forgetCode(): void {
+    const beforeMs = monotonicMs() - KEEP_CODE_MS;
+    for (const [id, { row, atMs }] of this.#exited) {
+      if (atMs > beforeMs) return;
+      this.#exited.delete(id);
+      for (let execs = Math.max(0, row.execs - MOST_EXECS); execs <= row.execs; execs++)
+        this.#tracer.forgetCode(row.pid, row.startNs, execs);
+    }
   }
 
   /** Told at once without its path, and again with it. */
@@ -387,7 +430,7 @@ export class Session {
   /** Waits, not for ever, for what is being unwound. */
   #settlePaths(): void {
     if (this.#pathsOff) return;
-    const endMs = monotonicMs() + SETTLE_PATHS_MS;
+    const endMs = monotonicMs() + LAST_PATHS_MS;
     this.#paths.pump();
     while (!this.#paths.isSettled && monotonicMs() < endMs) {
       pauseMs(2);
