@@ -34,6 +34,7 @@ import { CallPaths, type UnwinderStats } from './call-paths.ts';
 import { censusInput } from './census.ts';
 import { monotonicMs, pauseMs } from './clock.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
+import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
@@ -73,9 +74,6 @@ const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
 
-/** So long a row waits for its call paths before the ledger is told of it without. */
-const PATH_PATIENCE_MS = 1_000;
-const MOST_WAITING = 100_000;
 /** At the end, for the unwinder: the debugging information of a large program takes a second or two to read. */
 const SETTLE_PATHS_MS = 10_000;
 /** So long finish() stands still for what came last. */
@@ -84,10 +82,6 @@ const LAST_PATHS_MS = 500;
 const KEEP_CODE_MS = 5_000;
 /** Programs of one process whose code is forgotten one by one; those of more give way when the tables are full. */
 const MOST_EXECS = 16;
-
-function isPending({ facts }: DecodedSocket): boolean {
-  return facts.openPath.status === 'pending' || facts.bindPath?.status === 'pending';
-}
 
 export interface CallPathStats extends UnwinderStats {
   sampled: number;
@@ -116,11 +110,9 @@ export class Session {
   readonly #processes: ProcessDirectory;
   readonly #sinks: SessionSinks;
   readonly #paths: CallPaths;
-  /** rows whose call paths are being unwound; `told`: the ledger knows them without */
-  #waitingFailures: DecodedFailure[] = [];
+  readonly #late: LatePaths;
   /** those that exited lately, in that order */
   readonly #exited = new Map<ProcessId, { row: TracedProcess; atMs: number }>();
-  #waiting: { socket: DecodedSocket; sinceMs: number; told: boolean }[] = [];
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
@@ -168,6 +160,10 @@ export class Session {
     this.#sinks = sinks;
     this.#paths = new CallPaths(tracer, (input) => this.#feed(input));
     this.#decoder = new Decoder(bootId, (ref) => this.#paths.of(ref));
+    this.#late = new LatePaths(this.#decoder, {
+      socket: (socket) => this.#tellSocket(socket),
+      failure: (failure) => this.#tellFailure(failure),
+    });
     this.#processes = new ProcessDirectory({ bootId, bootTimeMs: readBootTimeMs() }, options.hideArguments);
     this.hooks = {
       set: tracer.set,
@@ -332,13 +328,7 @@ export class Session {
   }
 
   #failures(bytes: number): void {
-    for (const failure of this.#decoder.failures(this.#buffer, bytes)) {
-      const { facts } = failure;
-      this.#introduce(facts.process, facts.pid, facts.comm);
-      this.#feed({ type: 'failure', facts });
-      if (facts.path?.status === 'pending' && this.#waitingFailures.length < MOST_WAITING)
-        this.#waitingFailures.push(failure);
-    }
+    for (const failure of this.#decoder.failures(this.#buffer, bytes)) this.#late.failure(failure);
   }
 
   #feedLosses(): void {
@@ -371,16 +361,15 @@ export class Session {
   }
 
   #sockets(bytes: number): void {
-    for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#socket(socket);
+    for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#late.socket(socket);
   }
 
-  #socket(socket: DecodedSocket): void {
-    if (isPending(socket) && this.#waiting.length < MOST_WAITING)
-      this.#waiting.push({ socket, sinceMs: monotonicMs(), told: false });
-    else this.#tell(socket);
+  #tellFailure({ facts }: DecodedFailure): void {
+    this.#introduce(facts.process, facts.pid, facts.comm);
+    this.#feed({ type: 'failure', facts });
   }
 
-  #tell({ facts, destroyed, ownerPid }: DecodedSocket): void {
+  #tellSocket({ facts, destroyed, ownerPid }: DecodedSocket): void {
     if (facts.owner.status === 'measured') this.#introduce(facts.owner.value, ownerPid, null);
     this.#feed(destroyed ? { type: 'ended', facts, atMs: facts.changedMs } : { type: 'socket', facts });
   }
@@ -388,7 +377,7 @@ export class Session {
   #pumpPaths(): void {
     if (this.#pathsOff) return;
     this.#paths.pump();
-    this.#tellWaiting(PATH_PATIENCE_MS);
+    this.#late.tellKnown();
     this.#forgetCode();
   }
 
@@ -402,31 +391,6 @@ export class Session {
     }
   }
 
-  /** Told at once without its path, and again with it. */
-  #tellWaitingFailures(): void {
-    this.#waitingFailures = this.#waitingFailures.filter((waiting) => {
-      const { facts } = this.#decoder.withPath(waiting);
-      if (facts.path?.status === 'pending') return true;
-      this.#feed({ type: 'failure', facts });
-      return false;
-    });
-  }
-
-  /** Rows wait a little for their call paths; what lives is told again when they come later. */
-  #tellWaiting(patienceMs: number): void {
-    if (this.#waitingFailures.length > 0) this.#tellWaitingFailures();
-    if (this.#waiting.length === 0) return;
-    const nowMs = monotonicMs();
-    this.#waiting = this.#waiting.filter((entry) => {
-      const socket = this.#decoder.withPaths(entry.socket);
-      const pending = isPending(socket);
-      if (pending && (entry.told || nowMs - entry.sinceMs < patienceMs)) return true;
-      this.#tell(socket);
-      entry.told = true;
-      return pending && !socket.destroyed && !socket.facts.heldAtExit;
-    });
-  }
-
   /** Waits, not for ever, for what is being unwound. */
   #settlePaths(): void {
     if (this.#pathsOff) return;
@@ -436,7 +400,7 @@ export class Session {
       pauseMs(2);
       this.#paths.pump();
     }
-    this.#tellWaiting(0);
+    this.#late.tellKnown(0);
     this.#readPathCounters();
   }
 
