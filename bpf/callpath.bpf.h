@@ -55,9 +55,9 @@ struct {
 	__type(value, struct verified_path);
 } verified_paths SEC(".maps");
 
+/* These two forget what has not been asked for longest: then a place is told apart less well, or copied less deep. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct path_leaf_key);
 	__type(value, struct path_leaf);
@@ -65,8 +65,7 @@ struct {
 
 /* Whose stacks came back truncated: written by user space. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct code_identity);
 	__type(value, __u64);
@@ -184,7 +183,7 @@ static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 
 
 	if (leaf && leaf->instruction == instruction)
 		bpf_probe_read_user(&word, sizeof(word), (void *)(sp + leaf->offset));
-	return path_fingerprint(instruction, word, depth);
+	return path_fingerprint(instruction, word, depth, sp);
 }
 
 /* Only in the first thread is the beginning of the stack known. `depth` is 0 in others. */

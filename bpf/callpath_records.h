@@ -77,9 +77,15 @@ struct path_key {
 	__u32 padding;
 };
 
-/* `word` is what lies where the caller's address is, 0 while that is not known. The multipliers spread the bits. */
-static inline __u64 path_fingerprint(__u64 instruction, __u64 word, __u64 depth)
+/*
+ * `word` is what lies where the caller's address is, 0 while that is not known; `depth` is 0 where it is not known, but the
+ * stacks of threads and goroutines begin at multiples of 2 KiB (or at the same distance from one). The multipliers
+ * spread the bits.
+ */
+static inline __u64 path_fingerprint(__u64 instruction, __u64 word, __u64 depth, __u64 sp)
 {
+	if (!depth)
+		depth = sp & 0x7ff;
 	return (instruction * 0x9e3779b97f4a7c15ULL) ^ (word * 0xc2b2ae3d27d4eb4fULL) ^ (depth * 0x165667b19e3779f9ULL);
 }
 

@@ -54,7 +54,10 @@ struct socket_row {
 	__u64 fence; /* target of the full barrier between `destroyed` and `sent_ns` */
 	/* The birth whose sock was found freed although no destroy was seen. Its own field: equal to birth_ns or stale. */
 	__u64 vanished_ns;
-	/* References of call paths (PATH_REF_*): of the open or accept, the last bind, the last connect not done at once. */
+	/*
+	 * References of call paths (PATH_REF_*): of the open or accept, of the bind that succeeded or first met bind_errno, of
+	 * the last connect not done at once.
+	 */
 	__u64 open_path;
 	__u64 bind_path;
 	__u64 connect_path;

@@ -29,6 +29,7 @@ void PathCache::sampled(const stack_sample &sample) {
     asked_.clear();
   Asked asked = {};
   asked.place.code = sample.code;
+  asked.process = process_of(sample);
   asked.place.operation = sample.operation;
   asked.instruction = sample.registers[kInstruction];
   asked.stack_pointer = sample.registers[kStackPointer];
@@ -90,14 +91,15 @@ void PathCache::file(const Asked &asked, const UnwoundPath &path) {
   if (bpf_map_lookup_elem(maps_.leaves, &leaf_key, &leaf) != 0) {
     leaf.instruction = asked.instruction;
     leaf.offset = verified.words[0].offset;
-    bpf_map_update_elem(maps_.leaves, &leaf_key, &leaf, BPF_ANY);
+    if (bpf_map_update_elem(maps_.leaves, &leaf_key, &leaf, BPF_ANY) != 0)
+      return;
   }
   bool leaf_known = leaf.instruction == asked.instruction && leaf.offset == verified.words[0].offset;
   if (leaf.instruction == asked.instruction && !leaf_known)
     return;
   path_key place = asked.place;
-  place.fingerprint =
-      path_fingerprint(asked.instruction, leaf_known ? verified.words[0].word : 0, asked.depth);
+  place.fingerprint = path_fingerprint(asked.instruction, leaf_known ? verified.words[0].word : 0,
+                                       asked.depth, asked.stack_pointer);
 
   path_slots slots = {};
   bpf_map_lookup_elem(maps_.slots, &place, &slots);
@@ -122,8 +124,30 @@ void PathCache::file(const Asked &asked, const UnwoundPath &path) {
     bpf_map_delete_elem(maps_.verified, &ref);
     return;
   }
-  filed_[ref] = {path.path_id, place};
+  filed_[ref] = {path.path_id, place, asked.process};
   order_.push_back(ref);
+}
+
+void PathCache::code_changed(const ProcessKey &process) {
+  remove_if([&](const Filed &filed) {
+    const code_identity &code = filed.place.code;
+    return !(filed.process < process || process < filed.process) ||
+           (code.tgid == process.tgid && code.execs == process.execs && code.start_ns == process.start_ns);
+  });
+}
+
+void PathCache::forgotten(uint64_t path) {
+  remove_if([&](const Filed &filed) { return filed.path == path; });
+}
+
+template<typename Holds>
+void PathCache::remove_if(Holds holds) {
+  std::vector<uint64_t> refs;
+  for (const auto &[ref, filed] : filed_)
+    if (holds(filed))
+      refs.push_back(ref);
+  for (uint64_t ref : refs)
+    remove(ref);
 }
 
 void PathCache::remove(uint64_t ref) {

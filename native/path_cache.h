@@ -31,6 +31,11 @@ public:
   // Takes the answer; files the path, or asks for more of the next stacks of a process whose copies end too early.
   void unwound(const UnwoundPath &path);
 
+  // The process has other code at its addresses than when its paths were unwound.
+  void code_changed(const ProcessKey &process);
+  // The unwinder cannot name this path any more: its stacks have to be unwound again.
+  void forgotten(uint64_t path);
+
   const PathCacheCounters &counters() const {
     return counters_;
   }
@@ -38,17 +43,21 @@ public:
 private:
   struct Asked {
     path_key place; // fingerprint as it was asked for
+    ProcessKey process;
     uint64_t instruction, stack_pointer, depth, cached_ref;
     bool deep;
   };
   struct Filed {
     uint64_t path;
     path_key place;
+    ProcessKey process; // may run the code of another
   };
 
   void audit(const Asked &asked, const UnwoundPath &path);
   void file(const Asked &asked, const UnwoundPath &path);
   void remove(uint64_t ref);
+  template<typename Holds>
+  void remove_if(Holds holds);
 
   PathCacheMaps maps_;
   PathCacheCounters counters_;

@@ -273,9 +273,13 @@ Result<UnwinderAnswers> Tracer::pump_paths() {
       return failure_of("drain captured stacks", -got);
   }
   Result<UnwinderAnswers> answers = unwinder_->poll();
-  if (answers.ok())
-    for (const UnwoundPath &path : answers.value().unwound)
-      path_cache_->unwound(path);
+  if (!answers.ok())
+    return answers;
+  for (const UnwoundPath &path : answers.value().unwound)
+    path_cache_->unwound(path);
+  for (const NamedPath &path : answers.value().named)
+    if (path.frames.empty())
+      path_cache_->forgotten(path.path_id);
   return answers;
 }
 

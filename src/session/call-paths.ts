@@ -59,6 +59,8 @@ export class CallPaths {
   readonly #toAsk = new Set<bigint>();
   readonly #known = new Set<PathId>();
   readonly #counts = new Map<bigint, PathCounters>();
+  /** last counts of references that went before they stood for anything */
+  readonly #early = new Map<bigint, PathCounters>();
   readonly #sums = new Map<PathId, PathCounters>();
   readonly #changed = new Set<PathId>();
   #pending = 0;
@@ -105,7 +107,9 @@ export class CallPaths {
   /** Takes the counts of one reference so far. */
   count({ ref, gone, counters }: DecodedPath): void {
     if (ref >= REF_FIRST && this.of(ref).status === 'pending') {
-      this.#counts.set(ref, counters);
+      if (gone) this.#early.set(ref, plus(counters, this.#early.get(ref)));
+      if (gone) this.#counts.delete(ref);
+      else this.#counts.set(ref, counters);
       return;
     }
     this.#add(ref, counters, this.#counts.get(ref));
@@ -157,8 +161,9 @@ export class CallPaths {
   #resolve(ref: bigint, to: PathRef): void {
     this.#refs.set(ref, to);
     if (this.#refs.size > MOST_REFS) this.#forgetOldest();
-    const counted = this.#counts.get(ref);
-    if (counted !== undefined) this.#add(ref, counted, undefined);
+    for (const counted of [this.#early.get(ref), this.#counts.get(ref)])
+      if (counted !== undefined) this.#add(ref, counted, undefined);
+    this.#early.delete(ref);
   }
 
   #forgetOldest(): void {
@@ -180,33 +185,30 @@ export class CallPaths {
   #sumOf(id: PathId): PathCounters {
     let sum = this.#sums.get(id);
     if (sum === undefined) {
-      sum = {
-        sockets: 0,
-        ended: 0,
-        opened: 0,
-        accepted: 0,
-        bound: 0,
-        bindFailed: 0,
-        connected: 0,
-        connectFailed: 0,
-        listened: 0,
-        closedUnused: 0,
-      };
+      sum = { ...NONE };
       this.#sums.set(id, sum);
     }
     return sum;
   }
 }
 
-const COUNTER_NAMES = [
-  'sockets',
-  'ended',
-  'opened',
-  'accepted',
-  'bound',
-  'bindFailed',
-  'connected',
-  'connectFailed',
-  'listened',
-  'closedUnused',
-] as const satisfies readonly (keyof PathCounters)[];
+const NONE: PathCounters = {
+  sockets: 0,
+  ended: 0,
+  opened: 0,
+  accepted: 0,
+  bound: 0,
+  bindFailed: 0,
+  connected: 0,
+  connectFailed: 0,
+  listened: 0,
+  closedUnused: 0,
+};
+
+const COUNTER_NAMES = Object.keys(NONE) as (keyof PathCounters)[];
+
+function plus(a: PathCounters, b: PathCounters = NONE): PathCounters {
+  const sum = { ...a };
+  for (const name of COUNTER_NAMES) sum[name] += b[name];
+  return sum;
+}

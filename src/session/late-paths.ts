@@ -58,7 +58,7 @@ export class LatePaths {
       if (pending && (entry.told || nowMs - entry.sinceMs < patienceMs)) return true;
       this.#tell.socket(socket);
       entry.told = true;
-      return pending && !socket.destroyed && !socket.facts.heldAtExit;
+      return pending && (!socket.destroyed || socket.facts.heldAtExit);
     });
   }
 }

@@ -4,13 +4,7 @@
  */
 import { hostname } from 'node:os';
 import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
-import {
-  type DecodedFailure,
-  type DecodedSocket,
-  Decoder,
-  type SocketEvent,
-  type TracedProcess,
-} from '../kernel/decode.ts';
+import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -21,7 +15,6 @@ import type {
   Known,
   LedgerInput,
   ProcessFacts,
-  ProcessId,
   SessionFacts,
   Thresholds,
 } from '../ledger/types.ts';
@@ -38,6 +31,7 @@ import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
+import { StaleCode } from './stale-code.ts';
 
 export interface SessionOptions {
   targets: readonly WantedProcess[];
@@ -78,11 +72,6 @@ const SAMPLE_READINGS = 9;
 const SETTLE_PATHS_MS = 10_000;
 /** So long finish() stands still for what came last. */
 const LAST_PATHS_MS = 500;
-/** Samples of a process that has exited may be on their way still. */
-const KEEP_CODE_MS = 5_000;
-/** Programs of one process whose code is forgotten one by one; those of more give way when the tables are full. */
-const MOST_EXECS = 16;
-
 export interface CallPathStats extends UnwinderStats {
   sampled: number;
   cached: number;
@@ -111,8 +100,7 @@ export class Session {
   readonly #sinks: SessionSinks;
   readonly #paths: CallPaths;
   readonly #late: LatePaths;
-  /** those that exited lately, in that order */
-  readonly #exited = new Map<ProcessId, { row: TracedProcess; atMs: number }>();
+  readonly #stale = new StaleCode();
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
@@ -232,10 +220,14 @@ export class Session {
    */
   finish({ census = false }: { census?: boolean } = {}): Report {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
+    // First: what is waited for must not age the sockets, nor miss what becomes of them.
+    this.#settlePaths();
     this.#sweep();
+    this.#late.tellKnown(0);
     this.#confirm();
     this.#readEnded();
-    this.#settlePaths();
+    this.#late.tellKnown(0);
+    this.#readPathCounters();
     this.#sampleHost();
     this.#readProcesses();
     this.#feedLosses();
@@ -355,7 +347,7 @@ export class Session {
     this.#read('processes', (bytes) => {
       for (const row of this.#decoder.processes(this.#buffer, bytes)) {
         this.#feed(this.#processes.traced(row));
-        if (row.exitedMs !== null) this.#exited.set(row.id, { row, atMs: monotonicMs() });
+        this.#stale.seen(row, monotonicMs());
       }
     });
   }
@@ -378,17 +370,7 @@ export class Session {
     if (this.#pathsOff) return;
     this.#paths.pump();
     this.#late.tellKnown();
-    this.#forgetCode();
-  }
-
-  #forgetCode(): void {
-    const beforeMs = monotonicMs() - KEEP_CODE_MS;
-    for (const [id, { row, atMs }] of this.#exited) {
-      if (atMs > beforeMs) return;
-      this.#exited.delete(id);
-      for (let execs = Math.max(0, row.execs - MOST_EXECS); execs <= row.execs; execs++)
-        this.#tracer.forgetCode(row.pid, row.startNs, execs);
-    }
+    for (const { pid, startNs, execs } of this.#stale.take(monotonicMs())) this.#tracer.forgetCode(pid, startNs, execs);
   }
 
   /** Waits, not for ever, for what is being unwound. */
@@ -400,8 +382,6 @@ export class Session {
       pauseMs(2);
       this.#paths.pump();
     }
-    this.#late.tellKnown(0);
-    this.#readPathCounters();
   }
 
   #readPathCounters(): void {
