@@ -61,7 +61,7 @@ async function record(options: RecordOptions): Promise<ExitCode> {
   if (output === undefined) throw new UsageError('no file given: -o leak.ndjson, or -o leak.ndjson.gz to compress it');
   return refused(async () => {
     checkFile(output, force);
-    const log = createLog(options.verbose ?? false);
+    const log = await createLog(options.verbose ?? false);
     // Before the slow part: an early Ctrl-C must not kill without detaching.
     const stop = new StopRequest([]);
     try {

@@ -1,6 +1,5 @@
 /** The ports of each network namespace, and who has them. */
-import type { PortHolder } from '../../accounting/ports.ts';
-import type { Report, ReportPorts } from '../../report/types.ts';
+import type { Report, ReportPortHolder, ReportPorts } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
 import { escapeText } from '../escape.ts';
 import { ProcessNames } from '../names.ts';
@@ -45,7 +44,7 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
   return [
     where,
     full ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
-    `    ${countOf(inUse, 'port')} in use in all, ${formatCount(outOfRange)} outside the range`,
+    `    ${countOf(inUse, 'port')} in use in all${outOfRange === null ? '' : `, ${formatCount(outOfRange)} outside the range`}`,
     ...table.rows.map((row) => `      ${row}`),
     ...destinations
       .slice(0, MOST_DESTINATIONS)
@@ -71,10 +70,14 @@ function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: Repo
       : free.status === 'measured' && free.value === 0
         ? ': bind to port 0 and connect() find no port'
         : '';
-  return `range ${low}-${high}${kept}: ${formatCount(inRange)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
+  return `range ${low}-${high}${kept}: ${formatCount(inRange ?? 0)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
 }
 
-function holderText({ process, count, inRange }: PortHolder, names: ProcessNames): string {
+/** With its growth, where there is any: `leakyd[1234], +412/min (2 outside the range)`. */
+function holderText({ process, count, inRange, perMinute }: ReportPortHolder, names: ProcessNames): string {
   const who = process === null ? 'no process' : names.of(process);
-  return inRange === count ? who : `${who} (${formatCount(count - inRange)} outside the range)`;
+  const rate = formatRate(perMinute);
+  const growth = perMinute === null || rate === 'steady' ? '' : `, ${rate}`;
+  const outside = count - (inRange ?? count);
+  return `${who}${growth}${outside === 0 ? '' : ` (${formatCount(outside)} outside the range)`}`;
 }
