@@ -87,6 +87,9 @@ async function record(options: RecordOptions): Promise<ExitCode> {
         session.close();
         await writer.close(because);
         return tell(report, writer, because, output, options);
+      } catch (error) {
+        await writer.close('an error');
+        throw error;
       } finally {
         session.close();
       }
