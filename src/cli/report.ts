@@ -14,7 +14,7 @@ import { countOf } from '../render/numbers.ts';
 import { renderPprof } from '../render/pprof.ts';
 import { renderSpeedscope } from '../render/speedscope.ts';
 import { STACK_VALUES, type StackValue } from '../render/stacks.ts';
-import { PLAIN } from '../render/style.ts';
+import { PLAIN, type Style } from '../render/style.ts';
 import { renderText } from '../render/text.ts';
 import { diffReports } from '../report/diff.ts';
 import { mergeReports, type NamedReport } from '../report/merge.ts';
@@ -95,7 +95,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     const [before, after] = loaded;
     const document =
       options.diff === true && before !== undefined && after !== undefined
-        ? renderedDiff(before, after, format)
+        ? renderedDiff(before, after, format, options)
         : rendered(loaded.length > 1 ? mergeReports(loaded) : loaded[0].report, format, options);
     return writeOut(document, options);
   } catch (error) {
@@ -172,15 +172,15 @@ function isOverlapping(a: Report, b: Report): boolean {
   return sameTime && a.target.processes.some((process) => b.target.processes.includes(process));
 }
 
-function renderedDiff(before: Named, after: Named, format: Format): string {
+function renderedDiff(before: Named, after: Named, format: Format, { output }: ReportOptions): string {
   const diff = diffReports(before.report, after.report);
-  return format === 'json' ? renderJson(diff) : renderDiff(diff, styleFor(process.stdout));
+  return format === 'json' ? renderJson(diff) : renderDiff(diff, [after.report, before.report], styleOf(output));
 }
 
 function rendered(document: Report, format: Format, { weight, output }: ReportOptions): string | Uint8Array {
   switch (format) {
     case 'text':
-      return renderText(document, output === undefined ? styleFor(process.stdout) : PLAIN);
+      return renderText(document, styleOf(output));
     case 'json':
       return renderJson(document);
     case 'folded':
@@ -190,6 +190,11 @@ function rendered(document: Report, format: Format, { weight, output }: ReportOp
     case 'speedscope':
       return renderSpeedscope(document);
   }
+}
+
+/** A file is read by whoever: colours are for terminals. */
+function styleOf(output: string | undefined): Style {
+  return output === undefined ? styleFor(process.stdout) : PLAIN;
 }
 
 function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): ExitCode {
