@@ -74,7 +74,10 @@ export interface ProbeOptions {
 }
 
 /** Stops `command` at its system call and returns what the unwinder made of its stack. */
-export function probe(command: string[], { flags = [], env = {}, cwd = root, under = [] }: ProbeOptions = {}): Probed {
+export function probe(
+  command: string[],
+  { flags = [], env = {}, cwd = tmpdir(), under = [] }: ProbeOptions = {},
+): Probed {
   const unwinder = join(root, 'build/socktrace-unwinder');
   const line = [...under, join(root, 'build/unwinder-probe'), '-u', unwinder, ...flags, ...command];
   const [program = '', ...args] = line;

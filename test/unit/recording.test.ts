@@ -165,7 +165,9 @@ describe('a recording that breaks off', () => {
     }
   }
 
-  it('at any byte of its last 64 KB: reports every complete line, and says what was torn', async () => {
+  it('at any byte of its last 64 KB: reports every complete line, and says what was torn', {
+    timeout: 300_000,
+  }, async () => {
     const whole = readFileSync(await record(busySession()));
     expect(whole.length).toBeGreaterThan(80_000);
     const path = newPath();
