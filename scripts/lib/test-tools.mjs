@@ -28,6 +28,7 @@ const tools = [
     present: () => process.arch !== 'x64' || works('qemu-system-x86_64'),
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
+  { name: 'chromium', package: 'chromium', present: () => works('chromium') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   {
     name: `clang-format ${wantedMajor}`,

@@ -57,7 +57,7 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
   ];
 }
 
-function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
+export function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
   if (range.status === 'unavailable') return `port range not known: ${escapeText(range.reason)}`;
   const [low, high] = range.value;
   const kept = reserved.status === 'measured' && reserved.value.length > 0 ? ', some reserved' : '';
@@ -74,7 +74,7 @@ function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: Repo
   return `range ${low}-${high}${kept}: ${formatCount(inRange)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
 }
 
-function holderText({ process, count, inRange }: PortHolder, names: ProcessNames): string {
+export function holderText({ process, count, inRange }: PortHolder, names: ProcessNames): string {
   const who = process === null ? 'no process' : names.of(process);
   return inRange === count ? who : `${who} (${formatCount(count - inRange)} outside the range)`;
 }

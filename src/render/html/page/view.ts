@@ -1,0 +1,53 @@
+/** The chosen part of the time. Everything that is shown of a time follows it. */
+import type { Timeline } from '../../../report/timeline.ts';
+import type { Report } from '../../../report/types.ts';
+import { isWhole, type TimeWindow, timesOf, wholeWindow, windowOf } from '../windowed.ts';
+
+export class View {
+  readonly report: Report;
+  readonly timeline: Timeline;
+  readonly endMs: number;
+  readonly spanMs: number;
+  readonly #listeners: (() => void)[] = [];
+  #window: TimeWindow;
+
+  constructor(report: Report, timeline: Timeline) {
+    this.report = report;
+    this.timeline = timeline;
+    this.endMs = Math.max(timeline.startMs, Date.parse(report.window.endedAt));
+    this.spanMs = this.endMs - timeline.startMs;
+    this.#window = wholeWindow(timeline);
+  }
+
+  get window(): TimeWindow {
+    return this.#window;
+  }
+
+  get isWhole(): boolean {
+    return isWhole(this.timeline, this.#window);
+  }
+
+  get times(): { fromMs: number; toMs: number } {
+    return timesOf(this.timeline, this.#window, this.endMs);
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  choose({ from, to }: TimeWindow): void {
+    const last = wholeWindow(this.timeline).to;
+    const window = { from: Math.max(0, Math.min(from, last)), to: Math.max(0, Math.min(to, last)) };
+    if (window.from > window.to || (window.from === this.#window.from && window.to === this.#window.to)) return;
+    this.#window = window;
+    for (const listener of this.#listeners) listener();
+  }
+
+  chooseTimes(fromMs: number, toMs: number): void {
+    this.choose(windowOf(this.timeline, fromMs, toMs));
+  }
+
+  reset(): void {
+    this.choose(wholeWindow(this.timeline));
+  }
+}
