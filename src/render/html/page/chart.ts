@@ -5,7 +5,7 @@ import { formatCount } from '../../numbers.ts';
 import { levelAt } from '../windowed.ts';
 import { clock, tick } from './clock.ts';
 import { el } from './dom.ts';
-import { colourOf } from './theme.ts';
+import { colourOf, widthFor } from './theme.ts';
 import type { View } from './view.ts';
 
 export interface Line {
@@ -49,7 +49,7 @@ export class Chart {
     this.#lines = lines;
     this.#plot?.destroy();
     this.#plot = null;
-    const width = this.#plotted.clientWidth;
+    const width = widthFor(this.#plotted);
     if (width === 0) return;
     const drawn = stacked(lines);
     this.#plot = new uPlot(

@@ -50,7 +50,7 @@ export function failuresSection(view: View): HTMLElement {
     summary.textContent = `${countOf(calls, 'failed call')} in this window; ${
       victims.length === 0
         ? 'no victim of a port shortage'
-        : `${countOf(lost, 'call')} of ${countOf(victims.length, 'program')} found no free port because of the leak`
+        : `${countOf(lost, 'call')} of ${countOf(victims.length, 'program')} found no free port`
     }.`;
     table.update([...victims, ...rows.filter((row) => !suffers(row))]);
   };

@@ -98,13 +98,20 @@ export function findingsSection(view: View): HTMLElement {
       (row) => (kind.value === ALL || row.kind === kind.value) && (!onlyLeaks.checked || row.status === 'leak'),
     );
   for (const control of [search, kind, onlyLeaks]) control.addEventListener('input', filter);
-  const summary = el('p', { class: 'hint', 'aria-live': 'polite' });
+  const summary = el(
+    'p',
+    { class: 'hint', 'aria-live': 'polite' },
+    '-',
+    el('span', { class: 'how' }, ' Enter or a click opens a row.'),
+  );
   const update = (): void => {
     const rows = findingsIn(report, view.timeline, view.window);
     const sockets = rows.reduce((sum, { count }) => sum + (count ?? 0), 0);
     const unknown = rows.filter(({ count }) => count === null).length;
     const rest = unknown === 0 ? '' : `; of ${countOf(unknown, 'smaller finding')} only the end is known`;
-    summary.textContent = `${countOf(sockets, 'socket')} in ${countOf(rows.length - unknown, 'finding')} at ${clock(view.times.toMs, view.spanMs)} UTC${rest}. Enter or a click opens a row.`;
+    summary.firstChild?.replaceWith(
+      `${countOf(sockets, 'socket')} in ${countOf(rows.length - unknown, 'finding')} at ${clock(view.times.toMs, view.spanMs)} UTC${rest}.`,
+    );
     table.update(rows);
   };
   view.onChange(update);

@@ -7,6 +7,7 @@ import { countOf, formatCount } from '../../numbers.ts';
 import { type FlameNode, type FlameSample, FlameTrees } from '../flame-tree.ts';
 import { failuresIn, findingsIn } from '../windowed.ts';
 import { button, el, section } from './dom.ts';
+import { onMedium, widthFor } from './theme.ts';
 import type { View } from './view.ts';
 
 type Measure = 'sockets' | 'ports' | 'failures';
@@ -48,6 +49,7 @@ export function flameSection(view: View): HTMLElement {
   };
   all.addEventListener('change', update);
   view.onChange(update);
+  onMedium(update);
   new ResizeObserver(update).observe(graph.element);
   const { callPaths } = view.report;
   return section(
@@ -65,7 +67,8 @@ export function flameSection(view: View): HTMLElement {
       : el(
           'p',
           { class: 'hint' },
-          'From the process (top) through its callers to the call, and what it left. A click or Enter zooms, arrow keys walk, Esc zooms out.',
+          'From the process (top) through its callers to the call, and what it left.',
+          el('span', { class: 'how' }, ' A click or Enter zooms, arrow keys walk, Esc zooms out.'),
         ),
     graph.element,
     graph.words,
@@ -128,7 +131,7 @@ class FlameView {
     this.#zoomed = null;
     this.#root = null;
     this.#chart = null;
-    const width = this.element.clientWidth;
+    const width = widthFor(this.element);
     if (tree.value === 0 || width === 0) {
       this.element.replaceChildren(el('p', { class: 'none' }, tree.value === 0 ? 'none in this window' : ''));
       return;

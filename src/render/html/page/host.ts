@@ -163,7 +163,7 @@ export function observedSection(report: Report): HTMLElement {
     'observed',
     'Loss, and what was not seen',
     facts([
-      ['loss', losses.length === 0 ? 'none: every change of every socket of the target was seen' : list(losses)],
+      ['loss', losses.length === 0 ? 'none' : list(losses)],
       ['hooks', set],
       [
         'refused',

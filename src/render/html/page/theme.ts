@@ -3,10 +3,18 @@ import { el } from './dom.ts';
 
 const CHOICES = ['auto', 'light', 'dark'] as const;
 
+/** What fits on a sheet of A4 or letter between its margins: elements have no width of their own when one prints. */
+const PAPER_PIXELS = 690;
+
 const listeners: (() => void)[] = [];
 
-/** Canvases must be drawn again when colours change; all else follows the style sheet. */
-export function onColours(listener: () => void): void {
+/** How wide a drawing in `element` may be; 0 where nothing can be drawn. */
+export function widthFor(element: Element): number {
+  return matchMedia('print').matches ? PAPER_PIXELS : element.clientWidth;
+}
+
+/** Drawings must be made again for other colours, and for paper; all else follows the style sheet. */
+export function onMedium(listener: () => void): void {
   listeners.push(listener);
 }
 

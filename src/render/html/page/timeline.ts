@@ -8,7 +8,7 @@ import { amountIn, changeIn, levelAt, sumOf } from '../windowed.ts';
 import { Chart, type Line } from './chart.ts';
 import { clock } from './clock.ts';
 import { button, el, section } from './dom.ts';
-import { onColours } from './theme.ts';
+import { onMedium } from './theme.ts';
 import type { View } from './view.ts';
 
 export function timelineSection(view: View): HTMLElement {
@@ -27,11 +27,11 @@ export function timelineSection(view: View): HTMLElement {
     'Timeline',
     el(
       'p',
-      { class: 'hint' },
+      { class: 'hint how' },
       'Drag over a plot to look at a part of the time: everything from here down to the failed calls follows. ',
       'Esc or a double click shows all of it again.',
     ),
-    ...charts.map(({ chart }) => chart.element),
+    el('div', { class: 'charts' }, ...charts.map(({ chart }) => chart.element)),
   );
   element.addEventListener('keydown', (event) => onKey(event, view));
   const drawAll = (): void => {
@@ -39,7 +39,7 @@ export function timelineSection(view: View): HTMLElement {
   };
   // Draws for the first time as well: an element has no width before it is in the document.
   new ResizeObserver(drawAll).observe(element);
-  onColours(drawAll);
+  onMedium(drawAll);
   return element;
 }
 

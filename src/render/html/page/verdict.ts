@@ -93,8 +93,8 @@ function card(
       isFirst ? { id: 'verdict-title' } : {},
       el('span', { class: 'badge verdict' }, badge),
       ` ${who(first, names)} `,
-      el('strong', {}, countOf(sockets, 'unused socket')),
-      ...(ports > 0 ? [' and with them ', el('strong', {}, countOf(ports, 'port'))] : []),
+      el('strong', {}, countOf(sockets, 'leaked socket')),
+      ...(ports > 0 ? [' and, with them, ', el('strong', {}, countOf(ports, 'port'))] : []),
     ),
     facts([
       ['since', since(report, culprit)],
@@ -152,13 +152,15 @@ function description(process: ReportProcess): Node {
 function consequences(report: Report): HTMLElement | null {
   const isVictim = victimTest(report);
   const victims = report.failures.status === 'measured' ? report.failures.value.filter(isVictim) : [];
-  const full = report.ports.status === 'measured' ? report.ports.value.filter(isScarce) : [];
+  const all = report.ports.status === 'measured' ? report.ports.value.filter(({ inUse }) => inUse > 0) : [];
+  const full = all.filter(isScarce);
+  const where = ({ netns }: ReportPorts): string => (all.length > 1 ? `network namespace ${netns}, ` : '');
   const most = victims
     .slice(0, MOST_VICTIMS)
     .map(({ comm, operation, count }) => `${escapeText(comm)} (${formatCount(count)} ${operation}())`);
   const more = victims.length - most.length;
   const lines = [
-    ...full.slice(0, 3).map((ports) => `Ports: network namespace ${ports.netns}, ${rangeText(ports)}`),
+    ...full.slice(0, 3).map((ports) => `Ports: ${where(ports)}${rangeText(ports)}`),
     ...(victims.length === 0
       ? []
       : [`Victims, who found no free port: ${most.join(', ')}${more > 0 ? ` and ${formatCount(more)} more` : ''}`]),
