@@ -9,10 +9,12 @@
 
 #include "target.bpf.h"
 
-/* Whole stacks a second: a place in the program, a process, the host. What a place may take first, it saves up. */
+/* Whole stacks a second: of a place in the program, a process, the host. */
 #define CAPTURES_OF_PLACE 50
 #define CAPTURES_OF_PROCESS 200
 #define CAPTURES_OF_HOST 2000
+/* What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. */
+#define CAPTURES_SAVED(a_second) ((a_second) > 200 ? (a_second) : 200)
 /* A process's first captures are not weighed against what others took. */
 #define CAPTURES_ALWAYS 64
 /* One answer of the cache in so many is checked against a whole stack. */
@@ -88,7 +90,7 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 	__u64 earned;
 
 	if (!budget) {
-		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = a_second - 1 };
+		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = CAPTURES_SAVED(a_second) - 1 };
 
 		bpf_map_update_elem(&capture_budgets, key, &fresh, BPF_ANY);
 		return true;
@@ -96,7 +98,8 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 	if (now > budget->refilled_ns) {
 		earned = (now - budget->refilled_ns) * a_second / 1000000000ULL;
 		if (earned) {
-			budget->left = earned + budget->left > a_second ? a_second : earned + budget->left;
+			earned += budget->left;
+			budget->left = earned > CAPTURES_SAVED(a_second) ? CAPTURES_SAVED(a_second) : earned;
 			budget->refilled_ns = now;
 		}
 	}
@@ -346,8 +349,6 @@ int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
 {
 	struct path_row *path = bpf_map_lookup_elem(&paths, &ref);
 
-	if (count >= PATH_COUNT_COUNT)
-		return 0;
 	if (!path) {
 		struct path_row fresh = {};
 
@@ -358,6 +359,10 @@ int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
 		table_count(COUNTER_LOSS_PATH_TABLE);
 		return 0;
 	}
+	/* Here, and on this very register: the verifier must see the bound. */
+	barrier_var(count);
+	if (count >= PATH_COUNT_COUNT)
+		return 0;
 	__sync_fetch_and_add(&path->counts[count], by);
 	path->changed_ns = table_now();
 	__sync_fetch_and_add(&path->version, 1);

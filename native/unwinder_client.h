@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,7 +84,7 @@ public:
   Result<UnwinderAnswers> poll();
   // Samples and names not answered yet.
   size_t pending() const {
-    return requests_.size();
+    return waiting_.size() + sent_.size();
   }
   const UnwinderCounters &counters() const {
     return counters_;
@@ -97,61 +98,65 @@ private:
   struct Request {
     uint64_t id; // the sample's ref, or the path
     bool names;
-    bool has_parent = false;
-    bool sent = false;
-    bool fresh = false; // the maps were read again for it
-    ProcessKey parent{};
-    std::vector<char> sample;
+    bool has_parent;
+    bool reread; // the maps are to be read again first
+    bool final;  // they have been
+    uint64_t not_before_ns;
+    ProcessKey parent;
+    std::vector<uint64_t> sample; // aligned
+    size_t sample_bytes;
+
+    const stack_sample *stack() const {
+      return reinterpret_cast<const stack_sample *>(sample.data());
+    }
   };
   struct Known {
-    uint32_t id;
-    uint64_t read_ns; // when its maps were read
-    bool gone;        // before they could be
-    uint32_t deaths;  // of the unwinder, at samples of it
+    uint32_t id = 0;       // 0: this unwinder has not been told of it
+    bool borrowed = false; // the id is its parent's
+    uint32_t deaths = 0;   // of unwinders, at samples of it
+    uint64_t read_ns = 0, read_took_ns = 0;
   };
   struct Outgoing {
     std::vector<char> bytes;
     Descriptor descriptor;
   };
-  struct Assembly { // a named path that comes in several messages
-    bool begun = false;
-    NamedPath path{};
-  };
 
   explicit UnwinderClient(UnwinderOptions options) : options_(std::move(options)) {}
   Status launch();
+  bool may_launch() const;
+  bool is_worn() const;
   void stop();
   void died();
-  void replace();
-  bool may_launch(uint64_t now);
-  void send_request(Request &request);
-  Known *known(const ProcessKey &key, const ProcessKey *parent);
+  void advance();
+  bool send_request(Request &request);
+  Known &known(const ProcessKey &key, const ProcessKey *parent);
   bool introduce(const ProcessKey &key, Known &process);
   uint32_t module_of(CodeFile &file);
   void queue(std::vector<char> bytes, Descriptor descriptor = Descriptor());
-  bool flush();
-  void receive(UnwinderAnswers &answers);
-  bool accept(const char *bytes, size_t size, UnwinderAnswers &answers);
-  bool accept_path(const char *bytes, size_t size, UnwinderAnswers &answers);
+  void flush();
+  bool accept(const char *bytes, size_t size);
+  bool accept_path(const char *bytes, size_t size);
   bool accept_needs_maps(const char *bytes, size_t size);
-  bool accept_names(const char *bytes, size_t size, UnwinderAnswers &answers);
-  void answer_unreadable(const Request &request, uint32_t notes, UnwinderAnswers &answers);
+  bool accept_names(const char *bytes, size_t size);
+  void finish_first();
+  void answer_unreadable(const Request &request, uint32_t notes);
 
   UnwinderOptions options_;
   UnwinderCounters counters_;
   pid_t pid_ = -1;
   Descriptor socket_;
   bool ready_ = false;
-  uint64_t progress_ns_ = 0; // when it last answered, or was given something to do
+  uint64_t progress_ns_ = 0; // when it last answered, or began to have something to do
   std::deque<uint64_t> launches_;
-  std::deque<Request> requests_; // in the order of being asked, which is that of the answers
+  std::deque<Request> waiting_, sent_; // sent ones are answered in their order
+  size_t sample_bytes_ = 0;
   std::deque<Outgoing> outgoing_;
   size_t outgoing_bytes_ = 0;
   std::map<ProcessKey, Known> processes_;
   std::map<FileIdentity, uint32_t> modules_;
   uint32_t next_process_ = 1;
-  Assembly assembly_;
-  UnwinderAnswers unreadable_; // answers that need no unwinder, until the next poll
+  std::optional<NamedPath> assembly_; // comes in several messages
+  UnwinderAnswers answers_;           // until the next poll
 };
 
 } // namespace socktrace

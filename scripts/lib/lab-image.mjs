@@ -67,7 +67,9 @@ export function writeBaseImage(file) {
   entries.set('init', { text: init, mode: 0o755 });
   entries.set('bin/busybox', { from: busybox, mode: 0o755 });
   for (const folder of ['proc', 'sys', 'dev', 'tmp', 'run', 'sbin']) entries.set(folder, { folder: true });
-  const natives = [...checkoutFiles()].filter((path) => path.endsWith('.node')).map((path) => join(root, path));
+  const natives = [...checkoutFiles()]
+    .filter((path) => path.endsWith('.node') || path === 'build/socktrace-unwinder')
+    .map((path) => join(root, path));
   const found = programs.map((name) => {
     const path = findProgram(name);
     if (path === null) throw new SetupError(`the kernel lab needs ${name}`);

@@ -4,6 +4,7 @@ const everything = [
   'test/kernels/guest/kinds.test.ts',
   'test/host/holders.test.ts',
   'test/host/failures.test.ts',
+  'test/host/call-paths.test.ts',
   'test/host/healthy.test.ts',
   'test/host/storms.test.ts',
 ];

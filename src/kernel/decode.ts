@@ -115,6 +115,8 @@ export interface TracedProcess {
 export interface DecodedFailure {
   facts: FailureFacts;
   startNs: bigint;
+  /** reference of its call path, 0n for none */
+  pathRef: bigint;
 }
 
 /** One descriptor of one socket. */
@@ -253,7 +255,9 @@ export class Decoder {
       const operation = known(OPERATIONS, view.getUint8(at + field.operation[0]), 'failed operation');
       const detail = known(DETAILS, view.getUint8(at + field.detail[0]), 'failure detail');
       const errno = errnoName(view.getUint16(at + field.error[0], true));
+      const pathRef = view.getBigUint64(at + field.path[0], true);
       return {
+        pathRef,
         startNs,
         facts: {
           process: processIdFor(this.#bootId, pid, startNs),
@@ -267,7 +271,7 @@ export class Decoder {
           firstMs: milliseconds(view, at + field.first_ns[0]),
           lastMs: milliseconds(view, at + field.last_ns[0]),
           netns: view.getUint32(at + field.netns[0], true),
-          path: pathOrNull(view.getBigUint64(at + field.path[0], true), this.#pathOf),
+          path: pathRef === 0n ? null : this.#pathOf(pathRef),
         },
       };
     });
@@ -287,6 +291,11 @@ export class Decoder {
       localPort: view.getUint16(at + field.local_port[0], true),
       peerPort: view.getUint16(at + field.peer_port[0], true),
     }));
+  }
+
+  /** The same failed call, with what its reference stands for by now. */
+  withPath({ facts, startNs, pathRef }: DecodedFailure): DecodedFailure {
+    return { startNs, pathRef, facts: { ...facts, path: pathRef === 0n ? facts.path : this.#pathOf(pathRef) } };
   }
 
   #socket(view: DataView, at: number, buffer: Uint8Array): DecodedSocket {
@@ -361,10 +370,6 @@ export class Decoder {
       },
     };
   }
-}
-
-function pathOrNull(ref: bigint, pathOf: (ref: bigint) => PathRef): PathRef | null {
-  return ref === 0n ? null : pathOf(ref);
 }
 
 function records<T>(buffer: Uint8Array, bytes: number, size: number, decode: (view: DataView, at: number) => T): T[] {

@@ -1,12 +1,11 @@
 /** The report as the JSON document that `--json` prints. */
-import type { Report } from '../report/types.ts';
 
 /** JSON escapes C0 controls itself; these a terminal may obey as well, and in JSON they can occur only in strings. */
 const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** One document, indented, ending in a newline. Parses to an equal report. */
-export function renderJson(report: Report): string {
-  return `${JSON.stringify(report, null, 2).replace(UNSAFE, toEscape)}\n`;
+export function renderJson(document: object): string {
+  return `${JSON.stringify(document, null, 2).replace(UNSAFE, toEscape)}\n`;
 }
 
 /** Any value as one line of JSON, as safe on a terminal as the document is. */

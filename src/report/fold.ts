@@ -53,7 +53,8 @@ const GO = /^(?:runtime|syscall|net|internal\/[\w/]+|runtime\/[\w/]+|golang\.org
 /** A C function of that name, as compilers clone them. */
 const CLONED = /\.(?:constprop|isra|part|cold|lto_priv|llvm)(?:\.|$)/;
 const SCRIPT_STUBS = /^(?:Builtin|BytecodeHandler|Handler|Stub|RegExp|Bytecode):/;
-const JVM_STUBS = /^(?:Interpreter|call_stub|StubRoutines|I2C\/C2I adapters|[vi]table stub|native nmethod|\w+_blob)/;
+/** What the JVM generates and is no method: `Interpreter`, `I2C/C2I adapters`, `monitorenter Runtime1 stub`. */
+const JVM_STUB = /^[^.;]*$/;
 const JAVA_LIBRARY = /^(?:java|javax|jdk|sun|com\.sun)\./;
 const PYTHON_LIBRARY = /^<frozen |\/lib(?:64)?\/python\d(?:\.\d+)?\/(?!(?:site|dist)-packages\/)/;
 const NODE_LIBRARY = /^(?:node:|internal\/)/;
@@ -71,7 +72,7 @@ function originOf(frame: CallFrame, isInnermost: boolean, language: Language): O
   if (isRuntimeModule(module, frame.module ?? '', language)) return 'runtime';
   const symbol = frame.function;
   if (symbol === null) return 'program';
-  if (SCRIPT_STUBS.test(symbol) || (language.java && JVM_STUBS.test(symbol))) return 'runtime';
+  if (SCRIPT_STUBS.test(symbol) || (language.java && module === '[jit]' && JVM_STUB.test(symbol))) return 'runtime';
   const { name, file } = readName(frame);
   if (/^(?:py::|(?:LazyCompile|JS|Function|Eval|Script):)/.test(symbol))
     return file !== null && (PYTHON_LIBRARY.test(file) || NODE_LIBRARY.test(file)) ? 'library' : 'program';

@@ -42,7 +42,12 @@ const PLAIN = /^[\w.$@]*$/;
 const GO_METHOD = /^[^ <:]*\.\(\*?/;
 /** What has brackets or spaces that are no structure, and else each character. */
 const TOKENS =
-  /\boperator(?:\(\)|\[\]| [\w:]+|[<>=!+\-*/%^&|~,]+(?: (?=<))?)|\(anonymous namespace\)|<(?:cl)?init>|./gs;
+  /\boperator(?:\(\)|\[\]| [\w:]+|[<>=!+\-*/%^&|~,]+(?: (?=<))?)|\(anonymous namespace\)|\[abi:\w+\]|<(?:cl)?init>|./gs;
+
+const CLOSING_OF: ReadonlyMap<string, string> = new Map(
+  ['<>', '()', '[]', '{}'].map(([open = '', close = '']) => [open, close]),
+);
+const CLOSING: ReadonlySet<string> = new Set(CLOSING_OF.values());
 
 /** A demangled name without return type and arguments, and with template arguments as `<...>`. */
 function bareName(symbol: string): string {
@@ -51,18 +56,14 @@ function bareName(symbol: string): string {
   let bare = '';
   let depth = 0;
   for (const token of symbol.match(TOKENS) ?? []) {
-    if (token === '>' || token === ')' || token === '}') depth = Math.max(0, depth - 1);
-    else if (depth > 0) depth += opens(token) ? 1 : 0;
+    if (CLOSING.has(token)) depth = Math.max(0, depth - 1);
+    else if (depth > 0) depth += CLOSING_OF.has(token) ? 1 : 0;
     else if (token === '(') break;
     else if (token === ' ') bare = '';
-    else if (opens(token)) {
-      bare += `${token}...${token === '<' ? '>' : '}'}`;
+    else if (CLOSING_OF.has(token)) {
+      bare += `${token}...${CLOSING_OF.get(token)}`;
       depth = 1;
     } else bare += token;
   }
   return bare === '' ? symbol : bare;
-}
-
-function opens(token: string): boolean {
-  return token === '<' || token === '(' || token === '{';
 }

@@ -26,6 +26,16 @@ export interface PathSource {
   wantPathNames(path: bigint): boolean;
 }
 
+export interface UnwinderStats {
+  /** times it ended and was started again */
+  deaths: number;
+  /** answers of the cache that were checked, and those of them that were wrong */
+  audited: number;
+  wrong: number;
+  /** -1 while none is running */
+  unwinderPid: number;
+}
+
 /** Beyond this many paths, what more come are summed up with what was not sampled. */
 const MOST_PATHS = 10_000;
 /** References are kept after their last socket: a failed call may still name them. */
@@ -51,24 +61,16 @@ export class CallPaths {
   readonly #counts = new Map<bigint, PathCounters>();
   readonly #sums = new Map<PathId, PathCounters>();
   readonly #changed = new Set<PathId>();
-  #deaths = 0;
-  #wrong = 0;
   #pending = 0;
-  #unwinderPid = -1;
+  #stats: UnwinderStats = { deaths: 0, audited: 0, wrong: 0, unwinderPid: -1 };
 
   constructor(source: PathSource, feed: (input: LedgerInput) => void) {
     this.#source = source;
     this.#feed = feed;
   }
 
-  /** Times that the unwinder ended, and answers of the cache found wrong, so far. */
-  get losses(): { deaths: number; wrong: number } {
-    return { deaths: this.#deaths, wrong: this.#wrong };
-  }
-
-  /** Process id of the unwinder, -1 while none is running. */
-  get unwinderPid(): number {
-    return this.#unwinderPid;
+  get unwinderStats(): UnwinderStats {
+    return this.#stats;
   }
 
   /** Whether something is on its way: a stack that is unwound, or names. */
@@ -79,11 +81,9 @@ export class CallPaths {
   /** Takes what the unwinder has answered. Returns whether any reference stands for something now. */
   pump(): boolean {
     for (const path of this.#toAsk) if (this.#source.wantPathNames(path)) this.#toAsk.delete(path);
-    const { unwound, named, pending, deaths, wrong, unwinderPid } = this.#source.pumpPaths();
+    const { unwound, named, pending, ...stats } = this.#source.pumpPaths();
     this.#pending = pending;
-    this.#deaths = deaths;
-    this.#wrong = wrong;
-    this.#unwinderPid = unwinderPid;
+    this.#stats = stats;
     for (const { ref, path, notes } of unwound) this.#unwound(ref, path, notes);
     for (const path of named) this.#named(path.path, callPathOf(path));
     return unwound.length > 0 || named.length > 0;

@@ -4,7 +4,7 @@
  */
 import { hostname } from 'node:os';
 import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
-import { type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -23,7 +23,7 @@ import { readSockstat } from '../procfs/sockstat.ts';
 import { buildReport } from '../report/report.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
-import { CallPaths } from './call-paths.ts';
+import { CallPaths, type UnwinderStats } from './call-paths.ts';
 import { censusInput } from './census.ts';
 import { monotonicMs, pauseMs } from './clock.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
@@ -74,6 +74,12 @@ function isPending({ facts }: DecodedSocket): boolean {
   return facts.openPath.status === 'pending' || facts.bindPath?.status === 'pending';
 }
 
+export interface CallPathStats extends UnwinderStats {
+  sampled: number;
+  cached: number;
+  notSampled: number;
+}
+
 export interface SessionSinks {
   /** every input, after the ledger has taken it */
   input?: (input: LedgerInput) => void;
@@ -96,6 +102,7 @@ export class Session {
   readonly #sinks: SessionSinks;
   readonly #paths: CallPaths;
   /** rows whose call paths are being unwound; `told`: the ledger knows them without */
+  #waitingFailures: DecodedFailure[] = [];
   #waiting: { socket: DecodedSocket; sinceMs: number; told: boolean }[] = [];
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
@@ -224,6 +231,17 @@ export class Session {
     return this.#tracer.misses();
   }
 
+  /** How the capture of call paths went: stacks copied, known to the cache, over the budget; audits of the cache. */
+  callPathStats(): CallPathStats {
+    const { paths_sampled, paths_cached, paths_not_sampled } = this.#tracer.counters();
+    return {
+      ...this.#paths.unwinderStats,
+      sampled: paths_sampled,
+      cached: paths_cached,
+      notSampled: paths_not_sampled,
+    };
+  }
+
   /** Detaches. May be called again. */
   close(): void {
     this.#tracer.close();
@@ -282,9 +300,12 @@ export class Session {
   }
 
   #failures(bytes: number): void {
-    for (const { facts } of this.#decoder.failures(this.#buffer, bytes)) {
+    for (const failure of this.#decoder.failures(this.#buffer, bytes)) {
+      const { facts } = failure;
       this.#introduce(facts.process, facts.pid, facts.comm);
       this.#feed({ type: 'failure', facts });
+      if (facts.path?.status === 'pending' && this.#waitingFailures.length < MOST_WAITING)
+        this.#waitingFailures.push(failure);
     }
   }
 
@@ -293,7 +314,7 @@ export class Session {
       failedWalks: this.#failedWalks,
       mptcpHeld: this.#mptcpHeld,
       eventsNotPrinted: this.#eventsNotPrinted,
-      paths: this.#paths.losses,
+      paths: this.#paths.unwinderStats,
     });
     this.#feed({ type: 'loss', losses });
   }
@@ -335,8 +356,19 @@ export class Session {
     this.#tellWaiting(PATH_PATIENCE_MS);
   }
 
+  /** Told at once without its path, and again with it. */
+  #tellWaitingFailures(): void {
+    this.#waitingFailures = this.#waitingFailures.filter((waiting) => {
+      const { facts } = this.#decoder.withPath(waiting);
+      if (facts.path?.status === 'pending') return true;
+      this.#feed({ type: 'failure', facts });
+      return false;
+    });
+  }
+
   /** Rows wait a little for their call paths; what lives is told again when they come later. */
   #tellWaiting(patienceMs: number): void {
+    if (this.#waitingFailures.length > 0) this.#tellWaitingFailures();
     if (this.#waiting.length === 0) return;
     const nowMs = monotonicMs();
     this.#waiting = this.#waiting.filter((entry) => {
@@ -360,8 +392,6 @@ export class Session {
     }
     this.#tellWaiting(0);
     this.#readPathCounters();
-    // Failed calls once more: they may name what was pending.
-    this.#read('failures', (bytes) => this.#failures(bytes));
   }
 
   #readPathCounters(): void {

@@ -145,20 +145,36 @@ export function targetOf(pid: number): WantedProcess {
   return target;
 }
 
-/** The findings of a report, with only what the test speaks of. */
+/** The findings of a report, with only what the test speaks of: those that differ in nothing else are added up. */
 function shape(report: Report, wanted: readonly ExpectedFinding[]): ExpectedFinding[] {
   const speaksOf = new Set(wanted.flatMap((finding) => Object.keys(finding)));
-  return report.findings
-    .map((finding) => {
-      const pid = report.processes.find(
-        ({ id }) => finding.process.status === 'measured' && id === finding.process.value,
-      )?.pid;
-      const full = { ...finding, pid } as unknown as Record<string, unknown>;
-      return ordered(
-        Object.fromEntries(Object.entries(full).filter(([name]) => speaksOf.has(name))) as unknown as ExpectedFinding,
-      );
-    })
-    .sort(byText);
+  const shaped = report.findings.map((finding) => {
+    const pid = report.processes.find(
+      ({ id }) => finding.process.status === 'measured' && id === finding.process.value,
+    )?.pid;
+    const full = { ...finding, pid } as unknown as Record<string, unknown>;
+    return ordered(
+      Object.fromEntries(Object.entries(full).filter(([name]) => speaksOf.has(name))) as unknown as ExpectedFinding,
+    );
+  });
+  return addUp(shaped).sort(byText);
+}
+
+/** A kind of leak may have several call paths, which most tests do not ask about. */
+function addUp(findings: readonly ExpectedFinding[]): ExpectedFinding[] {
+  const sums = new Map<string, ExpectedFinding>();
+  for (const finding of findings) {
+    const { count, ports, heldAtExit, ...rest } = finding;
+    const sum = sums.get(JSON.stringify(rest));
+    if (sum === undefined) {
+      sums.set(JSON.stringify(rest), { ...finding });
+      continue;
+    }
+    sum.count += count;
+    if (ports !== undefined) sum.ports = (sum.ports ?? 0) + ports;
+    if (heldAtExit !== undefined) sum.heldAtExit = (sum.heldAtExit ?? 0) + heldAtExit;
+  }
+  return [...sums.values()];
 }
 
 function ordered(finding: ExpectedFinding): ExpectedFinding {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { LedgerInput, PathRef } from '../../src/ledger/types.ts';
 import { formatDuration, parseDuration } from '../../src/render/duration.ts';
-import { escapeText } from '../../src/render/escape.ts';
+import { escapeText, escapeWithin } from '../../src/render/escape.ts';
 import { renderJson } from '../../src/render/json.ts';
 import { formatChange, formatCount, formatRate } from '../../src/render/numbers.ts';
 import { renderStatusLine } from '../../src/render/statusline.ts';
@@ -10,11 +11,16 @@ import { renderText } from '../../src/render/text.ts';
 import {
   ended,
   failure,
+  frame,
   history,
   hostSample,
+  libcFrame,
   measured,
   OTHER,
+  path,
+  pathCounters,
   process,
+  resolved,
   row,
   session,
   socket,
@@ -22,7 +28,7 @@ import {
   unavailable,
   walk,
 } from './facts.ts';
-import { incidentInputs, reportOf } from './sample-report.ts';
+import { incidentInputs, incidentWithPaths, reportOf } from './sample-report.ts';
 
 const HOSTILE = 'a\x1b]0;pwned\x07\u202eb\u009b31m\nc';
 const TERMINAL_OBEYS = /[^\n\P{Cc}]|\p{Cf}|\p{Cs}/u;
@@ -36,6 +42,25 @@ describe('escapeText', () => {
 
   it('leaves nothing of that sort in any text', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => !/\p{Cc}|\p{Cf}|\p{Cs}/u.test(escapeText(text))));
+  });
+});
+
+describe('escapeWithin', () => {
+  it('cuts what is too long, and shows it', () => {
+    expect(escapeWithin('acquire_port', 12)).toBe('acquire_port');
+    expect(escapeWithin('acquire_ports', 12)).toBe('acquire_p...');
+    expect(escapeWithin('\x1b\x1b\x1b', 8)).toBe('\\x1b\\...');
+  });
+
+  it('leaves no more than asked for, and nothing that a terminal obeys', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 80 }), fc.integer({ min: 4, max: 40 }), (text, most) => {
+        const shown = escapeWithin(text, most);
+        expect([...shown].length).toBeLessThanOrEqual(most);
+        expect(shown).not.toMatch(/\p{Cc}|\p{Cf}|\p{Cs}/u);
+        if ([...escapeText(text)].length <= most) expect(shown).toBe(escapeText(text));
+      }),
+    );
   });
 });
 
@@ -178,6 +203,185 @@ describe('renderText', () => {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are control characters
     expect(renderText(report, ANSI).replace(/\x1b\[\d+m/g, '')).toBe(renderText(report));
   });
+});
+
+describe('call paths as text', () => {
+  const CAPTURED = session({ callPaths: measured(true) });
+  const main = frame('main', 'worker.c:9');
+
+  /** The lines of one finding below its meaning, up to its example. */
+  function pathLines(openPath: PathRef, ...inputs: LedgerInput[]): string[] {
+    const facts = socket(1, 1_000, { openPath });
+    const report = reportOf([CAPTURED, process(), ...inputs, row(facts), walk(5_000, [facts]), tick(10_000)]);
+    const lines = renderText(report).split('\n');
+    const from = lines.findIndex((line) => line.startsWith('    socket() was called'));
+    const to = lines.findIndex((line) => line.startsWith('    e.g. '));
+    return lines.slice(from + 1, to);
+  }
+
+  it('name the code in the headline, and the way to it in the finding', () => {
+    const text = renderText(reportOf(incidentWithPaths()));
+    expect(text.split('\n')[0]).toBe(
+      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, +28/min, opened at acquire_port (leak_worker.c:41)',
+    );
+    expect(text).toContain(
+      [
+        '    bind() failed; the socket was not used since, and not closed',
+        '    opened at    acquire_port  /src/leak_worker.c:41',
+        '           from  service_loop leak_worker.c:88 < main leak_worker.c:120',
+        '                 this path opened 41, bound 12, failed to bind 29, connected 0, closed 0 unused, holds 41',
+        '    bind() at    try_bind  /src/leak_worker.c:52',
+        '           from  acquire_port leak_worker.c:44 < service_loop leak_worker.c:88',
+        '                 < main leak_worker.c:120',
+        '                 this path bound 12, failed to bind 29',
+        '    e.g. fd 22 of leakyd[1234]',
+      ].join('\n'),
+    );
+    expect(text).toContain('    bound at     try_bind  /src/leak_worker.c:52');
+    expect(text).toMatch(
+      /29 {2}bind\(\) .* no free port left in the port range; the last at try_bind \(leak_worker.c:52\)\n/,
+    );
+  });
+
+  it('say what share was not sampled, and nothing when all were', () => {
+    const text = renderText(reportOf(incidentWithPaths()));
+    expect(text).toContain('which code: of 9 of 50 sockets (18%), whose stacks were not sampled');
+    const all = incidentWithPaths().filter(({ type }) => type !== 'pathCounters');
+    const sampled = pathCounters({ open1: { opened: 41 }, 'not-sampled': {} });
+    expect(renderText(reportOf([...all, sampled]))).not.toContain('which code');
+  });
+
+  it('say once why there are none', () => {
+    const off = session({ callPaths: unavailable('switched off by --no-paths') });
+    const facts = row(socket(1, 1_000, { openPath: unavailable('switched off by --no-paths') }));
+    const text = renderText(reportOf([off, process(), facts, tick(10_000)]));
+    expect(text.match(/--no-paths/g)).toHaveLength(1);
+    expect(text).toContain('which code: switched off by --no-paths');
+    expect(text).not.toContain('opened at');
+  });
+
+  it.each<[PathRef, string]>([
+    [{ status: 'pending' }, 'not known yet: the stack is still being read'],
+    [{ status: 'preexisting' }, 'not known: it happened before the trace began'],
+    [{ status: 'not-sampled' }, 'not sampled: only so many stacks a second are copied'],
+    [unavailable('exited before its code could be read'), 'not known: exited before its code could be read'],
+    [resolved('lost'), 'call path lost, whose frames are not known'],
+  ])('put %j in words', (ref, words) => {
+    expect(pathLines(ref).join('\n')).toContain(`    opened at    ${words}`);
+  });
+
+  it('name modules where nothing else is known, and mark what may be wrong', () => {
+    const inputs = [
+      path('a', [
+        libcFrame('socket'),
+        frame(null),
+        frame(null, null, { module: '[jit]', offset: '0x7f001000', how: 'guess', buildId: null }),
+        frame(null, null, { module: null, offset: '0x7f002000', how: 'frame-pointer', buildId: null }),
+        frame('helper', null, { module: '/opt/lib/libhelper.so.2' }),
+        main,
+      ]),
+      pathCounters({ a: { opened: 1 } }),
+    ];
+    expect(pathLines(resolved('a'), ...inputs)).toEqual([
+      '    opened at    leakyd+0x1a2b (build-id 1f2e3d4c)',
+      '           from  [jit] 0x7f001000 ? < 0x7f002000 ? < helper libhelper.so.2 < main worker.c:9',
+      '                 this path opened 1, bound 0, connected 0, closed 0 unused, holds 1',
+    ]);
+    const text = renderText(reportOf([CAPTURED, process(), ...inputs, ...leakOf('a', 1, 0), tick(40_000)]));
+    expect(text).toContain('\n  ? the caller was found by its frame pointer or by a guess, not by unwind tables\n');
+    expect(renderText(reportOf(incidentWithPaths()))).not.toContain('  ? ');
+  });
+
+  it('say what is missing, and what to do about it', () => {
+    const notes = ['run java with -XX:+PreserveFramePointer', 'install the symbols of leakyd'];
+    const lines = pathLines(resolved('a'), path('a', [frame('f'), main], { quality: 'unreliable', notes }));
+    expect(lines).toEqual([
+      '    opened at    f  leakyd',
+      '           from  main worker.c:9',
+      '                 not reliable: callers may be missing, or wrong',
+      '                 run java with -XX:+PreserveFramePointer',
+      '                 install the symbols of leakyd',
+    ]);
+    expect(pathLines(resolved('a'), path('a', [], { quality: 'unreadable' }))).toEqual([
+      '    opened at    no frame could be read',
+      '                 no caller could be found on the stack',
+    ]);
+  });
+
+  it('show all frames where none is of the program, and do not accuse libc in the headline', () => {
+    const inputs = [path('a', [libcFrame('socket'), libcFrame('start_thread')], { quality: 'truncated' })];
+    expect(pathLines(resolved('a'), ...inputs)).toEqual([
+      '    opened at    socket  libc.so.6',
+      '           from  start_thread libc.so.6',
+      "                 no frame of the program's own was found: these are libraries and runtimes",
+      '                 the stack is larger than what is copied of it: callers are missing at the end',
+    ]);
+    const text = renderText(reportOf([CAPTURED, process(), ...inputs, ...leakOf('a', 12, 0), tick(40_000)]));
+    expect(text.split('\n')[0]).toMatch(/oldest 39s$/);
+  });
+
+  it('of what was accepted say so', () => {
+    const inputs = [
+      path('a', [libcFrame('accept4'), frame('serve', 'worker.c:5'), main]),
+      pathCounters({ a: { accepted: 7, ended: 2 } }),
+    ];
+    expect(pathLines(resolved('a'), ...inputs)).toEqual([
+      '    accepted at  serve  worker.c:5',
+      '           from  main worker.c:9',
+      '                 this path accepted 7, holds 5',
+    ]);
+  });
+
+  it('count the steps of a recursion, and leave out the end of a long way', () => {
+    const deep = Array.from({ length: 50 }, () => frame('visit', 'tree.c:7'));
+    const long = Array.from({ length: 20 }, (_, i) => frame(`f${i}`));
+    const lines = pathLines(resolved('a'), path('a', [frame('leaf'), ...deep, ...long, main]));
+    expect(lines.join(' ').replace(/ +/g, ' ')).toContain(
+      'from visit tree.c:7 (50 times) < f0 leakyd < f1 leakyd < f2 leakyd',
+    );
+    expect(lines.at(-1)).toMatch(/< 10 more: see --json$/);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(100);
+  });
+
+  it('of one leak through several places make one headline', () => {
+    const places = ['a', 'b', 'c'].map((id, i) => path(id, [frame(`open_${id}`, `worker.c:${i}`), main]));
+    const sockets = [...leakOf('a', 5, 0), ...leakOf('b', 7, 100), ...leakOf('c', 5, 200)];
+    const report = reportOf([CAPTURED, process(), ...places, ...sockets, tick(40_000)]);
+    expect(renderText(report).split('\n').slice(0, 2)).toEqual([
+      'LEAK  leakyd[1234] holds 17 sockets never used after socket(), oldest 39s, 7 of them opened at open_b (worker.c:1), others at 2 more places',
+      '',
+    ]);
+  });
+
+  it('let no name, file, module, note or id reach the terminal raw, nor at length', () => {
+    const long = HOSTILE.repeat(2_000);
+    const hostile = { module: `/${long}`, buildId: long, offset: long, file: long, line: 3, how: 'guess' } as const;
+    const frames = [
+      frame(long, null, hostile),
+      frame(`py::${long}:${long}`, null, hostile),
+      frame(null, null, hostile),
+    ];
+    const inputs = [
+      path('a', [...frames, ...frames.toReversed()], { notes: [long, long, long, long], quality: 'truncated' }),
+      path('b', [frame(null, null, hostile), ...frames]),
+      ...leakOf('a', 12, 0),
+      ...leakOf('b', 12, 100),
+      row(socket(900, 1_000, { openPath: resolved(long) })),
+      row(socket(901, 1_000, { openPath: unavailable(long) })),
+      failure({ path: resolved('a') }),
+    ];
+    const report = reportOf([CAPTURED, process(), ...inputs, tick(40_000)]);
+    const text = renderText(report);
+    expect(text).not.toMatch(TERMINAL_OBEYS);
+    expect(Math.max(...text.split('\n').map(({ length }) => length))).toBeLessThan(700);
+    expect(renderJson(report)).not.toMatch(TERMINAL_OBEYS);
+    expect(JSON.parse(renderJson(report))).toEqual(report);
+  });
+
+  /** So many unused sockets that one path opened. */
+  function leakOf(id: string, count: number, first: number): LedgerInput[] {
+    return Array.from({ length: count }, (_, i) => row(socket(first + i, 1_000, { openPath: resolved(id) })));
+  }
 });
 
 describe('renderStatusLine', () => {

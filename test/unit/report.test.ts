@@ -8,10 +8,13 @@ import { buildReport } from '../../src/report/report.ts';
 import {
   ended,
   failure,
+  frame,
   history,
   hostSample,
   OTHER,
   OWNER,
+  path,
+  pathCounters,
   process,
   row,
   session,
@@ -20,7 +23,7 @@ import {
   unavailable,
   walk,
 } from './facts.ts';
-import { incidentInputs, reportOf } from './sample-report.ts';
+import { incidentInputs, incidentWithPaths, reportOf } from './sample-report.ts';
 
 const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
 const validate = new Ajv2020({ allErrors: true }).compile(schema);
@@ -32,6 +35,41 @@ function expectValid(inputs: LedgerInput[]): void {
 
 describe('the schema', () => {
   it('holds for a leak with victims', () => expectValid(incidentInputs()));
+
+  it('holds for call paths, and refuses what is none', () => {
+    expectValid(incidentWithPaths());
+    const report = JSON.parse(JSON.stringify(reportOf(incidentWithPaths())));
+    expect(report.callPaths.value).toMatchObject([
+      { id: 'open1', quality: 'complete', notes: [], counters: { opened: 41, bound: 12, bindFailed: 29, held: 41 } },
+      { id: 'bind1', counters: { bound: 12, bindFailed: 29 } },
+    ]);
+    expect(report.callPaths.value[0].frames[1]).toEqual({
+      function: 'acquire_port',
+      module: '/usr/sbin/leakyd',
+      buildId: '1f2e3d4c5b6a79880011223344556677',
+      offset: '0x1a2b',
+      file: '/src/leak_worker.c',
+      line: 41,
+      how: 'cfi',
+    });
+    expect(report.callPathsNotSampled).toMatchObject({ opened: 9, connected: 9, held: 0 });
+    expect(report.callPathsNotListed).toBeNull();
+    report.callPaths.value[0].frames[1].how = 'by chance';
+    expect(validate(report)).toBe(false);
+    const { callPathsNotSampled: _sum, ...rest } = report;
+    expect(validate(rest)).toBe(false);
+  });
+
+  it('holds for paths that were not counted, not listed and not named', () => {
+    expectValid([
+      session({ callPaths: { status: 'measured', value: true } }),
+      path('a', [frame(null, null, { module: null, buildId: null, how: 'guess' })], {
+        quality: 'unreadable',
+        notes: ['x'],
+      }),
+      pathCounters({ untold: { opened: 2 } }),
+    ]);
+  });
 
   it('holds for a session in which nothing happened', () => expectValid([session()]));
 
@@ -105,6 +143,8 @@ describe('buildReport', () => {
     const lose = (code: keyof typeof LOSS_CODES): LedgerInput => ({ type: 'loss', losses: [{ code, count: 2 }] });
     expect(reportOf(quiet).verdict).toEqual({ is: 'no-leak' });
     expect(reportOf([...quiet, lose('event-ring-full')]).verdict).toEqual({ is: 'no-leak' });
+    for (const code of ['stack-ring-full', 'path-table-full', 'path-cache-wrong', 'unwinder-died'] as const)
+      expect(reportOf([...quiet, lose(code)]).verdict).toEqual({ is: 'no-leak' });
     expect(reportOf([...quiet, lose('event-ring-full')]).loss.complete).toBe(false);
     expect(reportOf([...quiet, lose('socket-table-full')]).verdict).toEqual({
       is: 'not-known',

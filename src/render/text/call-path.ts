@@ -193,10 +193,11 @@ function labelled(label: string, text: string): string {
   return `${label.padEnd(LABEL_WIDTH)}  ${text}`;
 }
 
-/** `leaky-service+0x1a2b (build-id 1f2e3d4c)`: never the name of a neighbour. */
+/** `leaky-service+0x1a2b (build-id 1f2e3d4c)`, or an address where there is no file: never the name of a neighbour. */
 function nameless(frame: CallFrame, withBuildId: boolean): string {
   const { module, offset, buildId } = frame;
-  const where = module === null ? '' : `${escapeWithin(moduleName(module), LONGEST_NAME)}+`;
+  const joint = module?.startsWith('[') ? ' ' : '+';
+  const where = module === null ? '' : `${escapeWithin(moduleName(module), LONGEST_NAME)}${joint}`;
   const id =
     withBuildId && buildId !== null
       ? ` (build-id ${escapeWithin(buildId.slice(0, BUILD_ID_DIGITS), 2 * BUILD_ID_DIGITS)})`

@@ -1,0 +1,142 @@
+#include "confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace socktrace::unwinder {
+
+namespace {
+
+constexpr uid_t kNobody = 65534;
+// Files are mapped whole: the binaries of a browser with their debug information take more than 2 GiB.
+constexpr rlim_t kAddressSpace = rlim_t{4} << 30;
+constexpr rlim_t kDescriptors = 4096;
+
+#if defined(__x86_64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#endif
+
+bool limit(int what, rlim_t wanted) {
+  rlimit now;
+  if (getrlimit(static_cast<__rlimit_resource>(what), &now))
+    return false;
+  rlim_t value = std::min(wanted, now.rlim_max);
+  rlimit then = {value, value};
+  return setrlimit(static_cast<__rlimit_resource>(what), &then) == 0;
+}
+
+bool become_nobody() {
+  if (geteuid() != 0 && getuid() != 0)
+    return true;
+  return setgroups(0, nullptr) == 0 && setresgid(kNobody, kNobody, kNobody) == 0 &&
+         setresuid(kNobody, kNobody, kNobody) == 0;
+}
+
+bool drop_capabilities() {
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); // fails where there are none to clear
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  return syscall(SYS_capset, &header, none) == 0;
+}
+
+constexpr uint32_t low_word_of_argument(int index) {
+  return offsetof(seccomp_data, args) +
+         8 * static_cast<uint32_t>(index); // little-endian, as both architectures are
+}
+
+class Filter {
+public:
+  Filter() {
+    load(offsetof(seccomp_data, arch));
+    add(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0);
+    answer(SECCOMP_RET_KILL_PROCESS);
+    load(offsetof(seccomp_data, nr));
+  }
+  void allow(long number) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1);
+    answer(SECCOMP_RET_ALLOW);
+  }
+  // Where none of these bits is set in an argument.
+  void allow_without(long number, int argument, uint32_t bits) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 4);
+    load(low_word_of_argument(argument));
+    add(BPF_JMP | BPF_JSET | BPF_K, bits, 1, 0);
+    answer(SECCOMP_RET_ALLOW);
+    answer(SECCOMP_RET_KILL_PROCESS);
+  }
+  bool install() {
+    answer(SECCOMP_RET_KILL_PROCESS);
+    sock_fprog program = {static_cast<unsigned short>(code_.size()), code_.data()};
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+  }
+
+private:
+  void add(uint16_t code, uint32_t value, uint8_t if_true, uint8_t if_false) {
+    code_.push_back({code, if_true, if_false, value});
+  }
+  void load(uint32_t offset) {
+    add(BPF_LD | BPF_W | BPF_ABS, offset, 0, 0);
+  }
+  void answer(uint32_t action) {
+    add(BPF_RET | BPF_K, action, 0, 0);
+  }
+  std::vector<sock_filter> code_;
+};
+
+// What libdw, libelf and the allocator call: memory without new code, reading, and the one socket.
+bool filter_system_calls() {
+  Filter filter;
+  for (long number : {
+         SYS_read, SYS_pread64, SYS_readv, SYS_close, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_lseek,
+             SYS_readlinkat, SYS_faccessat, SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk, SYS_futex,
+             SYS_sendto, SYS_recvmsg, SYS_rt_sigreturn, SYS_exit, SYS_exit_group, SYS_clock_gettime,
+             SYS_getrandom, SYS_sysinfo, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_rt_sigprocmask, SYS_getcwd,
+             SYS_fcntl, SYS_restart_syscall,
+#if defined(__x86_64__)
+             SYS_stat, SYS_lstat, SYS_readlink, SYS_access,
+#endif
+       })
+    filter.allow(number);
+  constexpr uint32_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
+  filter.allow_without(SYS_openat, 2, kWriting);
+#if defined(__x86_64__)
+  filter.allow_without(SYS_open, 1, kWriting);
+#endif
+  filter.allow_without(SYS_mmap, 2, PROT_EXEC);
+  filter.allow_without(SYS_mprotect, 2, PROT_EXEC);
+  return filter.install();
+}
+
+} // namespace
+
+bool give_up_privileges() {
+  if (!limit(RLIMIT_AS, kAddressSpace) || !limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, kDescriptors) ||
+      !limit(RLIMIT_FSIZE, 0))
+    return false;
+  if (!become_nobody() || !drop_capabilities())
+    return false;
+  // After the change of user, which clears it. A tracer that has died before is seen by the end of its socket.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    return false;
+  return filter_system_calls();
+}
+
+} // namespace socktrace::unwinder

@@ -1,0 +1,151 @@
+#include "elf_module.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "hash.h"
+#include "protocol.h"
+
+namespace socktrace::unwinder {
+
+namespace {
+
+const Dwfl_Callbacks kCallbacks = {
+    dwfl_build_id_find_elf,
+    dwfl_standard_find_debuginfo, // never the network: the environment is empty
+    dwfl_offline_section_address,
+    nullptr,
+};
+
+std::string_view base_name(std::string_view path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+bool begins(std::string_view text, std::string_view with) {
+  return text.substr(0, with.size()) == with;
+}
+
+Runtime runtime_by_name(std::string_view base) {
+  if (begins(base, "python") || begins(base, "libpython"))
+    return Runtime::kPython;
+  if (begins(base, "libjvm.so"))
+    return Runtime::kJvm;
+  for (std::string_view name : {"node", "libnode", "deno", "chrome", "chromium", "electron", "libv8"})
+    if (begins(base, name))
+      return Runtime::kV8;
+  for (std::string_view name : {"ruby", "libruby", "perl", "libperl", "php", "libphp", "lua", "liblua"})
+    if (begins(base, name))
+      return Runtime::kOtherInterpreter;
+  return Runtime::kNone;
+}
+
+} // namespace
+
+std::shared_ptr<ElfModule> ElfModule::open(int descriptor, std::string name) {
+  std::shared_ptr<ElfModule> module(new ElfModule(std::move(name)));
+  Hash identity;
+  identity.add(base_name(module->name_));
+  module->identity_ = identity.value();
+  module->runtime_ = runtime_by_name(base_name(module->name_));
+  module->dwfl_.reset(dwfl_begin(&kCallbacks));
+  if (!module->dwfl_) {
+    close(descriptor);
+    return module;
+  }
+  dwfl_report_begin(module->dwfl_.get());
+  Dwfl_Module *found =
+      dwfl_report_elf(module->dwfl_.get(), module->name_.c_str(), module->name_.c_str(), descriptor, 0, true);
+  if (!found)
+    close(descriptor);
+  dwfl_report_end(module->dwfl_.get(), nullptr, nullptr);
+  GElf_Addr bias = 0;
+  Elf *elf = found ? dwfl_module_getelf(found, &bias) : nullptr;
+  // Everything here takes the file's addresses for libdwfl's: so it must have put the file where it says.
+  if (!elf || bias != 0)
+    return module;
+  module->module_ = found;
+  module->read_segments(elf);
+  module->read_build_id();
+  module->find_runtime(elf);
+  return module;
+}
+
+void ElfModule::read_segments(Elf *elf) {
+  size_t count = 0;
+  if (elf_getphdrnum(elf, &count))
+    return;
+  for (size_t i = 0; i < count && segments_.size() < 64; i++) {
+    GElf_Phdr header;
+    if (gelf_getphdr(elf, static_cast<int>(i), &header) && header.p_type == PT_LOAD)
+      segments_.push_back({header.p_offset, header.p_filesz, header.p_vaddr});
+  }
+}
+
+void ElfModule::read_build_id() {
+  const unsigned char *bits;
+  GElf_Addr address;
+  int count = dwfl_module_build_id(module_, &bits, &address);
+  if (count <= 0)
+    return;
+  build_id_.assign(reinterpret_cast<const char *>(bits),
+                   std::min(static_cast<size_t>(count), kMaxBuildIdBytes));
+  Hash identity;
+  identity.add(build_id_);
+  identity_ = identity.value();
+}
+
+void ElfModule::find_runtime(Elf *elf) {
+  size_t names;
+  if (runtime_ != Runtime::kNone || elf_getshdrstrndx(elf, &names))
+    return;
+  for (Elf_Scn *section = nullptr; (section = elf_nextscn(elf, section));) {
+    GElf_Shdr header;
+    const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : nullptr;
+    if (name && (strcmp(name, ".gopclntab") == 0 || strcmp(name, ".data.rel.ro.gopclntab") == 0))
+      runtime_ = Runtime::kGo;
+  }
+}
+
+bool ElfModule::address_of(uint64_t file_offset, uint64_t *address) const {
+  for (const Segment &segment : segments_) {
+    if (file_offset < segment.file_offset || file_offset - segment.file_offset >= segment.size)
+      continue;
+    *address = segment.address + (file_offset - segment.file_offset);
+    return true;
+  }
+  return false;
+}
+
+Dwarf_Frame *ElfModule::frame_rules(uint64_t address) {
+  Dwarf_Frame *frame = nullptr;
+  Dwarf_Addr bias = 0;
+  Dwarf_CFI *unwind_table = dwfl_module_eh_cfi(module_, &bias);
+  if (unwind_table && dwarf_cfi_addrframe(unwind_table, address - bias, &frame) == 0)
+    return frame;
+  if (!tried_debug_frame_) {
+    tried_debug_frame_ = true;
+    debug_frame_ = dwfl_module_dwarf_cfi(module_, &debug_frame_bias_);
+  }
+  if (debug_frame_ && dwarf_cfi_addrframe(debug_frame_, address - debug_frame_bias_, &frame) == 0)
+    return frame;
+  return nullptr;
+}
+
+std::string_view ElfModule::symbol(uint64_t address) {
+  if (!module_)
+    return {};
+  if (!symbols_)
+    symbols_ = std::make_unique<Symbols>(module_);
+  return symbols_->find(address);
+}
+
+const GoTable &ElfModule::go_table() {
+  if (!go_table_) {
+    GElf_Addr bias;
+    go_table_ = std::make_unique<GoTable>(module_ ? dwfl_module_getelf(module_, &bias) : nullptr);
+  }
+  return *go_table_;
+}
+
+} // namespace socktrace::unwinder

@@ -1,0 +1,106 @@
+#include "names.h"
+
+#include <stdlib.h>
+
+#include <libiberty/demangle.h>
+
+namespace socktrace::unwinder {
+
+namespace {
+
+constexpr size_t kMaxCached = 1 << 16;
+
+} // namespace
+
+std::string bounded(std::string_view text, size_t most) {
+  return std::string(text.substr(0, most));
+}
+
+std::string readable_name(std::string_view name) {
+  bool mangled = name.substr(0, 2) == "_Z" || name.substr(0, 2) == "_R";
+  if (!mangled || name.size() >= kLongestMangledName)
+    return bounded(name, kMaxFunctionName);
+  char *plain = cplus_demangle(std::string(name).c_str(), DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
+  std::string readable = bounded(plain ? std::string_view(plain) : name, kMaxFunctionName);
+  free(plain);
+  return readable;
+}
+
+void Paths::add(uint64_t path, const Unwound &unwound) {
+  auto [at, is_new] = paths_.try_emplace(path, StoredPath{unwound.quality, unwound.notes, unwound.frames});
+  if (!is_new) {
+    at->second.quality = unwound.quality;
+    at->second.notes = unwound.notes;
+    return;
+  }
+  order_.push_back(path);
+  if (order_.size() <= kMaxPaths)
+    return;
+  paths_.erase(order_.front());
+  order_.pop_front();
+}
+
+const StoredPath *Paths::find(uint64_t path) const {
+  auto at = paths_.find(path);
+  return at == paths_.end() ? nullptr : &at->second;
+}
+
+std::vector<SourcePlace> Paths::look(OfModule &of, uint64_t code) {
+  ElfModule &module = *of.module;
+  std::vector<SourcePlace> places = of.lines->find(code);
+  std::string_view symbol = module.symbol(code);
+  if (!places.empty()) {
+    // C has no mangled names: its symbol tells static clones apart, but a C++ one tells more than DWARF's plain name.
+    std::string &outermost = places.back().function;
+    if (!symbol.empty() && (outermost.empty() || symbol.substr(0, 2) == "_Z" || symbol.substr(0, 2) == "_R"))
+      outermost = readable_name(symbol);
+    return places;
+  }
+  SourcePlace place = {readable_name(symbol), {}, 0};
+  if (module.runtime() == Runtime::kGo) {
+    if (std::optional<GoTable::Function> function = module.go_table().find(code)) {
+      place = {bounded(function->name, kMaxFunctionName), bounded(function->file, kMaxFileName),
+               function->line};
+    }
+  }
+  return {place};
+}
+
+const std::vector<SourcePlace> &Paths::places_of(const UnwoundFrame &frame) {
+  if (cached_ > kMaxCached) {
+    modules_.clear();
+    cached_ = 0;
+  }
+  OfModule &of = modules_[frame.module.get()];
+  if (!of.module) {
+    of.module = frame.module;
+    of.lines = std::make_unique<Lines>(*frame.module);
+  }
+  uint64_t code = frame.address - (frame.is_call ? 1 : 0);
+  auto [at, is_new] = of.places.try_emplace(code);
+  if (is_new) {
+    cached_++;
+    at->second = look(of, code);
+  }
+  return at->second;
+}
+
+std::vector<Name> Paths::names_of(const StoredPath &path) {
+  std::vector<Name> names;
+  for (const UnwoundFrame &frame : path.frames) {
+    if (!frame.module) {
+      names.push_back({frame.jit_name, {}, 0, frame.how, frame.pc, nullptr});
+      continue;
+    }
+    const std::vector<SourcePlace> &places = places_of(frame);
+    for (size_t i = 0; i < places.size(); i++) {
+      FrameHow how = i + 1 == places.size() ? frame.how : FrameHow::kInlined;
+      names.push_back({places[i].function, places[i].file, places[i].line, how, frame.address, frame.module});
+    }
+  }
+  if (names.size() > kMaxNamedFrames)
+    names.resize(kMaxNamedFrames);
+  return names;
+}
+
+} // namespace socktrace::unwinder

@@ -1,0 +1,277 @@
+// Call paths from the hook to the report, through known chains of functions.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { PathRef } from '../../src/ledger/types.ts';
+import type { Finding, Report, ReportCallPath } from '../../src/report/types.ts';
+import { builtProgram } from './puppet.ts';
+import { Tracing } from './tracing.ts';
+
+/** A program that does what it is told, through functions whose names the tests know. */
+class CodePaths {
+  readonly #child: ChildProcess;
+  readonly #lines: Interface;
+
+  constructor(executable = builtProgram('code-paths')) {
+    this.#child = spawn(executable, { stdio: ['pipe', 'pipe', 'inherit'] });
+    if (this.#child.stdout === null) throw new Error('no standard output');
+    this.#lines = createInterface(this.#child.stdout);
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the program was not started');
+    return this.#child.pid;
+  }
+
+  /** Resolves once the program has done it. */
+  async command(name: string, count = 1): Promise<void> {
+    const answered = new Promise<void>((resolve, reject) => {
+      const gone = (): void => reject(new Error(`the program ended at "${name}"`));
+      this.#child.once('exit', gone);
+      this.#lines.once('line', (line) => {
+        this.#child.off('exit', gone);
+        if (line === 'ok') resolve();
+        else reject(new Error(`"${name}" answered "${line}"`));
+      });
+    });
+    this.#child.stdin?.write(`${name} ${count}\n`);
+    await answered;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.stdin?.end();
+    await ended;
+  }
+}
+
+function pathOf(report: Report, ref: PathRef | null): ReportCallPath | undefined {
+  if (report.callPaths.status === 'unavailable') throw new Error(report.callPaths.reason);
+  return ref?.status === 'resolved' ? report.callPaths.value.find(({ id }) => id === ref.id) : undefined;
+}
+
+/** Functions of a path as they are, innermost first, without the wrapper of the system call and what lies below main. */
+function functionsOf(path: ReportCallPath | undefined): (string | null)[] {
+  const names = (path?.frames ?? []).map((frame) => frame.function);
+  const main = names.indexOf('main');
+  return names.slice(1, main < 0 ? names.length : main + 1);
+}
+
+function functions(report: Report, ref: PathRef | null): (string | null)[] {
+  return functionsOf(pathOf(report, ref));
+}
+
+/** The one finding whose sockets were opened by a path that has this function. */
+function openedBy(report: Report, name: string): Finding | undefined {
+  return report.findings.find(({ openPath }) => functions(report, openPath).includes(name));
+}
+
+const SHARED = ['shared_open', 'shared_middle', 'shared_outer'];
+
+describe('paths', () => {
+  it('that share their last three functions are told apart, by the cache too, and every socket counts', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('both', 2);
+    await tracing.until('the first paths', (report) => openedBy(report, 'second_way') !== undefined);
+    const before = tracing.session.callPathStats();
+    await program.command('both', 3_000);
+    const report = await tracing.until('all of them', ({ findings }) => {
+      return findings.reduce((sum, { count }) => sum + count, 0) === 6_004;
+    });
+    expect(report.findings.map(({ openPath, count }) => [functions(report, openPath), count])).toEqual(
+      expect.arrayContaining([
+        [[...SHARED, 'first_way', 'main'], 3_002],
+        [[...SHARED, 'second_way', 'main'], 3_002],
+      ]),
+    );
+    const after = tracing.session.callPathStats();
+    // One answer in 256 is checked: that none of 6,000 is has a probability of 1e-10.
+    expect(after.cached - before.cached).toBe(6_000);
+    await tracing.until('audits', () => tracing.session.callPathStats().audited > 0);
+    expect(tracing.session.callPathStats().wrong).toBe(0);
+    for (const name of ['first_way', 'second_way']) {
+      const path = pathOf(tracing.session.report(), openedBy(report, name)?.openPath ?? null);
+      expect(path?.quality).toBe('complete');
+      expect(path?.counters).toMatchObject({ opened: 3_002, bound: 0, connected: 0, closedUnused: 0, held: 3_002 });
+    }
+  });
+
+  it('of the open and of the bind, and what became of all their sockets', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('listen');
+    await program.command('bind', 5);
+    await program.command('bind-taken', 4);
+    await program.command('close', 3);
+    await program.command('use', 7);
+    const report = await tracing.until('both findings', ({ findings }) => findings.length === 2);
+    const bound = report.findings.find(({ kind }) => kind === 'bound-inactive');
+    const failed = report.findings.find(({ kind }) => kind === 'bind-failed');
+    expect(bound?.count).toBe(5);
+    expect(functions(report, bound?.openPath ?? null)).toEqual(['shared_open', 'open_and_bind', 'repeat', 'main']);
+    expect(functions(report, bound?.bindPath ?? null)).toEqual(['bind_it', 'open_and_bind', 'repeat', 'main']);
+    expect(pathOf(report, bound?.bindPath ?? null)?.counters).toMatchObject({ bound: 5, bindFailed: 0, held: 5 });
+    expect(failed).toMatchObject({ count: 4, errno: 'EADDRINUSE' });
+    expect(functions(report, failed?.bindPath ?? null)).toEqual(['bind_it', 'open_and_fail_to_bind', 'main']);
+    expect(pathOf(report, failed?.bindPath ?? null)?.counters).toMatchObject({ bound: 0, bindFailed: 4, held: 4 });
+
+    const final = tracing.finish();
+    if (final.callPaths.status === 'unavailable') throw new Error(final.callPaths.reason);
+    const counters = (name: string) =>
+      final.callPaths.status === 'measured' &&
+      final.callPaths.value.find((path) => functionsOf(path).includes(name) && path.counters?.opened)?.counters;
+    expect(counters('open_and_close')).toMatchObject({ opened: 3, closedUnused: 3, held: 0 });
+    expect(counters('use_and_close')).toMatchObject({ opened: 7, connected: 7, closedUnused: 0, held: 0 });
+    expect(counters('start_listening')).toMatchObject({ opened: 1, bound: 1, listened: 1, held: 1 });
+  });
+
+  it('of an accept, and of connects that fail at once and later', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('listen');
+    await program.command('accept', 4);
+    await program.command('connect-refused', 3);
+    await program.command('connect-refused-later', 2);
+    const refusals = ({ failures }: Report) =>
+      failures.status === 'measured' ? failures.value.filter(({ pid }) => pid === program.pid) : [];
+    const report = await tracing.until('all findings, and the path of the failures', (now) => {
+      return now.findings.length === 3 && refusals(now).every(({ path }) => path?.status === 'resolved');
+    });
+    const accepted = report.findings.find(({ kind }) => kind === 'close-wait');
+    expect(functions(report, accepted?.openPath ?? null)).toEqual([
+      'accept_one',
+      'leave_in_close_wait',
+      'repeat',
+      'main',
+    ]);
+    expect(pathOf(report, accepted?.openPath ?? null)?.counters).toMatchObject({ opened: 0, accepted: 4, held: 4 });
+    expect(refusals(report).map(({ path, count }) => [functions(report, path)[0], count])).toEqual([
+      [expect.stringMatching(/^open_and_fail_(to_connect|later)$/), 5],
+    ]);
+    const opened = openedBy(report, 'open_and_fail_later');
+    expect(opened).toMatchObject({ kind: 'connect-failed', count: 2, errno: 'ECONNREFUSED' });
+    expect(pathOf(report, opened?.openPath ?? null)?.counters).toMatchObject({ connectFailed: 2, connected: 0 });
+  });
+
+  it('of threads end in the thread, not in main', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('thread', 6);
+    const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 6);
+    const path = pathOf(report, report.findings[0]?.openPath ?? null);
+    expect(functionsOf(path).slice(0, 5)).toEqual([...SHARED, 'first_way', 'thread_main']);
+    expect(path?.quality).toBe('complete');
+  });
+
+  it('of stacks larger than the usual copy: the next ones are copied further', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('far-down', 1);
+    await tracing.until('the first one', (report) => openedBy(report, 'open_far_down') !== undefined);
+    await program.command('far-down', 3);
+    const report = await tracing.until('a complete one', (now) =>
+      now.findings.some(({ openPath, count }) => pathOf(now, openPath)?.quality === 'complete' && count === 3),
+    );
+    const complete = report.findings.find(({ count }) => count === 3);
+    expect(functions(report, complete?.openPath ?? null)).toEqual(['shared_open', 'open_far_down', 'repeat', 'main']);
+    const first = pathOf(report, report.findings.find(({ count }) => count === 1)?.openPath ?? null);
+    expect(first?.quality).toBe('truncated');
+    expect(functionsOf(first).slice(0, 2)).toEqual(['shared_open', 'open_far_down']);
+  });
+
+  it('that no cache can hold are cut where they are too long, and say so', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('deep', 400);
+    const report = await tracing.until('the finding', ({ findings }) => findings.length === 1);
+    const path = pathOf(report, report.findings[0]?.openPath ?? null);
+    expect(path?.quality).toBe('truncated');
+    expect(functionsOf(path).slice(0, 3)).toEqual(['shared_open', 'go_down', 'go_down']);
+  });
+
+  it('of a child that has exited by now are those of the code it shared with its parent', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('first', 1);
+    await tracing.until('the code of the parent', (report) => openedBy(report, 'first_way') !== undefined);
+    await program.command('child', 5);
+    const report = await tracing.until('what the child left', ({ findings }) =>
+      findings.some(({ heldAtExit }) => heldAtExit === 5),
+    );
+    const left = report.findings.find(({ heldAtExit }) => heldAtExit === 5);
+    expect(functions(report, left?.openPath ?? null)).toEqual([
+      ...SHARED,
+      'second_way',
+      'child_opens_and_exits',
+      'main',
+    ]);
+  });
+
+  it('in any number are counted to the last socket: what was not sampled is a sum of its own', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    // Nobody reads meanwhile: the cache learns nothing, and the budget is soon spent.
+    await program.command('first', 5_000);
+    const report = await tracing.until('all of them', ({ findings }) => {
+      return findings.reduce((sum, { count }) => sum + count, 0) === 5_000;
+    });
+    const final = tracing.finish();
+    if (final.callPaths.status === 'unavailable') throw new Error(final.callPaths.reason);
+    const sampled = final.callPaths.value.reduce((sum, { counters }) => sum + (counters?.opened ?? 0), 0);
+    expect(sampled).toBeGreaterThan(0);
+    expect(final.callPathsNotSampled?.opened).toBeGreaterThan(0);
+    expect(sampled + (final.callPathsNotSampled?.opened ?? 0)).toBe(5_000);
+    expect(report.findings.map(({ openPath }) => openPath.status).sort()).toEqual(['not-sampled', 'resolved']);
+  });
+});
+
+describe('the unwinder', () => {
+  it('killed in between: counted, started again, and names come again', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('first', 2);
+    await tracing.until('the first path', (report) => openedBy(report, 'first_way') !== undefined);
+    process.kill(tracing.session.callPathStats().unwinderPid, 'SIGKILL');
+    await tracing.until('its next life', () => {
+      const { deaths, unwinderPid } = tracing.session.callPathStats();
+      return deaths === 1 && unwinderPid > 0;
+    });
+    await program.command('bind', 3);
+    const report = await tracing.until('the next path', (now) => openedBy(now, 'open_and_bind')?.count === 3);
+    expect(functions(report, openedBy(report, 'first_way')?.openPath ?? null)).toContain('first_way');
+    const lost = tracing.finish().loss.reasons.filter(({ code }) => code === 'unwinder-died');
+    expect(lost.map(({ count }) => count)).toEqual([1]);
+  });
+
+  it('is not there: everything else is', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid], { callPaths: false });
+    await program.command('first', 4);
+    await tracing.findings([{ kind: 'unused', count: 4, pid: program.pid }]);
+    const report = tracing.finish();
+    expect(report.callPaths).toEqual({ status: 'unavailable', reason: 'switched off by --no-paths' });
+    expect(report.findings[0]?.openPath.status).toBe('unavailable');
+  });
+});
+
+describe('a program that was deleted', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'deleted-'));
+  const executable = join(folder, 'code-paths');
+
+  beforeAll(() => copyFileSync(builtProgram('code-paths'), executable));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('has its paths all the same', async () => {
+    await using program = new CodePaths(executable);
+    rmSync(executable);
+    using tracing = Tracing.of([program.pid]);
+    await program.command('first', 4);
+    const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 4);
+    expect(functions(report, report.findings[0]?.openPath ?? null)).toEqual([...SHARED, 'first_way', 'main']);
+  });
+});
