@@ -13,11 +13,6 @@ export function wholeWindow({ buckets }: Timeline): TimeWindow {
   return { from: 0, to: Math.max(0, buckets - 1) };
 }
 
-export function isWhole(timeline: Timeline, { from, to }: TimeWindow): boolean {
-  const whole = wholeWindow(timeline);
-  return from <= whole.from && to >= whole.to;
-}
-
 /** Whole buckets from `fromMs` to `toMs`, at least one; times outside of the timeline are taken to its ends. */
 export function windowOf(timeline: Timeline, fromMs: number, toMs: number): TimeWindow {
   const bucketOf = (atMs: number): number => (atMs - timeline.startMs) / timeline.bucketMs;

@@ -139,7 +139,10 @@ class FindingTexts {
   }
 
   owner({ finding, process, program }: WindowedFinding): string {
-    if (finding !== null) return this.#names.ofOwners(finding);
+    if (finding !== null) {
+      const source = finding.source === undefined ? '' : ` in ${escapeText(finding.source)}`;
+      return `${this.#names.ofOwners(finding)}${source}`;
+    }
     if (process !== null && this.#names.find(process) !== undefined) return this.#names.of(process);
     return program === null ? 'unknown process' : escapeText(program);
   }

@@ -14,22 +14,36 @@ import { command, concerned, surroundings } from '../../text/processes.ts';
 import { el, facts, section } from './dom.ts';
 import { DataTable } from './table.ts';
 
-/** The sums, and whether they close. */
-export function accountsSection({ sockets, sockstat }: Report): HTMLElement {
-  const host =
-    sockstat.status === 'unavailable'
-      ? [['sockstat', `not known: ${escapeText(sockstat.reason)}`] as const]
-      : [
-          [
-            'sockstat',
-            `alloc ${formatCount(sockstat.value.before.alloc)} -> ${formatCount(sockstat.value.after.alloc)} (all TCP sockets of the host)`,
-          ] as const,
-          ['moved', sockstat.value.moved.status === 'measured' ? movement(sockstat.value.moved.value) : null] as const,
-        ];
-  return section('accounts', 'Accounts', facts([['traced', accounts(sockets)], ...host]), classesTable(sockstat));
+/** What is of one host: of a report of several recordings, each has its own. */
+type OfHost = Pick<Report, 'sockets' | 'sockstat' | 'ports'> & { name?: string };
+
+function hostsOf(report: Report): OfHost[] {
+  return report.sources ?? [report];
 }
 
-function classesTable(sockstat: Report['sockstat']): HTMLElement | null {
+function nameOf({ name }: OfHost): HTMLElement | null {
+  return name === undefined ? null : el('h3', {}, escapeText(name));
+}
+
+/** The sums, and whether they close. */
+export function accountsSection(report: Report): HTMLElement {
+  return section(
+    'accounts',
+    'Accounts',
+    ...hostsOf(report).flatMap((host) => [nameOf(host), sums(host), classesTable(host)]),
+  );
+}
+
+function sums({ sockets, sockstat }: OfHost): HTMLElement {
+  const traced = ['traced', accounts(sockets)] as const;
+  if (sockstat.status === 'unavailable')
+    return facts([traced, ['sockstat', `not known: ${escapeText(sockstat.reason)}`]]);
+  const { before, after, moved } = sockstat.value;
+  const alloc = `alloc ${formatCount(before.alloc)} -> ${formatCount(after.alloc)} (all TCP sockets of the host)`;
+  return facts([traced, ['sockstat', alloc], ['moved', moved.status === 'measured' ? movement(moved.value) : null]]);
+}
+
+function classesTable({ sockstat }: OfHost): HTMLElement | null {
   if (sockstat.status === 'unavailable') return null;
   const { classes, unplaced, unseen, allocWhenClassified } = sockstat.value;
   if (classes.status === 'unavailable')
@@ -78,25 +92,24 @@ function meter(value: number, most: number): HTMLElement {
 const MOST_NAMESPACES = 50;
 
 export function portsSection(report: Report): HTMLElement {
-  const { ports } = report;
-  if (ports.status === 'unavailable')
-    return section(
-      'ports',
-      'Ports by network namespace',
-      el('p', { class: 'hint' }, `not known: ${escapeText(ports.reason)}`),
-    );
-  const used = ports.value.filter(({ inUse }) => inUse > 0);
   const names = new ProcessNames(report);
-  const more = used.length - MOST_NAMESPACES;
   return section(
     'ports',
     'Ports by network namespace',
-    ...(used.length === 0 ? [el('p', { class: 'hint' }, 'none in use')] : []),
-    ...used.slice(0, MOST_NAMESPACES).map((one) => namespaceOf(one, names)),
-    more > 0
-      ? el('p', { class: 'hint' }, `and ${countOf(more, 'more network namespace')}: --json lists them all`)
-      : null,
+    ...hostsOf(report).flatMap((host) => [nameOf(host), ...namespacesOf(host, names)]),
   );
+}
+
+function namespacesOf({ ports }: OfHost, names: ProcessNames): HTMLElement[] {
+  const hint = (text: string): HTMLElement => el('p', { class: 'hint' }, text);
+  if (ports.status === 'unavailable') return [hint(`not known: ${escapeText(ports.reason)}`)];
+  const used = ports.value.filter(({ inUse }) => inUse > 0);
+  if (used.length === 0) return [hint('none in use')];
+  const more = used.length - MOST_NAMESPACES;
+  return [
+    ...used.slice(0, MOST_NAMESPACES).map((one) => namespaceOf(one, names)),
+    ...(more > 0 ? [hint(`and ${countOf(more, 'more network namespace')}: --json lists them all`)] : []),
+  ];
 }
 
 function namespaceOf(ports: ReportPorts, names: ProcessNames): HTMLElement {

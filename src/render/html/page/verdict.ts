@@ -152,7 +152,9 @@ function description(process: ReportProcess): Node {
 function consequences(report: Report): HTMLElement | null {
   const isVictim = victimTest(report);
   const victims = report.failures.status === 'measured' ? report.failures.value.filter(isVictim) : [];
-  const all = report.ports.status === 'measured' ? report.ports.value.filter(({ inUse }) => inUse > 0) : [];
+  const all = (report.sources ?? [report])
+    .flatMap(({ ports }) => (ports.status === 'measured' ? ports.value : []))
+    .filter(({ inUse }) => inUse > 0);
   const full = all.filter(isScarce);
   const where = ({ netns }: ReportPorts): string => (all.length > 1 ? `network namespace ${netns}, ` : '');
   const most = victims

@@ -1,7 +1,7 @@
 /** The chosen part of the time. Everything that is shown of a time follows it. */
 import type { Timeline } from '../../../report/timeline.ts';
 import type { Report } from '../../../report/types.ts';
-import { isWhole, type TimeWindow, timesOf, wholeWindow, windowOf } from '../windowed.ts';
+import { type TimeWindow, timesOf, wholeWindow, windowOf } from '../windowed.ts';
 
 export class View {
   readonly report: Report;
@@ -9,6 +9,8 @@ export class View {
   readonly endMs: number;
   readonly spanMs: number;
   readonly #listeners: (() => void)[] = [];
+  /** All that the report is of: a part of a recording begins later than its timeline. */
+  readonly whole: TimeWindow;
   #window: TimeWindow;
 
   constructor(report: Report, timeline: Timeline) {
@@ -16,7 +18,8 @@ export class View {
     this.timeline = timeline;
     this.endMs = Math.max(timeline.startMs, Date.parse(report.window.endedAt));
     this.spanMs = this.endMs - timeline.startMs;
-    this.#window = wholeWindow(timeline);
+    this.whole = windowOf(timeline, Date.parse(report.window.startedAt), this.endMs);
+    this.#window = this.whole;
   }
 
   get window(): TimeWindow {
@@ -24,7 +27,7 @@ export class View {
   }
 
   get isWhole(): boolean {
-    return isWhole(this.timeline, this.#window);
+    return this.#window.from <= this.whole.from && this.#window.to >= this.whole.to;
   }
 
   get times(): { fromMs: number; toMs: number } {
@@ -48,6 +51,6 @@ export class View {
   }
 
   reset(): void {
-    this.choose(wholeWindow(this.timeline));
+    this.choose(this.whole);
   }
 }
