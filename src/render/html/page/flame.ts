@@ -183,6 +183,9 @@ class FlameView {
       frame.setAttribute('aria-label', this.#label(box));
       frame.setAttribute('tabindex', box.id === this.#focused ? '0' : '-1');
       frame.classList.add(box.data.tone);
+      // At once: the library lets new boxes grow, which flickers while a window is dragged.
+      frame.querySelector('rect')?.setAttribute('width', frame.getAttribute('width') ?? '0');
+      frame.querySelector('.d3-flame-graph-label')?.replaceChildren(box.data.name);
     }
     this.element.querySelector('svg')?.setAttribute('height', String(rows * CELL));
   }

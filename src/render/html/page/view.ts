@@ -18,7 +18,8 @@ export class View {
     this.timeline = timeline;
     this.endMs = Math.max(timeline.startMs, Date.parse(report.window.endedAt));
     this.spanMs = this.endMs - timeline.startMs;
-    this.whole = windowOf(timeline, Date.parse(report.window.startedAt), this.endMs);
+    const { from } = windowOf(timeline, Date.parse(report.window.startedAt), this.endMs);
+    this.whole = { from, to: wholeWindow(timeline).to };
     this.#window = this.whole;
   }
 
@@ -47,7 +48,10 @@ export class View {
   }
 
   chooseTimes(fromMs: number, toMs: number): void {
-    this.choose(windowOf(this.timeline, fromMs, toMs));
+    const { timeline, whole, endMs } = this;
+    const { from, to } = windowOf(timeline, fromMs, toMs);
+    // The last bucket may have no length at all, and is what the report says.
+    this.choose({ from, to: toMs > endMs - timeline.bucketMs / 2 ? whole.to : to });
   }
 
   reset(): void {
