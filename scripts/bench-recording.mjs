@@ -148,7 +148,7 @@ function* text(count) {
 
 /** Runs the report, with the greatest resident memory in KiB. */
 async function report(file) {
-  const peakAtExit = "process.on('exit', () => process.stderr.write(`peak ${process.resourceUsage().maxRSS}\\n`))";
+  const peakAtExit = "process.on('exit', () => console.error('peak', process.resourceUsage().maxRSS))";
   const main = join(root, 'dist/cli/main.js');
   const args = ['--import', `data:text/javascript,${encodeURIComponent(peakAtExit)}`, main, 'report', '--json', file];
   const started = performance.now();

@@ -29,6 +29,8 @@ const tools = [
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
   { name: 'chromium', package: 'chromium', present: () => works('chromium') },
+  { name: 'jq', package: 'jq', present: () => works('jq') },
+  { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   {
     name: `clang-format ${wantedMajor}`,

@@ -5,8 +5,6 @@ export type Check = (value: unknown) => boolean;
 
 export const isText: Check = (value) => typeof value === 'string';
 
-export const isNumber: Check = (value) => typeof value === 'number';
-
 /** A count, a port, a pid: exact, and not below zero. */
 export const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 

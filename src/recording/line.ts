@@ -30,7 +30,6 @@ import {
   isBoolean,
   isCount,
   isInteger,
-  isNumber,
   isText,
   known,
   listOf,
@@ -75,7 +74,7 @@ const pathRef = tagged('status', {
 
 const isTextOrNull = orNull(isText);
 const knownBoolean = known(isBoolean);
-const knownNumber = known(isNumber);
+const knownTime = known(isTime);
 const knownProcess = known(processId);
 
 const history = object<SocketHistory>({
@@ -96,8 +95,8 @@ const socketFacts: Check = (value) => {
     (facts.origin === 'traced' || facts.origin === 'seeded') &&
     knownBoolean(facts.accepted) &&
     knownProcess(facts.owner) &&
-    knownNumber(facts.openedMs) &&
-    typeof facts.changedMs === 'number' &&
+    knownTime(facts.openedMs) &&
+    isTime(facts.changedMs) &&
     decimal(facts.version) &&
     (facts.family === 4 || facts.family === 6) &&
     state(facts.state) &&
@@ -138,7 +137,7 @@ const processFacts = object<ProcessFacts>({
   unit: known(orNull(isText)),
   container: known(orNull(isText)),
   netns: known(isCount),
-  exitedMs: orNull(isNumber),
+  exitedMs: orNull(isTime),
 });
 
 const activity = known(
@@ -177,8 +176,8 @@ const failureFacts = object<FailureFacts>({
     'other',
   ]),
   count: isCount,
-  firstMs: isNumber,
-  lastMs: isNumber,
+  firstMs: isTime,
+  lastMs: isTime,
   netns: isCount,
   path: orNull(pathRef),
 });
@@ -267,19 +266,21 @@ const sessionFacts = object<Omit<SessionFacts, 'callPaths'>>({
   }),
   target: object<SelectedTarget>({ pids: listOf(isCount), processes: listOf(processId), follow: isBoolean }),
   thresholds: object<Thresholds>({
-    minAgeMs: isNumber,
-    leakAgeMs: isNumber,
-    idleLeakAgeMs: isNumber,
+    minAgeMs: isTime,
+    leakAgeMs: isTime,
+    idleLeakAgeMs: isTime,
     leakCount: isCount,
   }),
-  clock: object<SessionFacts['clock']>({ monotonicMs: isNumber, wallMs: isWallTime }),
+  clock: object<SessionFacts['clock']>({ monotonicMs: isTime, wallMs: isTime }),
 });
 
 const callPaths = known((value) => value === true);
 
-/** What a Date can hold. */
-function isWallTime(value: unknown): boolean {
-  return typeof value === 'number' && Math.abs(value) < 8e15;
+/** Three hundred years: sums of some of them are times that a Date can hold. */
+const LONGEST_MS = 1e13;
+
+function isTime(value: unknown): boolean {
+  return typeof value === 'number' && Math.abs(value) < LONGEST_MS;
 }
 
 const isLine = tagged('type', {
@@ -287,12 +288,12 @@ const isLine = tagged('type', {
   end: object({ because: isText, lines: isCount }),
   session: object({ session: (value) => sessionFacts(value) && hasCallPaths(value as SessionFacts) }),
   socket: object({ facts: socketFacts }),
-  ended: object({ facts: socketFacts, atMs: isNumber }),
-  closed: object({ id: socketId, atMs: isNumber }),
+  ended: object({ facts: socketFacts, atMs: isTime }),
+  closed: object({ id: socketId, atMs: isTime }),
   process: object({ facts: processFacts, activity }),
   activity: object({ process: processId, activity }),
   holders: object({
-    atMs: isNumber,
+    atMs: isTime,
     complete: isBoolean,
     walk: isCount,
     sockets: listOf(heldSocket),
@@ -303,7 +304,7 @@ const isLine = tagged('type', {
   path: object({ path: callPath }),
   pathCounters: object({ paths: listOf(object({ id: isText, counters: pathCounters })) }),
   hostSample: object({
-    atMs: isNumber,
+    atMs: isTime,
     sockstat: known(sockstat),
     counters: object<HostCounters>({ opened: isInteger, cloned: isInteger, destroyed: isInteger }),
     tracked: object<TrackedCounters>({
@@ -314,9 +315,9 @@ const isLine = tagged('type', {
       destroyed: isInteger,
     }),
   }),
-  census: object({ atMs: isNumber, seen: known(hostCensus) }),
+  census: object({ atMs: isTime, seen: known(hostCensus) }),
   loss: object({ losses: listOf(object<Loss>({ code: oneOf(Object.keys(LOSS_CODES)), count: isCount })) }),
-  tick: object({ atMs: isNumber }),
+  tick: object({ atMs: isTime }),
 });
 
 function hasCallPaths(session: SessionFacts): boolean {

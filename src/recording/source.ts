@@ -1,11 +1,13 @@
 /** The lines of a file, as they come: plain or in gzip members, of any size, in little memory. */
+import { once } from 'node:events';
 import type { ReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { pipeline, type Readable } from 'node:stream';
 import { constants, createGunzip } from 'node:zlib';
 import { LONGEST_LINE_BYTES } from './format.ts';
 
 const CHUNK_BYTES = 1 << 20;
+const PACKED_CHUNK_BYTES = 1 << 16;
+const UNPACKED_CHUNK_BYTES = 1 << 14;
 const NEWLINE = 0x0a;
 const GZIP_MAGIC = 0x1f8b;
 
@@ -72,23 +74,37 @@ export class LineSource {
     const handle = await open(this.#path, 'r');
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
     const packed = bytesRead === 2 && buffer.readUInt16BE(0) === GZIP_MAGIC;
-    const file = handle.createReadStream({ start: 0, highWaterMark: CHUNK_BYTES });
+    const file = handle.createReadStream({ start: 0, highWaterMark: packed ? PACKED_CHUNK_BYTES : CHUNK_BYTES });
     this.#file = file;
+    yield* packed ? this.#unpacked(file) : (file as AsyncIterable<Buffer>);
+  }
+
+  /**
+   * A file that ends within a member gives what can be unpacked of it. A damaged one gives what comes before, but for the
+   * last few kilobytes: as much is taken out of the unpacker at a time.
+   */
+  async *#unpacked(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    const gunzip = createGunzip({ chunkSize: UNPACKED_CHUNK_BYTES, finishFlush: constants.Z_SYNC_FLUSH });
+    let unpacked: Buffer[] = [];
+    gunzip.on('data', (chunk: Buffer) => unpacked.push(chunk));
+    const broken = once(gunzip, 'error').then(([error]: Error[]) => {
+      this.#damage = error?.message ?? 'it cannot be unpacked';
+    });
+    const take = (): Buffer => {
+      const chunk = Buffer.concat(unpacked);
+      unpacked = [];
+      return chunk;
+    };
     try {
-      yield* (packed ? unpacked(file) : file) as AsyncIterable<Buffer>;
-    } catch (error) {
-      if (!packed || !isDamage(error)) throw error;
-      this.#damage = error.message;
+      for await (const chunk of file) {
+        await Promise.race([broken, new Promise<void>((done) => gunzip.write(chunk, () => done()))]);
+        yield take();
+        if (this.#damage !== null) return;
+      }
+      await Promise.race([broken, new Promise<void>((done) => gunzip.end(() => done()))]);
+      yield take();
+    } finally {
+      gunzip.destroy();
     }
   }
-}
-
-/** A file that ends within a member gives what can be unpacked of it. */
-function unpacked(file: Readable): Readable {
-  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES, finishFlush: constants.Z_SYNC_FLUSH });
-  return pipeline(file, gunzip, () => {});
-}
-
-function isDamage(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('Z_');
 }
