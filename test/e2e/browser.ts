@@ -4,23 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
-
-export const CHROMIUM = '/usr/bin/chromium';
-
-const FLAGS = [
-  '--headless',
-  // Chromium refuses to run as root otherwise.
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+import settings from './chromium.json' with { type: 'json' };
 
 export function hasChromium(): boolean {
-  return existsSync(CHROMIUM);
+  return existsSync(settings.executablePath);
 }
 
 /** One page, and everything that it complained about or asked for. */
@@ -41,7 +28,7 @@ export class FileBrowser {
   }
 
   static async launch(): Promise<FileBrowser> {
-    return new FileBrowser(await chromium.launch({ executablePath: CHROMIUM, args: FLAGS }));
+    return new FileBrowser(await chromium.launch(settings));
   }
 
   async open(html: string, options: BrowserContextOptions = {}): Promise<OpenPage> {

@@ -6,6 +6,7 @@ import {
   failuresIn,
   findingsIn,
   levelAt,
+  restOf,
   sumOf,
   timesOf,
   wholeWindow,
@@ -111,6 +112,15 @@ describe('findings of a window', () => {
     const rows = findingsIn(report, one, { from: 2, to: 4 });
     expect(rows.find(({ key }) => key === keys[0])).toMatchObject({ count: 8, change: 6, perMinute: 18 });
     expect(rows.find(({ key }) => key === keys[1])).toMatchObject({ count: null, change: null, ports: null });
+  });
+
+  it('leave a rest where not all of them are followed', () => {
+    const counts = [0, 0, 2, 8, 12, 18, 24, 40];
+    const more = { ...one, byKind: [{ kind: 'bind-failed', counts } as const] };
+    const rest = (window: { from: number; to: number }) => restOf(more, window, findingsIn(report, more, window));
+    expect(rest({ from: 0, to: 4 })).toEqual([{ kind: 'bind-failed', count: 4 }]);
+    expect(rest({ from: 0, to: 3 })).toEqual([]);
+    expect(rest(wholeWindow(more))).toEqual([{ kind: 'bind-failed', count: 11 }]);
   });
 
   it('are left out where they had no socket', () => {

@@ -155,6 +155,19 @@ function levelsIn(
   };
 }
 
+/** Suspects at the end of the window that are in none of its findings: the timeline does not follow the smallest. */
+export function restOf(
+  timeline: Timeline,
+  window: TimeWindow,
+  findings: readonly WindowedFinding[],
+): { kind: Finding['kind']; count: number }[] {
+  const told = new Map<Finding['kind'], number>();
+  for (const { kind, count } of findings) told.set(kind, (told.get(kind) ?? 0) + (count ?? 0));
+  return timeline.byKind
+    .map(({ kind, counts }) => ({ kind, count: (levelAt(counts, window.to) ?? 0) - (told.get(kind) ?? 0) }))
+    .filter(({ count }) => count > 0);
+}
+
 /** Failed calls of all processes of one name within a window. */
 export interface WindowedFailure extends Pick<Failure, 'comm' | 'operation' | 'errno' | 'cause'> {
   count: number;

@@ -48,10 +48,11 @@ export type Leak = readonly [Finding, ...Finding[]];
 export function leaksByProcess(findings: readonly Finding[]): Leak[] {
   const leaks = new Map<string, Leak>();
   for (const finding of findings) {
-    const { kind, errno, process, processes, heldAtExit, count, key } = finding;
+    const { kind, errno, process, processes, heldAtExit, count, key, source } = finding;
     // Which processes a shared finding is of is not told, so two of them cannot be added up.
     const owner = processes === 1 && process.status === 'measured' ? process.value : key;
-    const id = `${kind}|${errno}|${heldAtExit === count}|${owner}`;
+    // Another recording may have the very same sockets.
+    const id = `${kind}|${errno}|${heldAtExit === count}|${owner}|${source}`;
     const known = leaks.get(id);
     leaks.set(id, known === undefined ? [finding] : [...known, finding]);
   }

@@ -86,6 +86,7 @@ export class Chart {
       axes: [
         {
           ...axis,
+          space: 84,
           values: (_, splits, __, ___, step) => splits.map((at) => tick(at * 1_000, step * 1_000, spanMs)),
         },
         { ...axis, size: 64, values: (_, splits) => splits.map((at) => (Number.isInteger(at) ? formatCount(at) : '')) },

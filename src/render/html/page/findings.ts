@@ -9,7 +9,7 @@ import { CallPathTexts } from '../../text/call-path.ts';
 import { describe } from '../../text/findings.ts';
 import { command } from '../../text/processes.ts';
 import { KIND_MEANING } from '../../words.ts';
-import { findingsIn, type WindowedFinding } from '../windowed.ts';
+import { findingsIn, restOf, type WindowedFinding } from '../windowed.ts';
 import { clock } from './clock.ts';
 import { el, facts, section } from './dom.ts';
 import { DataTable } from './table.ts';
@@ -108,7 +108,9 @@ export function findingsSection(view: View): HTMLElement {
     const rows = findingsIn(report, view.timeline, view.window);
     const sockets = rows.reduce((sum, { count }) => sum + (count ?? 0), 0);
     const unknown = rows.filter(({ count }) => count === null).length;
-    const rest = unknown === 0 ? '' : `; of ${countOf(unknown, 'smaller finding')} only the end is known`;
+    const others = restOf(view.timeline, view.window, rows).reduce((sum, { count }) => sum + count, 0);
+    const rest =
+      others === 0 ? '' : `, and ${countOf(others, 'socket')} in smaller findings, of which only the end is known (?)`;
     summary.firstChild?.replaceWith(
       `${countOf(sockets, 'socket')} in ${countOf(rows.length - unknown, 'finding')} at ${clock(view.times.toMs, view.spanMs)} UTC${rest}.`,
     );

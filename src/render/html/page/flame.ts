@@ -5,7 +5,7 @@ import { escapeText } from '../../escape.ts';
 import { ProcessNames } from '../../names.ts';
 import { countOf, formatCount } from '../../numbers.ts';
 import { type FlameNode, type FlameSample, FlameTrees } from '../flame-tree.ts';
-import { failuresIn, findingsIn } from '../windowed.ts';
+import { failuresIn, findingsIn, restOf } from '../windowed.ts';
 import { button, el, section } from './dom.ts';
 import { onMedium, widthFor } from './theme.ts';
 import type { View } from './view.ts';
@@ -84,13 +84,22 @@ function samplesOf(view: View): Record<Measure, () => FlameSample[]> {
       : escapeText(program ?? 'unknown process');
   const findings = (): ReturnType<typeof findingsIn> => findingsIn(report, timeline, view.window);
   return {
-    sockets: () =>
-      findings().map(({ process, program, openPath, kind, errno, count }) => ({
+    sockets: () => {
+      const all = findings();
+      const rest = restOf(timeline, view.window, all).map(({ kind, count }) => ({
+        who: 'smaller findings',
+        path: null,
+        what: kind,
+        count,
+      }));
+      const followed = all.map(({ process, program, openPath, kind, errno, count }) => ({
         who: who(process, program),
         path: openPath,
         what: `${kind}${errno === null ? '' : ` ${errno}`}`,
         count: count ?? 0,
-      })),
+      }));
+      return [...followed, ...rest];
+    },
     ports: () =>
       findings().map(({ process, program, openPath, bindPath, kind, ports }) => ({
         who: who(process, program),

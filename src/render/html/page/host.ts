@@ -171,7 +171,8 @@ export function observedSection(report: Report): HTMLElement {
   const { set, refused, blindSpots } = report.host.hooks;
   const list = (items: readonly string[]): HTMLElement => el('ul', {}, ...items.map((item) => el('li', {}, item)));
   const losses = report.loss.reasons.map(({ what, count }) => `${formatCount(count)} ${escapeText(what)}`);
-  const unknown = [...unknowns(report), ...notSampled(report)];
+  const unread = (report.sources ?? [report]).flatMap((host) => unknowns({ ...report, ...host }));
+  const unknown = [...new Set([...unread, ...notSampled(report)])];
   return section(
     'observed',
     'Loss, and what was not seen',

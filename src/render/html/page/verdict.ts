@@ -16,6 +16,7 @@ import { type Child, el, facts } from './dom.ts';
 
 const MOST_CULPRITS = 5;
 const MOST_VICTIMS = 5;
+const MOST_NAMESPACES = 3;
 
 /** Leaks that one and the same process is the cause of: never empty. */
 type Culprit = readonly [Leak, ...Leak[]];
@@ -60,9 +61,9 @@ function leakVerdict(report: Report, badge: string): Child[] {
 function culprits(findings: readonly Finding[]): Culprit[] {
   const all = new Map<string, Culprit>();
   for (const leak of leaksByProcess(findings.filter((finding) => finding.leak))) {
-    const [{ process, processes, key, heldAtExit, count }] = leak;
+    const [{ process, processes, key, heldAtExit, count, source }] = leak;
     const owner = processes === 1 && process.status === 'measured' ? process.value : key;
-    const id = `${owner}|${heldAtExit === count}`;
+    const id = `${owner}|${heldAtExit === count}|${source}`;
     const known = all.get(id);
     all.set(id, known === undefined ? [leak] : [...known, leak]);
   }
@@ -101,6 +102,7 @@ function card(
       ['from', el('code', {}, code(culprit, paths))],
       ['growth', isAtExit(first) ? null : growth(culprit)],
       ['these are', kinds(culprit)],
+      ['recorded in', first.source === undefined ? null : escapeText(first.source)],
       ['process', process === undefined ? null : description(process)],
     ]),
   );
@@ -152,17 +154,20 @@ function description(process: ReportProcess): Node {
 function consequences(report: Report): HTMLElement | null {
   const isVictim = victimTest(report);
   const victims = report.failures.status === 'measured' ? report.failures.value.filter(isVictim) : [];
-  const all = (report.sources ?? [report])
-    .flatMap(({ ports }) => (ports.status === 'measured' ? ports.value : []))
-    .filter(({ inUse }) => inUse > 0);
-  const full = all.filter(isScarce);
-  const where = ({ netns }: ReportPorts): string => (all.length > 1 ? `network namespace ${netns}, ` : '');
+  const hosts = report.sources ?? [{ ...report, name: '' }];
+  const all = hosts.flatMap(({ name, ports }) =>
+    ports.status === 'measured' ? ports.value.map((one) => ({ source: name, ports: one })) : [],
+  );
+  const used = all.filter(({ ports }) => ports.inUse > 0);
+  const full = used.filter(({ ports }) => isScarce(ports));
+  const where = (source: string, { netns }: ReportPorts): string =>
+    `${source === '' ? '' : `${escapeText(source)}, `}${used.length > 1 ? `network namespace ${netns}, ` : ''}`;
   const most = victims
     .slice(0, MOST_VICTIMS)
     .map(({ comm, operation, count }) => `${escapeText(comm)} (${formatCount(count)} ${operation}())`);
   const more = victims.length - most.length;
   const lines = [
-    ...full.slice(0, 3).map((ports) => `Ports: ${where(ports)}${rangeText(ports)}`),
+    ...full.slice(0, MOST_NAMESPACES).map(({ source, ports }) => `Ports: ${where(source, ports)}${rangeText(ports)}`),
     ...(victims.length === 0
       ? []
       : [`Victims, who found no free port: ${most.join(', ')}${more > 0 ? ` and ${formatCount(more)} more` : ''}`]),
