@@ -17,8 +17,9 @@
 #define TCP_TIME_WAIT 6
 #define TCP_NEW_SYN_RECV 12
 
-/* Steps of one loop: the verifier walks through each of them, and keeps at most 8192 branches in mind. */
-#define MOST_STEPS 4096
+/* A list is walked in strides of steps. The verifier walks through each turn of a loop, and through strides once. */
+#define STEPS_A_STRIDE 64
+#define MOST_STRIDES 64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -293,8 +294,8 @@ static __always_inline void enter_file(const struct file *file, __u8 way, __u64 
 }
 
 /*
- * Lists are walked by a global function for each step, which is verified once, with its state in a map, of which the
- * verifier tracks nothing: so thousands of steps cost it thousands of instructions. One walk at a time.
+ * Lists are walked by global functions for a step and a stride, which are verified once, with their state in a map, of
+ * which the verifier tracks nothing: so thousands of steps cost it a few hundred instructions. One walk at a time.
  */
 struct walk {
 	__u64 at; /* the element that comes next, or an index */
@@ -357,6 +358,14 @@ __noinline int step_unix_queue(void)
 	return 0;
 }
 
+__noinline int stride_unix_queue(void)
+{
+	for (int i = 0; i < STEPS_A_STRIDE; i++)
+		if (step_unix_queue())
+			return 1;
+	return 0;
+}
+
 static __always_inline void walk_unix_queue(const struct sock___census *sk, __u64 inode)
 {
 	struct walk walk = { .inode = inode };
@@ -366,8 +375,8 @@ static __always_inline void walk_unix_queue(const struct sock___census *sk, __u6
 	walk.at = (__u64)BPF_CORE_READ(sk, sk_receive_queue.next);
 	walk.end = (__u64)&sk->sk_receive_queue;
 	begin_walk(&walk);
-	for (int i = 0; i < MOST_STEPS; i++)
-		if (step_unix_queue())
+	for (int i = 0; i < MOST_STRIDES; i++)
+		if (stride_unix_queue())
 			return;
 	count(CENSUS_LOSS_UNIX_QUEUE);
 }
@@ -447,6 +456,14 @@ __noinline int step_io_uring(void)
 	return 0;
 }
 
+__noinline int stride_io_uring(void)
+{
+	for (int i = 0; i < STEPS_A_STRIDE; i++)
+		if (step_io_uring())
+			return 1;
+	return 0;
+}
+
 static __always_inline void walk_io_uring(const struct file *file)
 {
 	const void *ring = BPF_CORE_READ(file, private_data);
@@ -454,8 +471,8 @@ static __always_inline void walk_io_uring(const struct file *file)
 
 	walk.inode = BPF_CORE_READ(file, f_inode, i_ino);
 	begin_walk(&walk);
-	for (int i = 0; i < MOST_STEPS; i++)
-		if (step_io_uring())
+	for (int i = 0; i < MOST_STRIDES; i++)
+		if (stride_io_uring())
 			return;
 	count(CENSUS_LOSS_IO_URING);
 }
@@ -514,6 +531,14 @@ __noinline int step_accept_queue(void)
 	return 0;
 }
 
+__noinline int stride_accept_queue(void)
+{
+	for (int i = 0; i < STEPS_A_STRIDE; i++)
+		if (step_accept_queue())
+			return 1;
+	return 0;
+}
+
 static __always_inline void walk_accept_queue(const struct sock *listener)
 {
 	const struct tcp_sock___census *tcp = (const void *)listener;
@@ -521,8 +546,8 @@ static __always_inline void walk_accept_queue(const struct sock *listener)
 
 	walk.at = (__u64)BPF_CORE_READ(tcp, inet_conn.icsk_accept_queue.rskq_accept_head);
 	begin_walk(&walk);
-	for (int i = 0; i < MOST_STEPS; i++)
-		if (step_accept_queue())
+	for (int i = 0; i < MOST_STRIDES; i++)
+		if (stride_accept_queue())
 			return;
 	count(CENSUS_LOSS_ACCEPT);
 }

@@ -224,7 +224,7 @@ int select_processes(struct bpf_iter__task *ctx)
 		ancestor = ancestor->real_parent;
 	}
 	if (depth < MAX_ANCESTORS)
-		trace_process(task, depth ? task->real_parent->tgid : 0);
+		trace_process(task, depth ? task->real_parent->tgid : 0, NULL);
 	return 0;
 }
 

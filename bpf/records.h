@@ -106,6 +106,7 @@ struct process_row {
 	__u32 parent_tgid; /* 0 when it was selected by pid */
 	__u32 execs;
 	char comm[SOCKTRACE_COMM_LENGTH];
+	struct code_identity code;
 };
 
 struct process_record {
@@ -197,7 +198,8 @@ struct tracer_config {
 	__u8 count_victims; /* failures of every process, not only of traced ones */
 	__u8 stream_events;
 	__u8 call_paths;
-	__u8 padding[4];
+	__u8 every_stack; /* neither cache nor budget: the benchmark's measure of a capture */
+	__u8 padding[3];
 };
 
 /* Per-CPU counters. Those of the host count every TCP socket, traced or not. */

@@ -4,6 +4,7 @@
 
 #include "census.h"
 #include "layout.h"
+#include "socket_namespace.h"
 #include "tracer.h"
 
 namespace socktrace {
@@ -133,6 +134,7 @@ private:
     options.config.count_victims = flag_option(asked, "countVictims");
     options.config.stream_events = flag_option(asked, "streamEvents");
     options.config.call_paths = flag_option(asked, "callPaths");
+    options.config.every_stack = flag_option(asked, "everyStack");
     options.stack_ring_bytes =
         static_cast<uint32_t>(number_option(asked, "stackRingBytes", options.stack_ring_bytes));
     Napi::Value unwinder = asked.Get("unwinder");
@@ -344,10 +346,25 @@ Napi::Value take_census_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// openSocketNamespace(pid, fd) -> {ok, descriptor, inode}; the caller closes the descriptor
+Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
+  Napi::Env env = info.Env();
+  int pid = info[0].As<Napi::Number>().Int32Value(), fd = info[1].As<Napi::Number>().Int32Value();
+  Result<SocketNamespace> opened = open_socket_namespace(pid, fd);
+  if (!opened.ok())
+    return failed(env, opened.failure());
+  Napi::Object answer = done(env);
+  answer.Set("descriptor", opened.value().descriptor.release());
+  answer.Set("inode", static_cast<double>(opened.value().inode));
+  return answer;
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("layout", describe_layout(env));
   exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
   exports.Set("takeCensus", Napi::Function::New(env, take_census_door, "takeCensus"));
+  exports.Set("openSocketNamespace",
+              Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

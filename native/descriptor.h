@@ -29,6 +29,10 @@ public:
   bool valid() const {
     return fd_ >= 0;
   }
+  // The caller closes it from now on.
+  int release() {
+    return std::exchange(fd_, -1);
+  }
   void reset() {
     if (fd_ >= 0)
       close(fd_);

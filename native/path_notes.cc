@@ -29,6 +29,10 @@ const char *path_note_text(PathNote note) {
     return "a part of the stack was not in memory";
   case kNoteForgotten:
     return "the unwinder does not know this path any more";
+  case kNoteOtherStack:
+    return "it goes on on another stack (a signal's, a coroutine's), which was not copied";
+  case kNoteRefused:
+    return "its memory map may not be read";
   case kNoteTooManyMappings:
     return "it has more mappings than are read";
   }

@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxTextBytes = 64 << 20; // of maps: long paths, many mappings
 constexpr size_t kMaxLine = 8192;
-constexpr size_t kMaxFiles = 512; // of one process
+constexpr size_t kMaxCodeFiles = 512; // of one process
 constexpr size_t kMaxArgumentBytes = 64 << 10;
 constexpr uint64_t kNanosecondsATick = 10'000'000; // USER_HZ is 100 on all that socktrace runs on
 
@@ -269,7 +269,7 @@ uint32_t Reader::vdso() {
 
 uint32_t Reader::file_of(const Mapped &mapped) {
   bool is_vdso = mapped.path == "[vdso]";
-  if ((mapped.inode == 0 && !is_vdso) || maps_.files.size() >= kMaxFiles)
+  if ((mapped.inode == 0 && !is_vdso) || maps_.files.size() >= kMaxCodeFiles)
     return 0;
   auto [at, is_new] = seen_.try_emplace({mapped.device, mapped.inode, mapped.path}, 0);
   if (!is_new)

@@ -29,6 +29,8 @@ inline ProcessKey process_of(const stack_sample &sample) {
   return {sample.tgid, sample.execs, sample.start_ns};
 }
 
+constexpr size_t kMaxCodeFiles = 512; // of one process
+
 // Of a file's contents, as far as they can be told apart without reading them.
 struct FileIdentity {
   uint64_t device, inode, size;

@@ -23,6 +23,8 @@ constexpr uint64_t kSecond = 1'000'000'000;
 // A crash loop must cost little: this many starts in such a time.
 constexpr size_t kMaxLaunches = 20;
 constexpr uint64_t kLaunchPeriod = 10 * kSecond;
+constexpr int kReapTries = 1000;
+constexpr useconds_t kReapPause = 1000;
 constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
 constexpr uint64_t kRereadFactor = 20; // of a process's time at most a twentieth goes into reading its maps
 
@@ -146,6 +148,18 @@ Result<std::unique_ptr<UnwinderClient>> UnwinderClient::start(const UnwinderOpti
 
 UnwinderClient::~UnwinderClient() {
   stop();
+  // It has been killed; to wait for it without an end would hand it the tracer.
+  for (int tries = 0; tries < kReapTries && !reap(); tries++)
+    usleep(kReapPause);
+}
+
+bool UnwinderClient::reap() {
+  auto is_gone = [](pid_t pid) {
+    pid_t ended = waitpid(pid, nullptr, WNOHANG);
+    return ended == pid || (ended < 0 && errno == ECHILD);
+  };
+  dying_.erase(std::remove_if(dying_.begin(), dying_.end(), is_gone), dying_.end());
+  return dying_.empty();
 }
 
 Status UnwinderClient::launch() {
@@ -175,8 +189,7 @@ void UnwinderClient::stop() {
   socket_.reset();
   if (pid_ > 0) {
     kill(pid_, SIGKILL);
-    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
-    }
+    dying_.push_back(pid_);
   }
   pid_ = -1;
   outgoing_.clear();
@@ -222,7 +235,7 @@ void UnwinderClient::answer_unreadable(const Request &request, uint32_t notes) {
 }
 
 bool UnwinderClient::submit(const stack_sample *sample, size_t bytes, const ProcessKey *parent) {
-  if (pending() >= kMaxRequests || sample_bytes_ + bytes > kMaxSampleMemory || pid_ < 0)
+  if (pending() >= kMaxRequests || sample_bytes_ + bytes > kMaxSampleMemory || pid_ < 0 || is_worn())
     return false;
   Request request = {};
   request.id = bytes >= sizeof(*sample) ? sample->ref : 0;
@@ -296,6 +309,7 @@ uint32_t UnwinderClient::module_of(CodeFile &file) {
 bool UnwinderClient::introduce(const ProcessKey &key, Known &process) {
   uint64_t begun = now_ns();
   Result<CodeMaps> read = read_code_maps(key);
+  process.refused = !read.ok() && read.failure().error != ESRCH;
   if (!read.ok())
     return false;
   CodeMaps &maps = read.value();
@@ -352,7 +366,9 @@ bool UnwinderClient::send_request(Request &request) {
   }
   Known &process = known(process_of(*request.stack()), request.has_parent ? &request.parent : nullptr);
   if (process.id == 0) {
-    answer_unreadable(request, process.deaths >= kMaxDeaths ? kNoteUnwinderDied : kNoteExited);
+    answer_unreadable(request, process.deaths >= kMaxDeaths ? kNoteUnwinderDied
+                               : process.refused            ? kNoteRefused
+                                                            : kNoteExited);
     return false;
   }
   if (request.reread) {
@@ -374,7 +390,7 @@ bool UnwinderClient::send_request(Request &request) {
 
 // Its tables are bounded; a fresh one costs less than their upkeep.
 bool UnwinderClient::is_worn() const {
-  return modules_.size() + 512 > kMaxModules || processes_.size() + 2 > kMaxProcesses ||
+  return modules_.size() + 2 * kMaxCodeFiles > kMaxModules || processes_.size() + 2 > kMaxProcesses ||
          next_process_ == UINT32_MAX;
 }
 
@@ -382,8 +398,10 @@ bool UnwinderClient::is_worn() const {
 void UnwinderClient::advance() {
   if (pid_ < 0)
     return;
+  // A worn one finishes what it has.
   uint64_t now = now_ns();
-  for (auto request = waiting_.begin(); request != waiting_.end() && outgoing_bytes_ < kEnoughOutgoing;) {
+  for (auto request = waiting_.begin();
+       !is_worn() && request != waiting_.end() && outgoing_bytes_ < kEnoughOutgoing;) {
     if (request->not_before_ns > now) {
       ++request;
       continue;
@@ -433,6 +451,7 @@ void UnwinderClient::flush() {
 }
 
 Result<UnwinderAnswers> UnwinderClient::poll() {
+  reap();
   advance();
   while (pid_ >= 0) {
     char bytes[kMaxMessageBytes];

@@ -112,6 +112,7 @@ private:
   };
   struct Known {
     uint32_t id = 0;       // 0: this unwinder has not been told of it
+    bool refused = false;  // it may not be read
     bool borrowed = false; // the id is its parent's
     uint32_t deaths = 0;   // of unwinders, at samples of it
     uint64_t read_ns = 0, read_took_ns = 0;
@@ -126,6 +127,7 @@ private:
   bool may_launch() const;
   bool is_worn() const;
   void stop();
+  bool reap();
   void died();
   void advance();
   bool send_request(Request &request);
@@ -144,6 +146,7 @@ private:
   UnwinderOptions options_;
   UnwinderCounters counters_;
   pid_t pid_ = -1;
+  std::vector<pid_t> dying_; // killed, not ended yet
   Descriptor socket_;
   bool ready_ = false;
   uint64_t progress_ns_ = 0; // when it last answered, or began to have something to do

@@ -2,11 +2,16 @@
  * `npm run bench:snapshot`: a snapshot of 40,000 sockets of 100 processes beside the other ways to look at them, as
  * ratios of times measured in turn, with the memory of each.
  *
- *     snapshot   socktrace snapshot --json: every socket with state, port, kind and holders
+ *     triage     socktrace: sums, suspects and ports of all sockets
+ *     snapshot   socktrace snapshot: the same, and a list of the first forty with state, port, kind and holders
+ *     json       socktrace snapshot --json: every socket with state, port, kind and holders
+ *     node       node -e 0: what the first three cannot go below
  *     lsof       lsof -nP -iTCP: bound and connected ones only; closed ones show as "protocol: TCP" in a whole lsof
  *     lsof all   lsof -nP: the one that shows that there are closed ones
  *     ss         ss -tanp: none of them that is closed
  *     proc       readlink of each /proc/PID/fd entry: that they are sockets, and nothing else
+ *
+ * Every ratio is to snapshot.
  *
  *     --rounds N (5)  --processes N (100)  --sockets N (400 each)
  */
@@ -29,8 +34,13 @@ const scan =
   "const fs=require('fs');let n=0;for(const p of fs.readdirSync('/proc'))if(/^\\d+$/.test(p))try{for(const f of " +
   "fs.readdirSync('/proc/'+p+'/fd'))try{if(fs.readlinkSync('/proc/'+p+'/fd/'+f).startsWith('socket:'))n++}catch{}}catch{}";
 
+const socktrace = [process.execPath, join(root, 'dist/cli/main.js')];
+
 const ways = {
-  snapshot: [process.execPath, join(root, 'dist/cli/main.js'), 'snapshot', '--json'],
+  triage: socktrace,
+  snapshot: [...socktrace, 'snapshot'],
+  json: [...socktrace, 'snapshot', '--json'],
+  node: [process.execPath, '-e', '0'],
   lsof: ['lsof', '-nP', '-iTCP'],
   'lsof all': ['lsof', '-nP'],
   ss: ['ss', '-tanp'],

@@ -5,7 +5,10 @@
  *
  *     bare     nothing is attached
  *     floor    the hooks of socktrace, empty but for one hash update at open and one delete at destroy
- *     traced   socktrace traces the process that is timed
+ *     no paths    socktrace traces the process that is timed, with --no-paths
+ *     traced      the same with call paths: the cache knows them
+ *     no cache    the same, each stack copied whole and unwound
+ *     strace -k   strace -f -k -e trace=%net
  *     beside   socktrace traces another process, which is idle
  *
  * A budget that does not hold is said and is no failure: timing on a shared host decides nothing.
@@ -19,9 +22,18 @@ import { availableParallelism, cpus, release } from 'node:os';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Cycles, cpuNsOf, linksOf, pinning, startFloor, startTracer } from './lib/bench-processes.mjs';
+import {
+  Cycles,
+  cpuNsOf,
+  linksOf,
+  pinning,
+  startEveryStack,
+  startFloor,
+  startStrace,
+  startTracer,
+} from './lib/bench-processes.mjs';
 import { compare, judge, renderBudgets, renderTable, summarize } from './lib/bench-report.mjs';
-import { isRoot, root, say } from './lib/run.mjs';
+import { findProgram, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
 const workloads = ['openclose', 'bind', 'connect'];
@@ -49,7 +61,10 @@ function conditionsOf(values, timed, idle, attachMs) {
   return new Map([
     ['bare', async () => null],
     ['floor', () => startFloor()],
+    ['no paths', () => startTracer(root, timed.pid, ['--no-paths'])],
     ['traced', () => traced(root, timed.pid)],
+    ['no cache', () => startEveryStack(timed.pid)],
+    ...(findProgram('strace') ? [['strace -k', () => startStrace(timed.pid)]] : []),
     ['beside', () => traced(root, idle.pid)],
     ...values['floor-without'].map((names) => [`floor -${names}`, () => startFloor(names.split(','))]),
     ...values.compare.map((checkout) => [`traced by ${basename(checkout)}`, () => traced(checkout, timed.pid)]),
@@ -57,10 +72,11 @@ function conditionsOf(values, timed, idle, attachMs) {
 }
 
 /** The time of one cycle in ns, or null. Asks again when the CPU had other work, be it that of another guest. */
-async function timeCycle(timed, workload) {
+async function timeCycle(timed, workload, isCoarse) {
   for (let tries = 1; ; tries++) {
     const { ns, quiet } = await timed.run(workload, sliceMs);
-    if (quiet > 0) return ns;
+    // Of something that stops at each call, no batch is undisturbed.
+    if (quiet > 0 || isCoarse) return ns;
     if (tries === sliceTries) return null;
   }
 }
@@ -90,14 +106,14 @@ class Neighbours {
 }
 
 /** One condition: `{workload: ns}`, with null for what was disturbed. */
-async function measure(start, timed, neighbours) {
+async function measure(start, timed, neighbours, isCoarse) {
   await neighbours.quiet();
   const attached = await start();
   try {
     await sleep(settleMs);
     const costs = {};
     const before = await neighbours.disturb(attached);
-    for (const workload of workloads) costs[workload] = await timeCycle(timed, workload);
+    for (const workload of workloads) costs[workload] = await timeCycle(timed, workload, isCoarse);
     if (!before && !(await neighbours.disturb(attached))) return costs;
     return Object.fromEntries(workloads.map((workload) => [workload, null]));
   } finally {
@@ -121,7 +137,7 @@ async function measureRounds(wanted, conditions, timed) {
   while (rounds.filter(isComplete).length < wanted && performance.now() < end) {
     const round = {};
     for (const [name, start] of rotated([...conditions], rounds.length))
-      round[name] = await measure(start, timed, neighbours);
+      round[name] = await measure(start, timed, neighbours, name === 'strace -k');
     rounds.push(round);
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kround ${rounds.length} of ${wanted}`);
   }

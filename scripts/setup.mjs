@@ -11,7 +11,7 @@ import { isRoot, root, runStep, SetupError, say } from './lib/run.mjs';
 import { filesUnder, hashOf, removeStamp, stampIsCurrent, writeStamp } from './lib/stamp.mjs';
 import { missingRequirements } from './lib/toolchain.mjs';
 
-const isHostC = (file) => file.endsWith('.c') || file.endsWith('.h');
+const isHostC = (file) => /\.(c|cc|h)$/.test(file);
 
 const nativeBuild = {
   what: 'native part',

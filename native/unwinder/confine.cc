@@ -19,6 +19,11 @@
 #include <cstdint>
 #include <vector>
 
+// In place of the C library's: libdw would load libdebuginfod, and with it the network, when it finds no debug file.
+extern "C" void *dlopen(const char *, int) {
+  return nullptr;
+}
+
 namespace socktrace::unwinder {
 
 namespace {
@@ -26,7 +31,7 @@ namespace {
 constexpr uid_t kNobody = 65534;
 // Files are mapped whole: the binaries of a browser with their debug information take more than 2 GiB.
 constexpr rlim_t kAddressSpace = rlim_t{4} << 30;
-constexpr rlim_t kDescriptors = 4096;
+constexpr rlim_t kDescriptors = 8192; // a module has one, and up to two with debug information
 
 #if defined(__x86_64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64;

@@ -10,9 +10,18 @@ namespace socktrace::unwinder {
 
 namespace {
 
+// A debug file is the right one if it has the build-id, or the checksum that the program has of it. libdwfl would
+// otherwise take any file of a fitting name.
+int find_debug_file(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *file,
+                    const char *link, GElf_Word checksum, char **found) {
+  if (!link)
+    return dwfl_build_id_find_debuginfo(module, user, name, base, file, link, checksum, found);
+  return dwfl_standard_find_debuginfo(module, user, name, base, file, link, checksum, found);
+}
+
 const Dwfl_Callbacks kCallbacks = {
     dwfl_build_id_find_elf,
-    dwfl_standard_find_debuginfo, // never the network: the environment is empty
+    find_debug_file,
     dwfl_offline_section_address,
     nullptr,
 };

@@ -82,14 +82,18 @@ uint64_t number_attribute(Dwarf_Die *die, unsigned name) {
   return dwarf_formudata(dwarf_attr(die, name, &attribute), &value) == 0 ? value : 0;
 }
 
-std::string function_of(Dwarf_Die *die) {
+void name_function(Dwarf_Die *die, SourcePlace *place) {
   const char *linkage = string_attribute(die, DW_AT_linkage_name);
   if (!linkage)
     linkage = string_attribute(die, DW_AT_MIPS_linkage_name);
+  // The C library's inner names for its own functions are no such.
+  if (linkage && !is_mangled(linkage))
+    linkage = nullptr;
+  place->is_full_name = linkage != nullptr;
   if (linkage)
-    return readable_name({linkage, strnlen(linkage, kLongestMangledName)});
-  const char *name = string_attribute(die, DW_AT_name);
-  return name ? bounded(name, kMaxFunctionName) : std::string();
+    place->function = readable_name({linkage, strnlen(linkage, kLongestMangledName)});
+  else if (const char *name = string_attribute(die, DW_AT_name))
+    place->function = bounded(name, kMaxFunctionName);
 }
 
 } // namespace
@@ -149,7 +153,7 @@ std::vector<SourcePlace> Lines::find(uint64_t address) {
   std::vector<SourcePlace> places;
   for (auto scope = search.found().rbegin(); scope != search.found().rend(); ++scope) {
     Dwarf_Die die = *scope;
-    place.function = function_of(&die);
+    name_function(&die, &place);
     places.push_back(place);
     if (dwarf_tag(&die) != DW_TAG_inlined_subroutine)
       break;

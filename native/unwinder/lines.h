@@ -13,7 +13,8 @@ namespace socktrace::unwinder {
 struct SourcePlace {
   std::string function; // empty: DWARF has no name for it
   std::string file;
-  uint32_t line; // 0: not known
+  uint32_t line;     // 0: not known
+  bool is_full_name; // with the scopes and arguments of C++ or Rust
 };
 
 // The innermost inlined function first, the one that the code belongs to last; empty without DWARF for the address.

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <map>
@@ -27,6 +28,15 @@ struct Packet {
   std::vector<char> bytes;
   int descriptor = -1;
 };
+
+// A perf map may be written later (jcmd), and again: as often it is worth a look.
+constexpr uint64_t kPerfMapAge = 5'000'000'000;
+
+uint64_t now_ns() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
 
 class Server {
 public:
@@ -110,7 +120,7 @@ bool Server::take_process(Packet &packet) {
   if (processes_.count(message.process) == 0 && processes_.size() >= kMaxProcesses)
     return false;
   processes_[message.process] =
-      std::make_unique<Process>(message.flags, message.notes, std::exchange(packet.descriptor, -1));
+      std::make_unique<Process>(message.flags, message.notes, std::exchange(packet.descriptor, -1), now_ns());
   return true;
 }
 
@@ -178,9 +188,10 @@ bool Server::take_sample(const Packet &packet) {
     return false;
   auto at = processes_.find(message.process);
   if (at == processes_.end() || !at->second->complete())
-    return send_path(sample->ref, {{}, PathQuality::kUnreadable, kNoteExited, false}, 0);
+    return send_path(sample->ref, {{}, PathQuality::kUnreadable, kNoteExited, false, false}, 0);
   Unwound unwound = unwind(sample, *at->second);
-  if (unwound.met_unmapped && !message.final) {
+  bool is_old = unwound.met_unnamed && now_ns() - at->second->told_ns() > kPerfMapAge;
+  if ((unwound.met_unmapped || is_old) && !message.final) {
     NeedsMapsMessage wanted = {{MessageType::kNeedsMaps, sizeof(wanted)}, sample->ref};
     return send(&wanted, sizeof(wanted));
   }

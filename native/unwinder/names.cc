@@ -10,18 +10,34 @@ namespace {
 
 constexpr size_t kMaxCached = 1 << 16;
 
+// Without what compilers and linkers append to the name of a C function.
+std::string_view without_suffix(std::string_view name) {
+  for (std::string_view suffix :
+       {".constprop.", ".isra.", ".part.", ".cold", ".lto_priv.", ".llvm.", ".abi0"}) {
+    size_t at = name.find(suffix);
+    if (at != std::string_view::npos && at > 0)
+      name = name.substr(0, at);
+  }
+  // A symbol's version.
+  return name.substr(0, name.find('@', 1));
+}
+
 } // namespace
 
 std::string bounded(std::string_view text, size_t most) {
   return std::string(text.substr(0, most));
 }
 
+bool is_mangled(std::string_view name) {
+  return name.substr(0, 2) == "_Z" || name.substr(0, 2) == "_R";
+}
+
 std::string readable_name(std::string_view name) {
-  bool mangled = name.substr(0, 2) == "_Z" || name.substr(0, 2) == "_R";
-  if (!mangled || name.size() >= kLongestMangledName)
-    return bounded(name, kMaxFunctionName);
+  if (!is_mangled(name) || name.size() >= kLongestMangledName)
+    return bounded(without_suffix(name), kMaxFunctionName);
   char *plain = cplus_demangle(std::string(name).c_str(), DMGL_PARAMS | DMGL_ANSI | DMGL_AUTO);
-  std::string readable = bounded(plain ? std::string_view(plain) : name, kMaxFunctionName);
+  std::string_view whole = plain ? std::string_view(plain) : name;
+  std::string readable = bounded(whole.substr(0, whole.find(" [clone ")), kMaxFunctionName);
   free(plain);
   return readable;
 }
@@ -50,17 +66,17 @@ std::vector<SourcePlace> Paths::look(OfModule &of, uint64_t code) {
   std::vector<SourcePlace> places = of.lines->find(code);
   std::string_view symbol = module.symbol(code);
   if (!places.empty()) {
-    // C has no mangled names: its symbol tells static clones apart, but a C++ one tells more than DWARF's plain name.
-    std::string &outermost = places.back().function;
-    if (!symbol.empty() && (outermost.empty() || symbol.substr(0, 2) == "_Z" || symbol.substr(0, 2) == "_R"))
-      outermost = readable_name(symbol);
+    // Symbols tell what a function is called by; DWARF has names that only libraries know inside (__GI_raise).
+    SourcePlace &outermost = places.back();
+    if (!symbol.empty() && !outermost.is_full_name)
+      outermost.function = readable_name(symbol);
     return places;
   }
-  SourcePlace place = {readable_name(symbol), {}, 0};
+  SourcePlace place = {readable_name(symbol), {}, 0, false};
   if (module.runtime() == Runtime::kGo) {
     if (std::optional<GoTable::Function> function = module.go_table().find(code)) {
       place = {bounded(function->name, kMaxFunctionName), bounded(function->file, kMaxFileName),
-               function->line};
+               function->line, false};
     }
   }
   return {place};

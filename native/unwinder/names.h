@@ -18,6 +18,7 @@ namespace socktrace::unwinder {
 
 constexpr size_t kLongestMangledName = 1024; // what demangling costs grows faster than the name
 
+bool is_mangled(std::string_view name);
 // Demangled where it is C++'s or Rust's.
 std::string readable_name(std::string_view name);
 std::string bounded(std::string_view text, size_t most);

@@ -1,6 +1,7 @@
 #include "perf_map.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -17,6 +18,8 @@ constexpr size_t kMaxLine = 4096;
 
 // Takes a hexadecimal number and the space after it.
 bool take_number(std::string_view *text, uint64_t *number) {
+  if (text->substr(0, 2) == "0x") // the JVM's
+    text->remove_prefix(2);
   const char *end = text->data() + text->size();
   auto [after, error] = std::from_chars(text->data(), end, *number, 16);
   if (error != std::errc() || after == end || *after != ' ')
@@ -60,6 +63,14 @@ std::string_view PerfMap::look(uint64_t address) const {
 }
 
 void PerfMap::read_on() {
+  struct stat about;
+  if (fstat(descriptor_, &about) == 0 && static_cast<uint64_t>(about.st_size) < offset_) {
+    // Written anew.
+    entries_.clear();
+    partial_.clear();
+    offset_ = 0;
+    skipping_ = false;
+  }
   char buffer[64 << 10];
   while (offset_ < kMaxBytes) {
     ssize_t got = pread(descriptor_, buffer, sizeof(buffer), static_cast<off_t>(offset_));

@@ -24,7 +24,8 @@ struct CodeRange {
 
 class Process {
 public:
-  Process(uint32_t flags, uint32_t notes, int perf_map) : flags_(flags), notes_(notes), perf_map_(perf_map) {}
+  Process(uint32_t flags, uint32_t notes, int perf_map, uint64_t now_ns)
+      : told_ns_(now_ns), flags_(flags), notes_(notes), perf_map_(perf_map) {}
 
   // In rising order; false: it is not.
   bool add(CodeRange range);
@@ -45,11 +46,16 @@ public:
   uint32_t notes() const {
     return notes_;
   }
+  // When this became known of it.
+  uint64_t told_ns() const {
+    return told_ns_;
+  }
   PerfMap &perf_map() {
     return perf_map_;
   }
 
 private:
+  uint64_t told_ns_;
   uint32_t flags_, notes_, runtimes_ = 0;
   bool complete_ = false;
   std::vector<CodeRange> ranges_;

@@ -17,7 +17,7 @@ constexpr int kUnwinderSocket = 3; // the unwinder's only descriptor besides 0 t
 constexpr size_t kMaxMessageBytes = 64 << 10;
 constexpr size_t kMaxPathFrames = 128;
 constexpr size_t kMaxNamedFrames = 512; // inlined functions are frames of their own
-constexpr size_t kMaxModules = 1024;    // of one life of the unwinder: then it is replaced by a fresh one
+constexpr size_t kMaxModules = 2048;    // of one life of the unwinder: then it is replaced by a fresh one
 constexpr size_t kMaxProcesses = 4096;
 constexpr size_t kMaxPaths = 1 << 16;
 constexpr size_t kMaxMappings = 1 << 16; // of one process; executable ones
@@ -78,7 +78,9 @@ enum PathNote : uint32_t {
   kNoteUnreadStack = 1 << 10,
   kNoteForgotten = 1 << 11,
   kNoteTooManyMappings = 1 << 12,
-  kNoteLast = kNoteTooManyMappings,
+  kNoteOtherStack = 1 << 13,
+  kNoteRefused = 1 << 14,
+  kNoteLast = kNoteRefused,
 };
 
 struct MessageHeader {

@@ -8,17 +8,21 @@ namespace socktrace::unwinder {
 
 namespace {
 
-// No stack is larger: beyond, an address is somewhere else.
-constexpr uint64_t kLargestStack = uint64_t{1} << 30;
+// Farther away is another stack, or no stack at all. The usual limit of a stack is 8 MiB.
+constexpr uint64_t kLargestStack = uint64_t{64} << 20;
 
 } // namespace
 
+bool Stack::is_inside(uint64_t address) const {
+  return address >= pointer() && address - pointer() <= kLargestStack;
+}
+
 Read Stack::word(uint64_t address, uint64_t *value) const {
   uint64_t offset = address - sample_->stack_start;
-  if (address < pointer() || offset > kLargestStack)
+  if (!is_inside(address))
     return Read::kOutside;
   uint64_t bytes = uint64_t{sample_->chunks} * STACK_CHUNK_BYTES;
-  if (offset + sizeof(*value) > bytes)
+  if (offset > bytes || bytes - offset < sizeof(*value))
     return Read::kBeyond;
   for (uint64_t chunk : {offset / STACK_CHUNK_BYTES, (offset + sizeof(*value) - 1) / STACK_CHUNK_BYTES})
     if (sample_->unread & (uint64_t{1} << chunk))

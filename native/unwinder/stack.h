@@ -27,6 +27,8 @@ class Stack {
 public:
   explicit Stack(const stack_sample *sample) : sample_(sample) {}
   Read word(uint64_t address, uint64_t *value) const;
+  // Whether the stack of the sample may reach there.
+  bool is_inside(uint64_t address) const;
   uint64_t pointer() const {
     return sample_->registers[kStackPointer];
   }

@@ -224,6 +224,7 @@ void Walk::note_runtimes() {
     unnamed |= (frame.flags & kFrameJit) && frame.jit_name.empty();
     interpreter |= (frame.flags & kFrameInterpreter) && frame.module;
   }
+  result_.met_unnamed = unnamed;
   if (python && !python_named) {
     result_.notes |= kNotePython;
     for (UnwoundFrame &frame : result_.frames)
@@ -240,6 +241,10 @@ void Walk::note_runtimes() {
 
 Unwound Walk::end(Step step) {
   bool only_leaf = result_.frames.size() <= 1;
+  if (step == Step::kLost && !stack_.is_inside(registers_.sp())) {
+    result_.notes |= kNoteOtherStack;
+    step = Step::kTruncated;
+  }
   if (step == Step::kUnread)
     result_.notes |= kNoteUnreadStack;
   if (step == Step::kTruncated || step == Step::kUnread)

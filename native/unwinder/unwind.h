@@ -28,6 +28,7 @@ struct Unwound {
   PathQuality quality;
   uint32_t notes;
   bool met_unmapped; // newer maps might tell more
+  bool met_unnamed;  // a newer perf map might
 };
 
 Unwound unwind(const stack_sample *sample, Process &process);

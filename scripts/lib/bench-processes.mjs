@@ -105,12 +105,34 @@ export async function startFloor(without = []) {
   };
 }
 
-/** socktrace of a built checkout, tracing `pid`. `attachMs`: from the start of the process to its word that it traces. */
-export async function startTracer(checkout, pid) {
+/**
+ * socktrace of a built checkout, tracing `pid`, with more arguments. `attachMs`: from the start of the process to its word
+ * that it traces.
+ */
+export function startTracer(checkout, pid, more = []) {
+  return startTracing(
+    process.execPath,
+    [join(checkout, 'dist/cli/main.js'), '--pid', String(pid), ...more],
+    /^tracing /,
+  );
+}
+
+/** The same without the cache of call paths and their budget. */
+export function startEveryStack(pid) {
+  return startTracing(process.execPath, [join(root, 'scripts/lib/bench-every-stack.mjs'), String(pid)], /^tracing /);
+}
+
+/** strace of the network calls, with the stack of each. Null where it is not installed. */
+export function startStrace(pid) {
+  const strace = findProgram('strace');
+  const args = ['-f', '-k', '-e', 'trace=%net', '-o', '/dev/null', '-p', String(pid)];
+  return strace === null ? null : startTracing(strace, args, / attached/);
+}
+
+async function startTracing(program, args, attached) {
   const begun = performance.now();
-  const args = [join(checkout, 'dist/cli/main.js'), '--pid', String(pid)];
-  const child = spawnOn(0, process.execPath, args, ['ignore', 'ignore', 'pipe']);
-  await nextLine(child, child.stderr, (line) => line.startsWith('tracing '));
+  const child = spawnOn(0, program, args, ['ignore', 'ignore', 'pipe']);
+  await nextLine(child, child.stderr, (line) => attached.test(line));
   const attachMs = performance.now() - begun;
   child.stderr.resume();
   return {

@@ -61,13 +61,33 @@ export function renderTable(results) {
     .join('\n');
 }
 
+function addedByPaths(conditions, on, off, unit) {
+  const [with_, without] = [conditions[on].addedNs, conditions[off].addedNs];
+  return with_ && without ? (with_.median - without.median) / unit : null;
+}
+
+function addedShare(conditions, one, other) {
+  const [part, whole] = [conditions[one].addedNs, conditions[other]?.addedNs];
+  return part && whole ? part.median / whole.median : null;
+}
+
 /** Each budget of the design that this measures, with what was measured. A budget is a claim about medians. */
 export function judge({ results, attachMs, steady }) {
   const budgets = [
     {
       what: "socket()+close(): what tracing adds, to what the floor's hooks add (call paths off)",
       limit: 1.5,
-      measured: results.openclose.traced.addedToFloors?.median ?? null,
+      measured: results.openclose['no paths'].addedToFloors?.median ?? null,
+    },
+    {
+      what: 'socket()+bind()+close(): what call paths add for each of two stacks that the cache knows, in us',
+      limit: 1,
+      measured: addedByPaths(results.bind, 'traced', 'no paths', 2_000),
+    },
+    {
+      what: 'socket()+bind()+close(): what socktrace adds with call paths, to what strace -f -k -e trace=%net adds',
+      limit: 1 / 30,
+      measured: addedShare(results.bind, 'traced', 'strace -k'),
     },
     {
       what: 'connect/accept/close of an untraced process beside a traced one, to bare',

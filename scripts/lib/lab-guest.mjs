@@ -38,14 +38,14 @@ function qemuArguments(image, initrd, append, files, interactive) {
  * Runs `plan` (a shell script, in /work) in a guest.
  * @returns {ended: how it ended, console, results, dmesg: texts}
  */
-export async function runGuest({ name, image, base, plan, append = '', timeoutMs, interactive = false }) {
+export async function runGuest({ name, image, modules, base, plan, append = '', timeoutMs, interactive = false }) {
   const folder = mkdtempSync(join(tmpdir(), 'socktrace-lab-'));
   const files = Object.fromEntries(['console', 'results', 'dmesg'].map((file) => [file, join(folder, file)]));
   const logs = join(root, '.cache', 'lab');
   mkdirSync(logs, { recursive: true });
   files.console = join(logs, `${name}.log`);
   try {
-    writePlan(join(folder, 'plan.cpio'), plan);
+    writePlan(join(folder, 'plan.cpio'), plan, modules);
     const initrd = join(folder, 'initrd');
     await concatenate(initrd, [base, join(folder, 'plan.cpio')]);
     const args = qemuArguments(image, initrd, append, files, interactive);

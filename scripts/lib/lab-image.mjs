@@ -1,6 +1,6 @@
 /** The guest's file system: this checkout as it is built, Node, and the tools that the host tests use. */
 import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { writeCpio } from './lab-cpio.mjs';
 import { capture, findProgram, root, SetupError } from './run.mjs';
 
@@ -25,6 +25,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
 ip link set lo up
+for module in /modules/*; do insmod "$module"; done
 ulimit -n 65536
 stty -F /dev/ttyS1 raw
 cd /work
@@ -90,7 +91,8 @@ export function writeBaseImage(file) {
   writeCpio(file, entries);
 }
 
-/** What a guest does, as a second archive: the kernel unpacks one after the other. */
-export function writePlan(file, script) {
-  writeCpio(file, new Map([['plan.sh', { text: script, mode: 0o755 }]]));
+/** What a guest does, and its kernel's modules, as a second archive: the kernel unpacks one after the other. */
+export function writePlan(file, script, modules) {
+  const numbered = modules.map((from, i) => [`modules/${i}-${basename(from)}`, { from }]);
+  writeCpio(file, new Map([['plan.sh', { text: script, mode: 0o755 }], ...numbered]));
 }

@@ -1,6 +1,6 @@
 /** Stock Debian kernels for the lab: fetched and unpacked, never installed. */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { capture, root } from './run.mjs';
 
 const cache = join(root, '.cache', 'kernels');
@@ -77,15 +77,34 @@ function findImage(folder) {
   return names.length > 0 ? join(folder, names[0]) : null;
 }
 
+/** What inet_diag needs, in the order of loading; the tests ask it what ports there are. */
+const wantedModules = ['inet_diag', 'tcp_diag'];
+const unpackers = { '.xz': 'xz', '.zst': 'zstd' };
+
+/** Paths of the modules that this kernel has not built in, unpacked. */
+function findModules(folder) {
+  const names = readdirSync(folder, { recursive: true });
+  return wantedModules.flatMap((wanted) => {
+    const name = names.find((path) => basename(path).startsWith(`${wanted}.ko`));
+    if (name === undefined) return [];
+    const path = join(folder, name);
+    const unpacker = unpackers[extname(name)];
+    if (unpacker === undefined) return [path];
+    const unpacked = path.slice(0, -extname(name).length);
+    return existsSync(unpacked) || capture(unpacker, ['-dk', path]).ok ? [unpacked] : [];
+  });
+}
+
 /**
- * The kernel's image, from the cache or the archive: {ok: true, image, version} or {ok: false, reason}.
+ * The kernel's image, from the cache or the archive: {ok: true, image, modules, version} or {ok: false, reason}.
  */
 export function fetchKernel(kernel) {
   const folder = join(cache, kernel.name);
   const versionFile = join(folder, 'package');
   if (existsSync(versionFile)) {
     const image = findImage(folder);
-    if (image !== null) return { ok: true, image, version: readFileSync(versionFile, 'utf8').trim() };
+    if (image !== null)
+      return { ok: true, image, modules: findModules(folder), version: readFileSync(versionFile, 'utf8').trim() };
   }
   mkdirSync(cache, { recursive: true });
   const options = kernel.suite === undefined ? [] : privateApt(kernel.suite);
@@ -107,5 +126,5 @@ export function fetchKernel(kernel) {
   writeFileSync(join(scratch, 'package'), `${name}\n`);
   rmSync(folder, { recursive: true, force: true });
   renameSync(scratch, folder);
-  return { ok: true, image: findImage(folder), version: name };
+  return { ok: true, image: findImage(folder), modules: findModules(folder), version: name };
 }

@@ -5,6 +5,7 @@ const everything = [
   'test/host/holders.test.ts',
   'test/host/failures.test.ts',
   'test/host/call-paths.test.ts',
+  'test/host/incident.test.ts',
   'test/host/healthy.test.ts',
   'test/host/storms.test.ts',
 ];

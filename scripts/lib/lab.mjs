@@ -68,6 +68,7 @@ async function runKernel(kernel, base, boots) {
     const guest = await runGuest({
       name: `${kernel.name}-${boot.replaceAll('=', '-')}`,
       image: fetched.image,
+      modules: fetched.modules,
       base,
       plan: planOf(runs),
       append,
@@ -108,7 +109,8 @@ export async function openShell(kernelName) {
   const base = join(root, '.cache', 'lab', 'base.cpio');
   writeBaseImage(base);
   const plan = 'echo "socktrace: node dist/cli/main.js; exit to leave"; setsid cttyhack sh\n';
-  await runGuest({ name: 'shell', image: fetched.image, base, plan, timeoutMs: 24 * 3_600_000, interactive: true });
+  const { image, modules } = fetched;
+  await runGuest({ name: 'shell', image, modules, base, plan, timeoutMs: 24 * 3_600_000, interactive: true });
 }
 
 /** kernel x hook set x file, as lines of a table. */

@@ -1,4 +1,5 @@
 /** Programs that only the tests use. A missing one is installed when possible, and named when not. */
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { findClangFormat, wantedMajor } from '../lint-native.mjs';
 import { canInstall, installByApt } from './packages.mjs';
 import { capture, findProgram, say } from './run.mjs';
@@ -32,6 +33,15 @@ const tools = [
   { name: 'jq', package: 'jq', present: () => works('jq') },
   { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
+  // What the call paths of other languages, and other unwinders, are tried with.
+  { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },
+  { name: 'go', package: 'golang-go', present: () => works('go', 'version') },
+  { name: 'javac', package: 'default-jdk-headless', present: () => works('javac', '-version') },
+  { name: 'objcopy', package: 'binutils', present: () => works('objcopy', '--version') },
+  { name: 'nginx', package: 'nginx', service: true, present: () => works('nginx') },
+  { name: 'redis-server', package: 'redis-server', service: true, present: () => works('redis-server') },
+  { name: 'haproxy', package: 'haproxy', service: true, present: () => works('haproxy') },
+  { name: 'wrk', package: 'wrk', present: () => works('wrk') },
   {
     name: `clang-format ${wantedMajor}`,
     package: `clang-format-${wantedMajor}`,
@@ -41,13 +51,31 @@ const tools = [
 
 const missingTools = () => tools.filter(({ present }) => !present());
 
+/** By its exit status, whether Debian starts a service as it installs it. */
+const policy = '/usr/sbin/policy-rc.d';
+
+function withoutStarting(install) {
+  if (existsSync(policy)) return install();
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' });
+  try {
+    return install();
+  } finally {
+    rmSync(policy);
+  }
+}
+
 /** Returns the names of the tools that are still missing. */
 export function ensureTestTools() {
   const missing = missingTools();
   if (missing.length === 0 || !canInstall()) return missing.map(({ name }) => name);
   const packages = [...new Set(missing.map((tool) => tool.package))];
   say(`setup: apt-get install ${packages.join(' ')}, for the tests`);
-  // One that this release does not have must not keep the others away.
-  if (!installByApt(packages).ok) for (const name of packages) installByApt([name]);
+  withoutStarting(() => {
+    // One that this release does not have must not keep the others away.
+    if (!installByApt(packages).ok) for (const name of packages) installByApt([name]);
+  });
+  const services = missing.filter(({ service }) => service).map((tool) => tool.package);
+  if (services.length > 0 && existsSync('/run/systemd/system'))
+    capture('systemctl', ['--quiet', 'disable', ...services]);
   return missingTools().map(({ name }) => name);
 }

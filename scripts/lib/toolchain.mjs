@@ -37,6 +37,18 @@ function tryProgram(name) {
   return path ? capture(path, ['--version']) : { ok: false, output: `no ${name} on PATH` };
 }
 
+const demangleProbe = `#include <libiberty/demangle.h>
+int main() { return cplus_demangle("f", DMGL_AUTO) != nullptr; }
+`;
+
+const libdwProbe = `#include <elfutils/libdwfl.h>
+#include <elfutils/version.h>
+#if !_ELFUTILS_PREREQ(0, 188)
+#error socktrace needs elfutils 0.188 or newer
+#endif
+int main() { return dwfl_version(nullptr) == nullptr; }
+`;
+
 const libbpfProbe = `#include <bpf/libbpf.h>
 #if LIBBPF_MAJOR_VERSION < 1
 #error socktrace needs libbpf 1.0 or newer
@@ -90,6 +102,16 @@ const requirements = [
     what: 'libelf',
     packages: { apt: 'libelf-dev', dnf: 'elfutils-libelf-devel', apk: 'elfutils-dev', pacman: 'libelf' },
     attempt: () => tryLinking('#include <libelf.h>\nint main() { return elf_version(1) == 0; }\n', ['-lelf']),
+  },
+  {
+    what: 'libdw 0.188 or newer',
+    packages: { apt: 'libdw-dev', dnf: 'elfutils-devel', apk: 'elfutils-dev', pacman: 'libelf' },
+    attempt: () => tryLinking(libdwProbe, ['-ldw']),
+  },
+  {
+    what: 'libiberty, which demangles names',
+    packages: { apt: 'libiberty-dev', dnf: 'binutils-devel', apk: 'binutils-dev', pacman: 'binutils' },
+    attempt: () => tryLinking(demangleProbe, ['-liberty']),
   },
   {
     what: 'zlib',

@@ -13,40 +13,40 @@ export interface CensusHolder {
 
 export interface CensusSocket {
   /** of the kernel's struct sock, hexadecimal */
-  address: string;
+  readonly address: string;
   /** of the socket's file, null when it has none */
-  inode: string | null;
-  ways: readonly CensusWay[];
+  readonly inode: string | null;
+  readonly ways: readonly CensusWay[];
   /** its socket was closed: the kernel alone keeps it (SOCK_DEAD) */
-  closed: boolean;
-  hasSocket: boolean;
-  hasFile: boolean;
+  readonly closed: boolean;
+  readonly hasSocket: boolean;
+  readonly hasFile: boolean;
   /** the listener in whose queue it waits, or the unix socket or io_uring by which it was reached; null for none */
-  via: string | null;
-  family: 4 | 6;
-  state: TcpState;
+  readonly via: string | null;
+  readonly family: 4 | 6;
+  readonly state: TcpState;
   /** the port it holds now, null for none */
-  port: number | null;
-  local: Endpoint;
-  peer: Endpoint;
-  netns: number;
-  uid: number;
+  readonly port: number | null;
+  readonly local: Endpoint;
+  readonly peer: Endpoint;
+  readonly netns: number;
+  readonly uid: number;
   /** errno name, null for none */
-  error: string | null;
+  readonly error: string | null;
   /** bytes not read; of a listener, connections not accepted */
-  receiveQueue: number;
+  readonly receiveQueue: number;
   /** bytes not acknowledged; of a listener, the longest its queue may get */
-  sendQueue: number;
+  readonly sendQueue: number;
   /** bytes of buffers charged to it */
-  memory: number;
+  readonly memory: number;
   /** CLOCK_MONOTONIC ms of its last segment, null when it never sent or received one */
-  activeMs: number | null;
+  readonly activeMs: number | null;
   /** it was established at some time since it was opened or disconnected */
-  wasEstablished: boolean;
+  readonly wasEstablished: boolean;
   /** it sent a segment, if only a SYN */
-  hasSent: boolean;
-  bytesMoved: string;
-  holders: CensusHolder[];
+  readonly hasSent: boolean;
+  readonly bytesMoved: string;
+  readonly holders: readonly CensusHolder[];
 }
 
 /** TIME_WAIT and half-open connections: no socket, not in `alloc`. */

@@ -1,6 +1,7 @@
 /** Where the host's allocated sockets are: each in one named class, until the sum equals `alloc`. */
-import type { Known } from '../ledger/types.ts';
+import type { Known, ProcessId } from '../ledger/types.ts';
 import type { Census, CensusSocket } from './census.ts';
+import { groupBy } from './group-by.ts';
 
 /** What keeps a socket allocated, in the order of a report. */
 export const SOCKET_CLASSES = [
@@ -63,13 +64,7 @@ function classOfHeld({ state, port, receiveQueue, memory }: CensusSocket): Socke
 
 /** Classes that have sockets. */
 export function classify({ sockets, allocAfter }: Census): Classes {
-  const members = new Map<SocketClassName, CensusSocket[]>();
-  for (const socket of sockets) {
-    const name = classOf(socket);
-    const others = members.get(name);
-    if (others === undefined) members.set(name, [socket]);
-    else others.push(socket);
-  }
+  const members = groupBy(sockets, classOf);
   return {
     alloc: allocAfter,
     classes: SOCKET_CLASSES.flatMap((name) => {
@@ -83,30 +78,28 @@ export function classify({ sockets, allocAfter }: Census): Classes {
 
 /** What was seen, so that a reader can look for himself. */
 function evidenceOf(name: SocketClassName, sockets: readonly CensusSocket[]): string {
-  const processes = new Set(sockets.flatMap(({ holders }) => holders.map(({ process }) => process))).size;
-  const open = `open in ${plural(processes, 'process', 'processes')}`;
-  const places = new Set(sockets.map(({ via }) => via)).size;
-  const kib = Math.ceil(sockets.reduce((sum, { memory }) => sum + memory, 0) / 1024);
   switch (name) {
     case 'closed':
-      return `state CLOSE, in no hash table, no port, ${open}`;
+      return `state CLOSE, in no hash table, no port, ${openIn(sockets)}`;
     case 'closed-bound':
-      return `state CLOSE, holding a port, ${open}`;
-    case 'closed-unread':
-      return `state CLOSE, ${kib} KiB of buffers with data that was not read, ${open}`;
+      return `state CLOSE, holding a port, ${openIn(sockets)}`;
+    case 'closed-unread': {
+      const kib = Math.ceil(sockets.reduce((sum, { memory }) => sum + memory, 0) / 1024);
+      return `state CLOSE, ${kib} KiB of buffers with data that was not read, ${openIn(sockets)}`;
+    }
     case 'close-wait':
-      return `the peer has closed, ${open}`;
+      return `the peer has closed, ${openIn(sockets)}`;
     case 'listening':
     case 'connected':
-      return open;
+      return openIn(sockets);
     case 'unaccepted':
       return 'connected, and not accepted by their listener';
     case 'unaccepted-reset':
-      return `reset by the peer, in the accept queue of ${plural(places, 'listener', 'listeners')}, in no hash table`;
+      return `reset by the peer, in the accept queue of ${places(sockets, 'listener')}, in no hash table`;
     case 'in-flight':
-      return `sent as descriptors to ${plural(places, 'unix socket', 'unix sockets')} that did not receive them`;
+      return `sent as descriptors to ${places(sockets, 'unix socket')} that did not receive them`;
     case 'io_uring':
-      return `fixed files of ${plural(places, 'io_uring', 'io_urings')}`;
+      return `fixed files of ${places(sockets, 'io_uring')}`;
     case 'orphaned': {
       const unsent = sockets.filter(({ sendQueue }) => sendQueue > 0).length;
       return `closed by their process, in the kernel's hands; ${unsent} with data that the peer did not acknowledge`;
@@ -116,6 +109,17 @@ function evidenceOf(name: SocketClassName, sockets: readonly CensusSocket[]): st
     case 'no-holder':
       return 'a file that no visible process has open: a hidden process, mapped memory, or on its way';
   }
+}
+
+function openIn(sockets: readonly CensusSocket[]): string {
+  const processes = new Set<ProcessId>();
+  for (const { holders } of sockets) for (const { process } of holders) processes.add(process);
+  return `open in ${plural(processes.size, 'process', 'processes')}`;
+}
+
+/** By which they were reached. */
+function places(sockets: readonly CensusSocket[], one: string): string {
+  return plural(new Set(sockets.map(({ via }) => via)).size, one, `${one}s`);
 }
 
 function plural(count: number, one: string, many: string): string {

@@ -1,6 +1,7 @@
 /** The ports of each network namespace: how many are in use, by whom, and how many are left. */
-import type { Known, ProcessId, Sockstat } from '../ledger/types.ts';
+import type { Endpoint, Known, ProcessId, Sockstat } from '../ledger/types.ts';
 import type { Census, CensusSocket, Minisock } from './census.ts';
+import { groupBy } from './group-by.ts';
 import { isWithin, type PortSpan } from './port-range.ts';
 
 /** What a port is in use for, strongest first: a port of several sockets counts for the strongest alone. */
@@ -22,8 +23,8 @@ export interface PortHolder {
   use: PortUse;
   /** distinct ports; those of all holders add up to `inUse` */
   count: number;
-  /** of `count`: within the range that bind to port 0 and connect choose from */
-  inRange: number;
+  /** of `count`: within the range that bind to port 0 and connect choose from; null when that is not known */
+  inRange: number | null;
 }
 
 export interface PortDestination {
@@ -44,8 +45,9 @@ export interface NamespacePorts {
   range: Known<PortSpan>;
   reserved: Known<readonly PortSpan[]>;
   inUse: number;
-  inRange: number;
-  outOfRange: number;
+  /** null when the range is not known, as is `outOfRange` */
+  inRange: number | null;
+  outOfRange: number | null;
   /** that bind to port 0 would find: in the range, not reserved, not in use */
   free: Known<number>;
   holders: PortHolder[];
@@ -95,18 +97,20 @@ function portsOfNamespace(
   const occupants = new Map<number, Occupant>();
   for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
   for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
-  const choosable = (port: number): boolean => range.status === 'measured' && isWithin(port, range.value);
-  const kept = (port: number): boolean =>
-    reserved.status === 'measured' && reserved.value.some((span) => isWithin(port, span));
-  const inRange = [...occupants.keys()].filter(choosable).length;
+  const span = range.status === 'measured' ? range.value : null;
+  const kept = portsIn(reserved);
+  const inRange = span === null ? null : [...occupants.keys()].filter((port) => isWithin(port, span)).length;
   return {
     range,
     reserved,
     inUse: occupants.size,
     inRange,
-    outOfRange: occupants.size - inRange,
-    free: range.status === 'measured' ? { status: 'measured', value: countFree(range.value, occupants, kept) } : range,
-    holders: holdersOf(occupants, choosable),
+    outOfRange: inRange === null ? null : occupants.size - inRange,
+    free:
+      range.status === 'measured'
+        ? { status: 'measured', value: countFree(range.value, occupants.keys(), kept) }
+        : range,
+    holders: holdersOf(occupants, span),
     destinations: destinationsOf(sockets, waiting, occupants, range, kept),
   };
 }
@@ -116,14 +120,19 @@ function inuseOf(sockstat: Known<Sockstat>): Known<number> {
   return { status: 'measured', value: sockstat.value.tcpInuse + sockstat.value.tcp6Inuse };
 }
 
-function countFree(
-  [low, high]: PortSpan,
-  taken: ReadonlyMap<number, unknown>,
-  kept: (port: number) => boolean,
-): number {
-  let free = 0;
-  for (let port = low; port <= high; port++) if (!taken.has(port) && !kept(port)) free += 1;
-  return free;
+/** @param taken distinct ports */
+function countFree(range: PortSpan, taken: Iterable<number>, reserved: ReadonlySet<number>): number {
+  let used = 0;
+  for (const port of taken) if (isWithin(port, range) && !reserved.has(port)) used += 1;
+  for (const port of reserved) if (isWithin(port, range)) used += 1;
+  return range[1] - range[0] + 1 - used;
+}
+
+function portsIn(spans: Known<readonly PortSpan[]>): Set<number> {
+  const ports = new Set<number>();
+  if (spans.status === 'measured')
+    for (const [low, high] of spans.value) for (let port = low; port <= high; port++) ports.add(port);
+  return ports;
 }
 
 function occupantOf({ state, holders, hasSocket, closed }: CensusSocket): Occupant {
@@ -140,16 +149,16 @@ function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupa
     occupants.set(port, occupant);
 }
 
-function holdersOf(occupants: ReadonlyMap<number, Occupant>, choosable: (port: number) => boolean): PortHolder[] {
-  const sums = new Map<string, PortHolder>();
+function holdersOf(occupants: ReadonlyMap<number, Occupant>, range: PortSpan | null): PortHolder[] {
+  const sums = new Map(PORT_USES.map((use) => [use, new Map<ProcessId | null, PortHolder>()]));
   for (const [port, { process, use }] of occupants) {
-    const key = `${process}|${use}`;
-    const sum = sums.get(key) ?? { process, use, count: 0, inRange: 0 };
+    const ofUse = sums.get(use);
+    const sum = ofUse?.get(process) ?? { process, use, count: 0, inRange: range === null ? null : 0 };
+    if (sum.count === 0) ofUse?.set(process, sum);
     sum.count += 1;
-    if (choosable(port)) sum.inRange += 1;
-    sums.set(key, sum);
+    if (range !== null && sum.inRange !== null && isWithin(port, range)) sum.inRange += 1;
   }
-  return [...sums.values()].sort((a, b) => b.count - a.count || PORT_USES.indexOf(a.use) - PORT_USES.indexOf(b.use));
+  return [...sums.values()].flatMap((ofUse) => [...ofUse.values()]).sort((a, b) => b.count - a.count);
 }
 
 /**
@@ -161,7 +170,7 @@ function destinationsOf(
   waiting: readonly Minisock[],
   occupants: ReadonlyMap<number, Occupant>,
   range: Known<PortSpan>,
-  kept: (port: number) => boolean,
+  kept: ReadonlySet<number>,
 ): PortDestination[] {
   if (range.status === 'unavailable') return [];
   const span = range.value;
@@ -169,26 +178,19 @@ function destinationsOf(
   const bound = new Set(
     [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
   );
-  for (const { local, peer } of [...sockets, ...waiting]) {
-    if (peer.port === 0 || !isWithin(local.port, span) || bound.has(local.port)) continue;
+  const shareable = (port: number): boolean => isWithin(port, span) && !bound.has(port);
+  const occupy = (port: number, peer: Endpoint): void => {
+    if (peer.port === 0) return;
     const key = `${peer.address} ${peer.port}`;
     const one = towards.get(key) ?? { ...peer, ports: new Set<number>() };
-    one.ports.add(local.port);
+    one.ports.add(port);
     towards.set(key, one);
-  }
-  const open = countFree(span, new Map([...bound].map((port) => [port, true])), kept);
+  };
+  for (const socket of sockets) if (socket.port !== null && shareable(socket.port)) occupy(socket.port, socket.peer);
+  for (const { local, peer } of waiting) if (shareable(local.port)) occupy(local.port, peer);
+  const open = countFree(span, bound, kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))
     .sort((a, b) => b.count - a.count)
     .slice(0, MOST_DESTINATIONS);
-}
-
-function groupBy<T>(items: readonly T[], key: (item: T) => number): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
-    else group.push(item);
-  }
-  return groups;
 }

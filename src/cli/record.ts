@@ -61,7 +61,7 @@ async function record(options: RecordOptions): Promise<ExitCode> {
   if (output === undefined) throw new UsageError('no file given: -o leak.ndjson, or -o leak.ndjson.gz to compress it');
   return refused(async () => {
     checkFile(output, force);
-    const log = createLog(options.verbose ?? false);
+    const log = await createLog(options.verbose ?? false);
     // Before the slow part: an early Ctrl-C must not kill without detaching.
     const stop = new StopRequest([]);
     try {
@@ -87,6 +87,9 @@ async function record(options: RecordOptions): Promise<ExitCode> {
         session.close();
         await writer.close(because);
         return tell(report, writer, because, output, options);
+      } catch (error) {
+        await writer.close('an error');
+        throw error;
       } finally {
         session.close();
       }

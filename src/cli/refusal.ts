@@ -14,6 +14,12 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     );
     return new CannotTraceError(lines.join('\n'));
   }
+  // The words of the verifier for a helper that lockdown takes away.
+  if (/bpf_probe_read/.test(error.detail))
+    lines.push(
+      'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
+      'A trace is possible with hook set fentry: socktrace --pid PID; its sums are without classes and ports.',
+    );
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
     const needed = missing.value.filter(({ name }) => name !== OPTIONAL_CAPABILITY);

@@ -15,7 +15,7 @@ import { countOf } from '../render/numbers.ts';
 import { renderPprof } from '../render/pprof.ts';
 import { renderSpeedscope } from '../render/speedscope.ts';
 import { STACK_VALUES, type StackValue } from '../render/stacks.ts';
-import { PLAIN } from '../render/style.ts';
+import { PLAIN, type Style } from '../render/style.ts';
 import { renderText } from '../render/text.ts';
 import { diffReports } from '../report/diff.ts';
 import { mergeReports, type NamedReport } from '../report/merge.ts';
@@ -99,14 +99,11 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     const [before, after] = loaded;
     const document =
       options.diff === true && before !== undefined && after !== undefined
-        ? renderedDiff(before, after, format)
+        ? renderedDiff(before, after, format, options)
         : rendered(loaded, format, options);
-    writeOut(document, options);
-    return ExitCode.done;
+    return writeOut(document, options);
   } catch (error) {
-    if (error instanceof RecordingError || error instanceof FileRefusedError) throw new UsageError(error.message);
-    if (isFileError(error)) throw new UsageError(error.message);
-    throw error;
+    throw isRefusal(error) ? new UsageError(error.message) : error;
   }
 }
 
@@ -181,9 +178,9 @@ function isOverlapping(a: Report, b: Report): boolean {
   return sameTime && a.target.processes.some((process) => b.target.processes.includes(process));
 }
 
-function renderedDiff(before: Named, after: Named, format: Format): string {
+function renderedDiff(before: Named, after: Named, format: Format, { output }: ReportOptions): string {
   const diff = diffReports(before.report, after.report);
-  return format === 'json' ? renderJson(diff) : renderDiff(diff, styleFor(process.stdout));
+  return format === 'json' ? renderJson(diff) : renderDiff(diff, [after.report, before.report], styleOf(output));
 }
 
 function rendered(
@@ -194,7 +191,7 @@ function rendered(
   const document = loaded.length > 1 ? mergeReports(loaded) : loaded[0].report;
   switch (format) {
     case 'text':
-      return renderText(document, output === undefined ? styleFor(process.stdout) : PLAIN);
+      return renderText(document, styleOf(output));
     case 'json':
       return renderJson(document);
     case 'html':
@@ -221,20 +218,33 @@ function timelineOf(loaded: readonly [Named, ...Named[]]): Timeline {
   );
 }
 
-function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): void {
+/** A file is read by whoever: colours are for terminals. */
+function styleOf(output: string | undefined): Style {
+  return output === undefined ? styleFor(process.stdout) : PLAIN;
+}
+
+function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): ExitCode {
   if (output === undefined) {
     process.stdout.write(document);
-    return;
+    return ExitCode.done;
   }
   const file = createFile(output, force ?? false);
   try {
     const bytes = typeof document === 'string' ? Buffer.from(document) : document;
     for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(file, bytes, offset);
+    return ExitCode.done;
+  } catch (error) {
+    process.stderr.write(
+      `socktrace: ${escapeText(output)} could not be written: ${error instanceof Error ? error.message : error}\n`,
+    );
+    return ExitCode.internalError;
   } finally {
     closeSync(file);
   }
 }
 
-function isFileError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && 'syscall' in error && 'path' in error;
+/** What is wrong with a file that was named. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof RecordingError || error instanceof FileRefusedError) return true;
+  return error instanceof Error && 'code' in error && 'syscall' in error;
 }

@@ -3,9 +3,9 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { KernelError } from '../kernel/binding.ts';
 import { SOCKET_KINDS } from '../ledger/kinds.ts';
 import type { SocketKind } from '../ledger/types.ts';
-import { renderJson } from '../render/json.ts';
+import { renderJsonParts } from '../render/json.ts';
 import { renderSnapshot, renderSockstat, renderTriage } from '../render/snapshot.ts';
-import { takeSnapshot } from '../session/snapshot.ts';
+import { type SnapshotOptions, takeSnapshot } from '../session/snapshot.ts';
 import { readSsSummary } from '../session/ss-summary.ts';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { countArgument, pidArgument } from './options.ts';
@@ -56,29 +56,39 @@ export function addSockstat(program: Command): void {
 
 /** Bare `socktrace`. */
 export function triage(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
-  process.stdout.write(json ? renderJson(report) : renderTriage(report, styleFor(process.stdout)));
+  const report = explained(() => takeSnapshot(wholeHost(json)));
+  print(json ? renderJsonParts(report) : [renderTriage(report, styleFor(process.stdout))]);
   return ExitCode.done;
 }
 
 function snapshot({ pid, kind, limit, json, cmdline }: SnapshotCommandOptions): ExitCode {
   const targets = checkedTargets(pid ?? []);
-  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline }));
-  process.stdout.write(json ? renderJson(report) : renderSnapshot(report, limit, styleFor(process.stdout)));
+  const most = json ? Number.POSITIVE_INFINITY : limit;
+  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline, most }));
+  print(json ? renderJsonParts(report) : [renderSnapshot(report, limit, styleFor(process.stdout))]);
   return ExitCode.done;
 }
 
 function sockstat(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot({ targets: [], kinds: null, hideArguments: false }));
+  const report = explained(() => takeSnapshot(wholeHost(json)));
   if (json) {
-    process.stdout.write(renderJson(report));
+    print(renderJsonParts(report));
     return ExitCode.done;
   }
   const read = readSsSummary(report);
   if (read.status === 'unavailable') throw new CannotTraceError(`the figures of ss -s: ${read.reason}`);
   const { summary, closed } = read.value;
-  process.stdout.write(renderSockstat(report, summary, closed, styleFor(process.stdout)));
+  print([renderSockstat(report, summary, closed, styleFor(process.stdout))]);
   return ExitCode.done;
+}
+
+/** The texts of the triage and of sockstat have no list of sockets. */
+function wholeHost(json: boolean): SnapshotOptions {
+  return { targets: [], kinds: null, hideArguments: false, most: json ? Number.POSITIVE_INFINITY : 0 };
+}
+
+function print(parts: Iterable<string>): void {
+  for (const part of parts) process.stdout.write(part);
 }
 
 function explained<T>(work: () => T): T {

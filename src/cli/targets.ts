@@ -1,6 +1,6 @@
 /** Pids as users type them, checked. */
 import type { WantedProcess } from '../kernel/binding.ts';
-import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { hidesProcesses, inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { checkTarget } from '../procfs/target.ts';
 import { escapeText } from '../render/escape.ts';
 import { CannotTraceError, UsageError } from './exit-codes.ts';
@@ -29,7 +29,11 @@ function checkedTarget(pid: number): WantedProcess {
     case 'process':
       return target;
     case 'missing':
-      throw new UsageError(`there is no process ${pid}`);
+      throw new UsageError(
+        hidesProcesses()
+          ? `/proc shows no process ${pid}, and hides those of other users (hidepid): run as root, or with CAP_SYS_PTRACE`
+          : `there is no process ${pid}`,
+      );
     case 'thread':
       throw new UsageError(`${pid} is a thread of process ${target.process}: use --pid ${target.process}`);
     case 'kernel-thread':

@@ -52,7 +52,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
     if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);
     return triage(options.json ?? false);
   }
-  const log = createLog(options.verbose ?? false);
+  const log = await createLog(options.verbose ?? false);
   // Before the slow part: an early Ctrl-C must not kill without detaching.
   const stop = new StopRequest(options.events === undefined ? [process.stdout] : [process.stdout, process.stderr]);
   const sinks = {

@@ -2,7 +2,7 @@
 
 /** 16 bytes in network order (v4 in the first four) to `127.0.0.1`, `::1`, `::ffff:127.0.0.1`. */
 export function formatAddress(bytes: Uint8Array, family: 4 | 6): string {
-  if (family === 4) return bytes.subarray(0, 4).join('.');
+  if (family === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
   const words = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   const mapped = words.slice(0, 5).every((word) => word === 0) && words[5] === 0xffff;
   if (mapped) return `::ffff:${bytes.subarray(12, 16).join('.')}`;

@@ -74,6 +74,7 @@ interface NativeAddon {
   layout: NativeLayout;
   tryProgram(name: string): NativeAnswer<object>;
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
+  openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
   Tracer: new () => NativeTracer;
 }
 
@@ -92,6 +93,8 @@ export interface TracerOptions {
   countVictims: boolean;
   streamEvents: boolean;
   callPaths: boolean;
+  /** copy every stack whole: no cache, no budget */
+  everyStack: boolean;
   /** a power of two of pages */
   stackRingBytes: number;
 }
@@ -226,6 +229,15 @@ export function takeCensus(options: CensusOptions): RawCensus {
       refusal: answer.ok ? null : describeFailure(answer.error),
     })),
   };
+}
+
+/**
+ * The network namespace of the socket that is descriptor `fd` of a process, as an open file that the caller closes.
+ * @throws KernelError when the socket is not there any more, or the process may not be traced
+ */
+export function openSocketNamespace(pid: number, fd: number): { descriptor: number; inode: number } {
+  const { descriptor, inode } = succeed(addon().openSocketNamespace(pid, fd));
+  return { descriptor, inode };
 }
 
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */

@@ -1,6 +1,13 @@
 /** Records of bpf/census_records.h as facts. */
-import { CENSUS_WAYS, type CensusHolder, type CensusSocket, type Minisock } from '../accounting/census.ts';
+import {
+  CENSUS_WAYS,
+  type CensusHolder,
+  type CensusSocket,
+  type CensusWay,
+  type Minisock,
+} from '../accounting/census.ts';
 import { errnoName } from '../ledger/errno.ts';
+import type { Endpoint, TcpState } from '../ledger/types.ts';
 import { processIdFor } from '../procfs/process.ts';
 import { formatAddress } from './address.ts';
 import { tcpState } from './decode.ts';
@@ -8,6 +15,8 @@ import { CENSUS_DESCRIPTOR, CENSUS_MINISOCK, CENSUS_RECORD } from './layout.ts';
 
 const US_PER_MS = 1000;
 const AF_INET6 = 10;
+/** enum census_way */
+const WAY_DESCRIPTOR = 1;
 /** enum census_flag */
 const FLAG_DEAD = 1;
 const FLAG_HAS_SOCKET = 2;
@@ -15,90 +24,243 @@ const FLAG_HAS_FILE = 4;
 
 /** The sockets of a census, each with its holders. A socket in a state that no kernel has is a broken record: thrown. */
 export function decodeCensusSockets(rows: Uint8Array, descriptors: Uint8Array, bootId: string): CensusSocket[] {
-  const sockets = [...decode(rows, CENSUS_RECORD.size, decodeSocket)];
-  const byAddress = new Map(sockets.map((socket) => [socket.address, socket]));
+  const sockets = decode(rows, CENSUS_RECORD.size, (view, at) => new CensusRecord(view, at));
+  const byAddress = new Map<number, CensusRecord>();
   // Further TCP socks of one MPTCP socket are reached by its inode alone.
-  const byInode = new Map<string, CensusSocket[]>();
-  for (const socket of sockets)
-    if (socket.inode !== null && !socket.ways.includes('descriptor'))
-      byInode.set(socket.inode, [...(byInode.get(socket.inode) ?? []), socket]);
-  const seen = new Set<string>();
-  for (const { address, inode, holder } of decode(descriptors, CENSUS_DESCRIPTOR.size, decodeDescriptor(bootId))) {
-    // An iterator may show a descriptor twice: at the end of one buffer and the start of the next.
-    const key = `${holder.process}:${holder.fd}:${address}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
-    const socket = byAddress.get(address);
-    // Its address may have become another socket's after the descriptor was seen.
-    if (socket?.inode === inode || socket?.inode === null) socket.holders.push(holder);
-    for (const other of byInode.get(inode) ?? []) other.holders.push(holder);
+  const byInode = new Map<number, CensusRecord[]>();
+  for (const socket of sockets) {
+    byAddress.set(socket.key, socket);
+    if (socket.inodeKey !== 0 && !socket.byDescriptor)
+      byInode.set(socket.inodeKey, [...(byInode.get(socket.inodeKey) ?? []), socket]);
   }
+  const holders = new Holders();
+  const holderAt = decodeHolder(bootId);
+  forEachRecord(descriptors, CENSUS_DESCRIPTOR.size, (view, at) => {
+    const socket = byAddress.get(lowBits(view, at + CENSUS_DESCRIPTOR.fields.sk[0]));
+    const inode = lowBits(view, at + CENSUS_DESCRIPTOR.fields.inode[0]);
+    const holder = holderAt(view, at);
+    // Its address may have become another socket's after the descriptor was seen.
+    if (socket !== undefined && (socket.inodeKey === inode || socket.inodeKey === 0)) holders.add(socket, holder);
+    for (const other of byInode.get(inode) ?? []) holders.add(other, holder);
+  });
   return sockets;
 }
 
 /** TIME_WAIT sockets and connection requests. */
 export function decodeMinisocks(records: Uint8Array): Minisock[] {
-  return [...decode(records, CENSUS_MINISOCK.size, decodeMinisock)];
+  return decode(records, CENSUS_MINISOCK.size, decodeMinisock);
 }
 
-function* decode<T>(bytes: Uint8Array, size: number, one: (view: DataView, at: number) => T): Generator<T> {
+function decode<T>(bytes: Uint8Array, size: number, one: (view: DataView, at: number) => T): T[] {
+  const all: T[] = [];
+  forEachRecord(bytes, size, (view, at) => all.push(one(view, at)));
+  return all;
+}
+
+function forEachRecord(bytes: Uint8Array, size: number, visit: (view: DataView, at: number) => void): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + size <= bytes.byteLength; at += size) yield one(view, at);
+  for (let at = 0; at + size <= bytes.byteLength; at += size) visit(view, at);
 }
 
-function decodeSocket(view: DataView, at: number): CensusSocket {
-  const place = CENSUS_RECORD.fields;
-  const u64 = (field: keyof typeof place): bigint => view.getBigUint64(at + place[field][0], true);
-  const u32 = (field: keyof typeof place): number => view.getUint32(at + place[field][0], true);
-  const u16 = (field: keyof typeof place): number => view.getUint16(at + place[field][0], true);
-  const u8 = (field: keyof typeof place): number => view.getUint8(at + place[field][0]);
-  const family = familyOf(u8('family'));
-  const flags = u8('flags');
-  const ways = u8('ways');
-  const [inode, viaInode, viaSk, activeUs] = [u64('inode'), u64('via_inode'), u64('via_sk'), u64('active_us')];
-  const error = u16('error');
-  const port = u16('local_port');
-  return {
-    address: u64('sk').toString(16),
-    inode: inode === 0n ? null : String(inode),
-    ways: CENSUS_WAYS.filter((_, bit) => (ways & (1 << bit)) !== 0),
-    closed: (flags & FLAG_DEAD) !== 0,
-    hasSocket: (flags & FLAG_HAS_SOCKET) !== 0,
-    hasFile: (flags & FLAG_HAS_FILE) !== 0,
-    via: viaSk !== 0n ? viaSk.toString(16) : viaInode !== 0n ? String(viaInode) : null,
-    family,
-    state: tcpState(u8('state')),
-    port: port === 0 ? null : port,
-    local: { address: addressAt(view, at + place.local_address[0], family), port },
-    peer: { address: addressAt(view, at + place.peer_address[0], family), port: u16('peer_port') },
-    netns: u32('netns'),
-    uid: u32('uid'),
-    error: error === 0 ? null : errnoName(error),
-    receiveQueue: u32('receive_queue'),
-    sendQueue: u32('send_queue'),
-    memory: u32('memory'),
-    activeMs: activeUs === 0n ? null : Number(activeUs) / US_PER_MS,
-    wasEstablished: u64('bytes_acked') > 0n || u64('bytes_received') > 0n,
-    hasSent: u32('segments_out') > 0,
-    bytesMoved: String(u64('bytes_received') + u64('bytes_acked')),
-    holders: [],
-  };
+const PLACE = CENSUS_RECORD.fields;
+const NOBODY: readonly CensusHolder[] = [];
+
+/**
+ * A socket, read from its record where it is asked for: of a hundred thousand sockets a report counts all by a few
+ * fields, and shows the rest of a few.
+ */
+class CensusRecord implements CensusSocket {
+  readonly #view: DataView;
+  readonly #at: number;
+  readonly state: TcpState;
+  holders: readonly CensusHolder[] = NOBODY;
+
+  constructor(view: DataView, at: number) {
+    this.#view = view;
+    this.#at = at;
+    this.state = tcpState(view.getUint8(at + PLACE.state[0]));
+  }
+
+  /** its address as a number: see lowBits() */
+  get key(): number {
+    return lowBits(this.#view, this.#at + PLACE.sk[0]);
+  }
+
+  /** 0 for none */
+  get inodeKey(): number {
+    return lowBits(this.#view, this.#at + PLACE.inode[0]);
+  }
+
+  get byDescriptor(): boolean {
+    return (this.#u8('ways') & WAY_DESCRIPTOR) !== 0;
+  }
+
+  get address(): string {
+    return hexadecimal(this.#view, this.#at + PLACE.sk[0]);
+  }
+
+  get inode(): string | null {
+    const inode = this.#number('inode');
+    if (inode === 0) return null;
+    return String(Number.isSafeInteger(inode) ? inode : this.#u64('inode'));
+  }
+
+  get ways(): CensusWay[] {
+    const ways = this.#u8('ways');
+    return CENSUS_WAYS.filter((_, bit) => (ways & (1 << bit)) !== 0);
+  }
+
+  get closed(): boolean {
+    return (this.#u8('flags') & FLAG_DEAD) !== 0;
+  }
+
+  get hasSocket(): boolean {
+    return (this.#u8('flags') & FLAG_HAS_SOCKET) !== 0;
+  }
+
+  get hasFile(): boolean {
+    return (this.#u8('flags') & FLAG_HAS_FILE) !== 0;
+  }
+
+  get via(): string | null {
+    const [listener, inode] = [this.#u64('via_sk'), this.#u64('via_inode')];
+    return listener !== 0n ? listener.toString(16) : inode !== 0n ? String(inode) : null;
+  }
+
+  get family(): 4 | 6 {
+    return familyOf(this.#u8('family'));
+  }
+
+  get port(): number | null {
+    const port = this.#u16('local_port');
+    return port === 0 ? null : port;
+  }
+
+  get local(): Endpoint {
+    return { address: this.#address('local_address'), port: this.#u16('local_port') };
+  }
+
+  get peer(): Endpoint {
+    return { address: this.#address('peer_address'), port: this.#u16('peer_port') };
+  }
+
+  get netns(): number {
+    return this.#u32('netns');
+  }
+
+  get uid(): number {
+    return this.#u32('uid');
+  }
+
+  get error(): string | null {
+    const error = this.#u16('error');
+    return error === 0 ? null : errnoName(error);
+  }
+
+  get receiveQueue(): number {
+    return this.#u32('receive_queue');
+  }
+
+  get sendQueue(): number {
+    return this.#u32('send_queue');
+  }
+
+  get memory(): number {
+    return this.#u32('memory');
+  }
+
+  get activeMs(): number | null {
+    const activeUs = this.#number('active_us');
+    return activeUs === 0 ? null : activeUs / US_PER_MS;
+  }
+
+  get wasEstablished(): boolean {
+    return this.#number('bytes_acked') > 0 || this.#number('bytes_received') > 0;
+  }
+
+  get hasSent(): boolean {
+    return this.#u32('segments_out') > 0;
+  }
+
+  get bytesMoved(): string {
+    return String(this.#u64('bytes_received') + this.#u64('bytes_acked'));
+  }
+
+  #address(field: 'local_address' | 'peer_address'): string {
+    return addressAt(this.#view, this.#at + PLACE[field][0], this.family);
+  }
+
+  /** rounds beyond 2^53 */
+  #number(field: keyof typeof PLACE): number {
+    const at = this.#at + PLACE[field][0];
+    return this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
+  }
+
+  #u64(field: keyof typeof PLACE): bigint {
+    return this.#view.getBigUint64(this.#at + PLACE[field][0], true);
+  }
+
+  #u32(field: keyof typeof PLACE): number {
+    return this.#view.getUint32(this.#at + PLACE[field][0], true);
+  }
+
+  #u16(field: keyof typeof PLACE): number {
+    return this.#view.getUint16(this.#at + PLACE[field][0], true);
+  }
+
+  #u8(field: keyof typeof PLACE): number {
+    return this.#view.getUint8(this.#at + PLACE[field][0]);
+  }
 }
 
-function decodeDescriptor(bootId: string) {
+/** Gives sockets their holders, once each: threads with descriptor tables of their own show theirs again. */
+class Holders {
+  /** beyond the first of each socket, which most have none of */
+  readonly #further = new Set<string>();
+
+  add(socket: CensusRecord, holder: CensusHolder): void {
+    const [first] = socket.holders;
+    if (first === undefined) {
+      socket.holders = [holder];
+      return;
+    }
+    if (first.process === holder.process && first.fd === holder.fd) return;
+    const key = `${holder.process}:${holder.fd}:${socket.key}`;
+    if (this.#further.has(key)) return;
+    this.#further.add(key);
+    (socket.holders as CensusHolder[]).push(holder);
+  }
+}
+
+function decodeHolder(bootId: string): (view: DataView, at: number) => CensusHolder {
   const place = CENSUS_DESCRIPTOR.fields;
-  return (view: DataView, at: number): { address: string; inode: string; holder: CensusHolder } => {
-    const pid = view.getUint32(at + place.tgid[0], true);
-    return {
-      address: view.getBigUint64(at + place.sk[0], true).toString(16),
-      inode: String(view.getBigUint64(at + place.inode[0], true)),
-      holder: {
-        process: processIdFor(bootId, pid, view.getBigUint64(at + place.start_ns[0], true)),
-        pid,
-        fd: view.getUint32(at + place.fd[0], true),
-      },
-    };
+  // The descriptors of a process follow each other.
+  let [pid, startNs, process] = [0, 0n, ''];
+  return (view, at) => {
+    const itsPid = view.getUint32(at + place.tgid[0], true);
+    const itsStartNs = view.getBigUint64(at + place.start_ns[0], true);
+    if (itsPid !== pid || itsStartNs !== startNs) {
+      [pid, startNs] = [itsPid, itsStartNs];
+      process = processIdFor(bootId, pid, startNs);
+    }
+    return { process, pid, fd: view.getUint32(at + place.fd[0], true) };
   };
+}
+
+/** Bytes as text, to spare the conversion of large numbers. */
+const HEXADECIMAL = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+function hexadecimal(view: DataView, at: number): string {
+  let top = 7;
+  while (top > 0 && view.getUint8(at + top) === 0) top -= 1;
+  let text = view.getUint8(at + top).toString(16);
+  for (let i = top - 1; i >= 0; i--) text += HEXADECIMAL[view.getUint8(at + i)];
+  return text;
+}
+
+/** The low 53 bits of a 64-bit number, which a number holds exactly: no kernel has memory for two socks so far apart. */
+function lowBits(view: DataView, at: number): number {
+  return (view.getUint32(at + 4, true) & 0x1f_ffff) * 2 ** 32 + view.getUint32(at, true);
 }
 
 function decodeMinisock(view: DataView, at: number): Minisock {
@@ -120,9 +282,9 @@ function familyOf(number: number): 4 | 6 {
   return number === AF_INET6 ? 6 : 4;
 }
 
-/** Most sockets of a leak have none: reading eight zeros twice is cheaper than making text of them. */
+/** Most sockets of a leak have none: reading four zeros is cheaper than making text of them. */
 function addressAt(view: DataView, at: number, family: 4 | 6): string {
-  if (view.getBigUint64(at, true) === 0n && view.getBigUint64(at + 8, true) === 0n)
-    return family === 4 ? '0.0.0.0' : '::';
+  const some = view.getUint32(at) | view.getUint32(at + 4) | view.getUint32(at + 8) | view.getUint32(at + 12);
+  if (some === 0) return family === 4 ? '0.0.0.0' : '::';
   return formatAddress(new Uint8Array(view.buffer, view.byteOffset + at, 16), family);
 }

@@ -1,6 +1,6 @@
 /** What the ledger keeps of one socket: lean, because there may be a million of them. */
 import { formatInstant, type Instant } from './identity.ts';
-import { classify, errnoOfKind, isWasteful } from './kinds.ts';
+import { classify, errnoOfKind, isWasteful, SOCKET_KINDS } from './kinds.ts';
 import { pathKey } from './path-refs.ts';
 import type { Known, PathRef, ProcessId, SocketFacts, SocketId, SocketKind } from './types.ts';
 
@@ -69,6 +69,18 @@ export function exampleHolder(holders: readonly ProcessId[] | null, owner: Known
 export function shownKind(entry: SocketEntry): SocketKind {
   const abandoned = entry.endedMs === null && entry.holders?.length === 0 && isWasteful(entry.traits.kind);
   return abandoned ? 'released' : entry.traits.kind;
+}
+
+/** How many there are of each kind; kinds without any are left out. */
+export function countByKind(
+  entries: Iterable<SocketEntry>,
+  sums: Iterable<{ traits: Traits; count: number }>,
+): { kind: SocketKind; count: number }[] {
+  const counts = new Map<SocketKind, number>();
+  const add = (kind: SocketKind, count: number): void => void counts.set(kind, (counts.get(kind) ?? 0) + count);
+  for (const entry of entries) add(shownKind(entry), 1);
+  for (const { traits, count } of sums) add(traits.kind, count);
+  return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
 }
 
 /** How long it has been in its kind, ms; of an ended one, how long it had been. */

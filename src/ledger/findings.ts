@@ -1,9 +1,8 @@
 /** From suspects to findings: what is reported, and which of it is a leak. */
 import type { Finding, FindingExample } from '../report/types.ts';
-import { ageOf, birthOf, exampleHolder, type SocketEntry, type Traits } from './entry.ts';
+import { ageOf, exampleHolder, type SocketEntry, type Traits } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import type { SuspectCount } from './growth.ts';
-import { compareInstants } from './identity.ts';
 import { isWasteful } from './kinds.ts';
 import { type JudgedGroup, leakingParts } from './leaks.ts';
 import type { Ledger } from './ledger.ts';
@@ -14,9 +13,16 @@ import type { PathRef, ProcessId, SocketKind, Thresholds } from './types.ts';
 
 const MOST_EXAMPLES = 5;
 
+/** of a network namespace */
+const PORTS = 65_536;
+
+/** What findings are made of: a ledger, or one look at what exists. */
+export type FindingSource = Pick<Ledger, 'sockets' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs'>;
+
 /** What a finding needs of the single sockets of its group. */
 interface Details {
-  ports: Set<string>;
+  /** with the network namespaces whose ports they are */
+  ports: Set<number>;
   holders: Map<ProcessId, number>;
   /** the oldest few, oldest first */
   oldest: SocketEntry[];
@@ -58,7 +64,7 @@ interface JudgedPart extends Part {
  * that have exited, or that are many, share one. Keys are unique within the result; of several findings with the same
  * kind, executable, errno and paths, all but the first get `#2`, `#3`, ... appended.
  */
-export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Finding[] {
+export function findingsOf(ledger: FindingSource, nowMs: number = ledger.nowMs): Finding[] {
   const details = new Map<SuspectGroup, Details>();
   const groups = groupSuspects(ledger.sockets(), nowMs, ledger.thresholds, (group, entry) => {
     const detail = details.get(group) ?? noDetails();
@@ -79,7 +85,7 @@ export function findingsOf(ledger: Ledger, nowMs: number = ledger.nowMs): Findin
   return withUniqueKeys(findings.map(({ finding }) => finding));
 }
 
-function habitsOf(ledger: Ledger, groups: readonly SuspectGroup[]): Habit[] {
+function habitsOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Habit[] {
   const habits = new Map<string, Habit>();
   const clusterFor = (kind: SocketKind, { errno, openPath, bindPath }: Traits, program: string): Cluster => {
     const key = `${kind}|${errno ?? '-'}|${program}`;
@@ -98,7 +104,7 @@ function habitsOf(ledger: Ledger, groups: readonly SuspectGroup[]): Habit[] {
 
 type Judge = (group: SuspectGroup) => JudgedGroup;
 
-function judgeOf(ledger: Ledger, nowMs: number, groups: readonly SuspectGroup[]): Judge {
+function judgeOf(ledger: FindingSource, nowMs: number, groups: readonly SuspectGroup[]): Judge {
   const ofOwners = sumByOwner(groups);
   const isGrowing = (id: string, suspects: SuspectCount): boolean =>
     ledger.growthOf(id)?.isGrowing(nowMs, suspects) ?? false;
@@ -147,7 +153,7 @@ function isReleased({ groups }: Part): boolean {
 }
 
 function toFinding(
-  ledger: Ledger,
+  ledger: FindingSource,
   nowMs: number,
   { program, groups, sum, leak, undecided }: JudgedPart,
   details: ReadonlyMap<SuspectGroup, Details>,
@@ -206,8 +212,7 @@ function noDetails(): Details {
 }
 
 function collect(detail: Details, entry: SocketEntry): void {
-  // A port number is a port of its network namespace.
-  if (entry.port !== 0) detail.ports.add(`${entry.traits.netns}:${entry.port}`);
+  if (entry.port !== 0) detail.ports.add(entry.traits.netns * PORTS + entry.port);
   if (entry.endedMs === null) {
     for (const holder of entry.holders ?? []) detail.holders.set(holder, (detail.holders.get(holder) ?? 0) + 1);
   }
@@ -257,5 +262,10 @@ function withUniqueKeys(findings: Finding[]): Finding[] {
 }
 
 function compareAge(a: SocketEntry, b: SocketEntry): number {
-  return a.sinceMs - b.sinceMs || compareInstants(birthOf(a), birthOf(b)) || compareText(a.address, b.address);
+  return (
+    a.sinceMs - b.sinceMs ||
+    a.birthSeconds - b.birthSeconds ||
+    a.birthNanoseconds - b.birthNanoseconds ||
+    compareText(a.address, b.address)
+  );
 }

@@ -12,11 +12,14 @@ export const SOCKET_KINDS = [
   'unaccepted',
 ] as const satisfies readonly SocketKind[];
 
+/** The facts that tell a kind. */
+export type KindFacts = Pick<SocketFacts, 'released' | 'heldAtExit' | 'releaseState' | 'state' | 'ever' | 'bindErrno'>;
+
 /**
  * The kind of a socket. Never fails: each combination of facts has exactly one kind.
  * A socket that its exiting process still held has the kind it had at that moment.
  */
-export function classify(facts: SocketFacts): SocketKind {
+export function classify(facts: KindFacts): SocketKind {
   if (!facts.released) return kindInState(facts, facts.state);
   if (facts.heldAtExit) return kindInState(facts, facts.releaseState ?? facts.state);
   return 'released';
@@ -33,14 +36,17 @@ export function isWasteful(kind: SocketKind): kind is WastefulKind {
 }
 
 /** The errno that explains why a socket is of its kind, null where none does. */
-export function errnoOfKind(kind: SocketKind, facts: SocketFacts): string | null {
+export function errnoOfKind(
+  kind: SocketKind,
+  facts: Pick<SocketFacts, 'bindErrno' | 'connectErrno' | 'socketErrno'>,
+): string | null {
   if (kind === 'bind-failed') return facts.bindErrno;
   if (kind === 'connect-failed') return facts.connectErrno;
   if (kind === 'disconnected') return facts.socketErrno;
   return null;
 }
 
-function kindInState(facts: SocketFacts, state: TcpState): SocketKind {
+function kindInState(facts: KindFacts, state: TcpState): SocketKind {
   switch (state) {
     case 'CLOSE':
       return kindOfClosed(facts);
@@ -66,7 +72,7 @@ function kindInState(facts: SocketFacts, state: TcpState): SocketKind {
 }
 
 /** In CLOSE only history tells kinds apart; what came later in a socket's life is asked first. */
-function kindOfClosed({ ever, bindErrno }: SocketFacts): SocketKind {
+function kindOfClosed({ ever, bindErrno }: KindFacts): SocketKind {
   if (ever.status === 'unavailable') return 'closed-unknown';
   if (ever.value.established || ever.value.listening) return 'disconnected';
   if (ever.value.connecting) return 'connect-failed';

@@ -3,11 +3,10 @@
  * replayed recording gives the same ledger as the live run did.
  */
 import { CallPathStore } from './call-paths.ts';
-import { type SocketEntry, shownKind } from './entry.ts';
+import { countByKind, type SocketEntry } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries, type SuspectCount } from './growth.ts';
-import { SOCKET_KINDS } from './kinds.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
 import { groupSuspects, sumByOwner } from './suspects.ts';
@@ -133,11 +132,7 @@ export class Ledger {
 
   /** How many sockets of each kind there are among `sockets()`; kinds without any are left out. */
   countByKind(): { kind: SocketKind; count: number }[] {
-    const counts = new Map<SocketKind, number>();
-    const add = (kind: SocketKind, count: number): void => void counts.set(kind, (counts.get(kind) ?? 0) + count);
-    for (const entry of this.#sockets.entries()) add(shownKind(entry), 1);
-    for (const { traits, count } of this.#sockets.exits.sums()) add(traits.kind, count);
-    return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
+    return countByKind(this.#sockets.entries(), this.#sockets.exits.sums());
   }
 
   process(id: ProcessId): KnownProcess | undefined {

@@ -1,5 +1,6 @@
 /** Network namespaces that can be entered by a path: those of processes, and those that are mounted (`ip netns`). */
 import { readdirSync } from 'node:fs';
+import { hidesProcesses } from './pid-namespace.ts';
 import { PROC_ROOT, readLink, readText } from './read.ts';
 
 export interface NamespacePath {
@@ -9,22 +10,35 @@ export interface NamespacePath {
 
 const LONGEST_MOUNTINFO = 4 * 1024 * 1024;
 
+export interface NamespaceList {
+  namespaces: NamespacePath[];
+  /** processes whose namespace could not be read for want of permission; those that ended are not among them */
+  unread: number;
+  /** /proc does not even list the processes of others (mount option hidepid) */
+  hidden: boolean;
+}
+
 /**
  * One path for each namespace, the initial one's first.
- * @returns `unread`: processes whose namespace could not be read (no permission, hidepid); those that ended are not
+ * @param hold called with the path that is about to be taken for a namespace; false: it is none any more
  */
-export function listNetNamespaces(procRoot: string = PROC_ROOT): { namespaces: NamespacePath[]; unread: number } {
+export function listNetNamespaces(
+  procRoot: string = PROC_ROOT,
+  hold: (path: string) => boolean = () => true,
+): NamespaceList {
   const found = new Map<number, string>();
   let unread = 0;
   for (const pid of processIds(procRoot)) {
     const path = `${procRoot}/${pid}/ns/net`;
     const link = readLink(path);
-    if (link.status === 'measured') add(found, link.value, path);
+    if (link.status === 'measured') add(found, link.value, path, hold);
     else if (link.reason.endsWith('permission denied')) unread += 1;
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
-  if (mounts.status === 'measured') for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path);
-  return { namespaces: [...found].map(([inode, path]) => ({ inode, path })), unread };
+  if (mounts.status === 'measured')
+    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold);
+  const namespaces = [...found].map(([inode, path]) => ({ inode, path }));
+  return { namespaces, unread, hidden: hidesProcesses(procRoot) };
 }
 
 /** The namespaces in which single threads of a process are, e.g. after unshare(2) in a thread. */
@@ -33,7 +47,7 @@ export function threadNamespaces(pid: number, procRoot: string = PROC_ROOT): Nam
   for (const tid of processIds(`${procRoot}/${pid}/task`)) {
     const path = `${procRoot}/${pid}/task/${tid}/ns/net`;
     const link = readLink(path);
-    if (link.status === 'measured') add(found, link.value, path);
+    if (link.status === 'measured') add(found, link.value, path, () => true);
   }
   return [...found].map(([inode, path]) => ({ inode, path }));
 }
@@ -63,7 +77,7 @@ function namespaceMounts(text: string): { root: string; path: string }[] {
   });
 }
 
-function add(found: Map<number, string>, link: string, path: string): void {
+function add(found: Map<number, string>, link: string, path: string, hold: (path: string) => boolean): void {
   const inode = /^net:\[(\d{1,10})\]$/.exec(link)?.[1];
-  if (inode !== undefined && !found.has(Number(inode))) found.set(Number(inode), path);
+  if (inode !== undefined && !found.has(Number(inode)) && hold(path)) found.set(Number(inode), path);
 }

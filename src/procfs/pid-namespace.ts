@@ -1,4 +1,5 @@
 /** Which pid namespace this process lives in: the kernel side speaks of the initial one's pids. */
+import { existsSync } from 'node:fs';
 import { PROC_ROOT, readLink } from './read.ts';
 
 /** PROC_PID_INIT_INO of include/linux/proc_ns.h */
@@ -8,4 +9,9 @@ const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 export function inInitialPidNamespace(procRoot: string = PROC_ROOT): boolean {
   const link = readLink(`${procRoot}/self/ns/pid`);
   return link.status === 'unavailable' || link.value === INITIAL_PID_NAMESPACE;
+}
+
+/** Whether /proc leaves out the processes of others (mount option hidepid): the first one never ends. */
+export function hidesProcesses(procRoot: string = PROC_ROOT): boolean {
+  return !existsSync(`${procRoot}/1`);
 }

@@ -67,16 +67,21 @@ function characterAt(bytes: Uint8Array, at: number): { text: string; length: num
   return null;
 }
 
+/** Most files are shorter; what a large buffer costs, a hundred processes cost a hundred times. */
+const PIECE = 16 * 1024;
+
 /** Files of /proc give what they have in several reads, and their size says nothing. */
 function readUpTo(file: number, most: number): Buffer {
-  const buffer = Buffer.alloc(most);
+  const pieces: Buffer[] = [];
   let length = 0;
   while (length < most) {
-    const read = readSync(file, buffer, length, most - length, null);
+    const piece = Buffer.allocUnsafe(Math.min(PIECE, most - length));
+    const read = readSync(file, piece);
     if (read === 0) break;
+    pieces.push(piece.subarray(0, read));
     length += read;
   }
-  return buffer.subarray(0, length);
+  return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces, length);
 }
 
 function unreadable(path: string, error: unknown): { status: 'unavailable'; reason: string } {

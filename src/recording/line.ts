@@ -231,11 +231,11 @@ const namespacePorts = object<NamespacePorts>({
   range: known(span),
   reserved: known(listOf(span)),
   inUse: isCount,
-  inRange: isCount,
-  outOfRange: isCount,
+  inRange: orNull(isCount),
+  outOfRange: orNull(isCount),
   free: known(isInteger),
   holders: listOf(
-    object<PortHolder>({ process: orNull(processId), use: oneOf(PORT_USES), count: isCount, inRange: isCount }),
+    object<PortHolder>({ process: orNull(processId), use: oneOf(PORT_USES), count: isCount, inRange: orNull(isCount) }),
   ),
   destinations: listOf(object<PortDestination>({ address: isText, port, count: isCount, free: isInteger })),
 });

@@ -1,10 +1,12 @@
 /** What changed between two recordings, as text. */
 import type { Change, DiffEntry, DiffSide, ReportDiff } from '../report/diff.ts';
+import type { Report } from '../report/types.ts';
 import { formatDuration } from './duration.ts';
 import { escapeText } from './escape.ts';
 import { countOf, formatChange, formatCount, formatRate } from './numbers.ts';
 import { PLAIN, type Style } from './style.ts';
 import { type Column, layOut } from './table.ts';
+import { CallPathTexts } from './text/call-path.ts';
 
 const MOST_SHOWN = 40;
 
@@ -26,11 +28,15 @@ const COLUMNS: readonly Column[] = [
   { title: 'FINDING', align: 'left' },
 ];
 
-/** One section for each change that there is. */
-export function renderDiff(diff: ReportDiff, style: Style = PLAIN): string {
+/**
+ * One section for each change that there is.
+ * @param reports those that were compared, for the code that their call paths name
+ */
+export function renderDiff(diff: ReportDiff, reports: readonly Report[], style: Style = PLAIN): string {
+  const paths = reports.map((report) => new CallPathTexts(report));
   const sections = (Object.keys(TITLES) as Change[]).flatMap((change) => {
     const entries = diff.findings.filter((entry) => entry.change === change);
-    return entries.length === 0 ? [] : [section(TITLES[change], entries, style)];
+    return entries.length === 0 ? [] : [section(TITLES[change], entries, paths, style)];
   });
   const head = [`before: ${sideOf(diff.before)}`, `after:  ${sideOf(diff.after)}`];
   const body = sections.length === 0 ? [['no findings in either']] : sections;
@@ -41,9 +47,17 @@ function sideOf({ host, window, verdict }: ReportDiff['before']): string {
   return `${escapeText(host.hostname)}, ${window.startedAt} for ${formatDuration(window.durationMs)}: ${verdict.is}`;
 }
 
-function section(title: string, entries: readonly DiffEntry[], style: Style): string[] {
+function section(
+  title: string,
+  entries: readonly DiffEntry[],
+  paths: readonly CallPathTexts[],
+  style: Style,
+): string[] {
   const shown = entries.slice(0, MOST_SHOWN);
-  const table = layOut(COLUMNS, shown.map(cells));
+  const table = layOut(
+    COLUMNS,
+    shown.map((entry) => cells(entry, paths)),
+  );
   const lines = shown.map((entry, i) => {
     const row = `  ${table.rows[i] ?? ''}`;
     return entry.after?.leak === true ? style.red(row) : row;
@@ -57,7 +71,8 @@ function section(title: string, entries: readonly DiffEntry[], style: Style): st
   ];
 }
 
-function cells({ key, before, after }: DiffEntry): string[] {
+function cells({ kind, errno, comm, openPath, before, after }: DiffEntry, paths: readonly CallPathTexts[]): string[] {
+  const at = paths.map((texts) => texts.placeOf(openPath)).find((place) => place !== null);
   const count = (side: DiffSide | null): string => (side === null ? '-' : formatCount(side.count));
   return [
     (after ?? before)?.leak === true ? 'LEAK' : 'suspect',
@@ -66,6 +81,6 @@ function cells({ key, before, after }: DiffEntry): string[] {
     formatChange((after?.count ?? 0) - (before?.count ?? 0)),
     formatChange((after?.ports ?? 0) - (before?.ports ?? 0)),
     formatRate(after?.perMinute ?? null),
-    escapeText(key),
+    `${escapeText(comm)}: ${kind}${errno === null ? '' : ` (${errno})`}${at === undefined ? '' : `, opened at ${at}`}`,
   ];
 }

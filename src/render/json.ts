@@ -1,16 +1,42 @@
 /** The report as the JSON document that `--json` prints. */
+import type { Report } from '../report/types.ts';
 
 /** JSON escapes C0 controls itself; these a terminal may obey as well, and in JSON they can occur only in strings. */
 const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** One document, indented, ending in a newline. Parses to an equal report. */
 export function renderJson(document: object): string {
-  return `${JSON.stringify(document, null, 2).replace(UNSAFE, toEscape)}\n`;
+  return `${escaped(JSON.stringify(document, null, 2))}\n`;
+}
+
+/** As many sockets as make a part of some hundred KiB. */
+const SOCKETS_A_PART = 512;
+const LIST = '\n  "snapshot": {\n    "status": "measured",\n    "value": [';
+/** What stands around a list at this depth, whatever the names. */
+const [BEFORE = '', AFTER = ''] = JSON.stringify([[[0]]], null, 2).split('\n      0\n    ]');
+
+/** The same document in parts, so that a long list of sockets is never one text. */
+export function* renderJsonParts(report: Report): Generator<string> {
+  if (report.snapshot.status === 'unavailable' || report.snapshot.value.length === 0) return yield renderJson(report);
+  const whole = renderJson({ ...report, snapshot: { status: 'measured', value: [] } });
+  // Within a string there are no bare line ends and quotes: this is the list.
+  const at = whole.indexOf(LIST) + LIST.length;
+  yield whole.slice(0, at);
+  const { value } = report.snapshot;
+  for (let i = 0; i < value.length; i += SOCKETS_A_PART) {
+    const part = JSON.stringify([[value.slice(i, i + SOCKETS_A_PART)]], null, 2);
+    yield `${i === 0 ? '' : ','}${escaped(part.slice(BEFORE.length, -(AFTER.length + '\n    ]'.length)))}`;
+  }
+  yield `\n    ${whole.slice(at)}`;
 }
 
 /** Any value as one line of JSON, as safe on a terminal as the document is. */
 export function renderJsonLine(value: object): string {
-  return `${JSON.stringify(value).replace(UNSAFE, toEscape)}\n`;
+  return `${escaped(JSON.stringify(value))}\n`;
+}
+
+function escaped(json: string): string {
+  return json.replace(UNSAFE, toEscape);
 }
 
 function toEscape(character: string): string {

@@ -67,9 +67,9 @@ function pad(count: number): string {
   return String(count).padEnd(10);
 }
 
-function subject({ tool, host, target, window, snapshot }: Report): string {
+function subject({ tool, host, target, window, sockets }: Report): string {
   const where = `${escapeText(host.hostname)} (Linux ${escapeText(host.kernel)})`;
-  const count = snapshot.status === 'measured' ? countOf(snapshot.value.length, 'TCP socket') : '?';
+  const count = sockets.held === null ? '?' : countOf(sockets.held, 'TCP socket');
   return `${tool.name} ${tool.version} on ${where}: ${count} of ${targetName(target)} at ${window.startedAt}, in ${formatDuration(window.durationMs)}`;
 }
 

@@ -1,7 +1,7 @@
 /** What changed from one report to another: of two releases, two days, two hosts. */
 import { compareText } from '../ledger/order.ts';
-import type { WastefulKind } from '../ledger/types.ts';
-import { type Finding, type Report, SCHEMA_VERSION } from './types.ts';
+import type { PathRef, WastefulKind } from '../ledger/types.ts';
+import { type Report, SCHEMA_VERSION } from './types.ts';
 
 export type Change = 'new' | 'grown' | 'unchanged' | 'shrunk' | 'gone';
 
@@ -19,6 +19,9 @@ export interface DiffEntry {
   change: Change;
   kind: WastefulKind | 'released';
   errno: string | null;
+  /** comm of the owner; of several processes, of one */
+  comm: string;
+  openPath: PathRef;
   before: DiffSide | null;
   after: DiffSide | null;
 }
@@ -35,11 +38,11 @@ const ORDER: readonly Change[] = ['new', 'grown', 'shrunk', 'gone', 'unchanged']
 
 /** Compares by finding key, which is stable across runs of a program. */
 export function diffReports(before: Report, after: Report): ReportDiff {
-  const [earlier, later] = [sidesOf(before.findings), sidesOf(after.findings)];
+  const [earlier, later] = [sidesOf(before), sidesOf(after)];
   const findings = [...new Set([...earlier.keys(), ...later.keys()])].map((key): DiffEntry => {
     const [then, now] = [earlier.get(key), later.get(key)];
-    const { kind, errno } = (now ?? then) as Summed;
-    return { key, change: changeOf(then, now), kind, errno, before: then?.side ?? null, after: now?.side ?? null };
+    const { side: _side, ...facts } = (now ?? then) as Summed;
+    return { key, change: changeOf(then, now), ...facts, before: then?.side ?? null, after: now?.side ?? null };
   });
   const moved = (entry: DiffEntry): number => Math.abs((entry.after?.count ?? 0) - (entry.before?.count ?? 0));
   findings.sort(
@@ -48,15 +51,14 @@ export function diffReports(before: Report, after: Report): ReportDiff {
   return { schemaVersion: SCHEMA_VERSION, before: headOf(before), after: headOf(after), findings };
 }
 
-interface Summed {
-  kind: DiffEntry['kind'];
-  errno: string | null;
+interface Summed extends Pick<DiffEntry, 'kind' | 'errno' | 'comm' | 'openPath'> {
   side: DiffSide;
 }
 
-function sidesOf(findings: readonly Finding[]): Map<string, Summed> {
+function sidesOf({ findings, processes }: Report): Map<string, Summed> {
+  const names = new Map(processes.map(({ id, comm }) => [id, comm]));
   const sides = new Map<string, Summed>();
-  for (const { key, kind, errno, count, ports, leak, perMinute } of findings) {
+  for (const { key, kind, errno, openPath, process, count, ports, leak, perMinute } of findings) {
     const common = key.replace(/#\d+$/, '');
     const known = sides.get(common)?.side;
     const side = {
@@ -65,7 +67,8 @@ function sidesOf(findings: readonly Finding[]): Map<string, Summed> {
       leak: (known?.leak ?? false) || leak,
       perMinute: known === undefined ? perMinute : add(known.perMinute, perMinute),
     };
-    sides.set(common, { kind, errno, side });
+    const comm = (process.status === 'measured' ? names.get(process.value) : undefined) ?? 'unknown process';
+    sides.set(common, { kind, errno, comm, openPath, side });
   }
   return sides;
 }

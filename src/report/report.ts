@@ -1,5 +1,4 @@
 /** The report document, from a ledger. Deterministic: the same inputs give the same document. */
-import type { NamespacePorts } from '../accounting/ports.ts';
 import { allocMovement } from '../accounting/sockstat.ts';
 import { findingsOf } from '../ledger/findings.ts';
 import type { CensusInput, Ledger } from '../ledger/ledger.ts';
@@ -7,13 +6,11 @@ import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } f
 import { decideVerdict } from '../ledger/verdict.ts';
 import { reportedCallPaths } from './call-paths.ts';
 import { reportedFailures } from './failures.ts';
+import { NO_CENSUS, portsOf } from './ports.ts';
 import { reportedProcesses } from './processes.ts';
 import { type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
 
-const MS_PER_MINUTE = 60_000;
 const NO_CALL_PATHS = 'this version does not capture call paths';
-const NO_CENSUS = 'no census of the host was taken';
-const ONE_CENSUS = 'growth shows between two looks only';
 const NO_SNAPSHOT = 'a trace does not list every socket: socktrace snapshot does';
 
 /**
@@ -126,32 +123,8 @@ export function classesOf(
   return { classes: measured(classes), unplaced, allocWhenClassified: alloc, unseen: seen.value.unseen };
 }
 
-/** The ports of the last census, with their growth since the first. */
-export function portsOf({ firstCensus, lastCensus }: Ledger): Report['ports'] {
-  if (firstCensus === null || lastCensus === null) return unavailable(NO_CENSUS);
-  if (lastCensus.seen.status === 'unavailable') return lastCensus.seen;
-  const earlier = firstCensus.seen.status === 'measured' ? firstCensus.seen.value.ports : [];
-  const before = new Map(earlier.map(({ netns, inRange }) => [netns, inRange]));
-  const minutes = (lastCensus.atMs - firstCensus.atMs) / MS_PER_MINUTE;
-  return measured(
-    lastCensus.seen.value.ports.map((ports) => {
-      const then = before.get(ports.netns);
-      if (minutes <= 0 || then === undefined)
-        return { ...ports, perMinute: unavailable(ONE_CENSUS), msToFull: unavailable(ONE_CENSUS) };
-      const perMinute = (ports.inRange - then) / minutes;
-      return { ...ports, perMinute: measured(perMinute), msToFull: timeToFull(ports, perMinute) };
-    }),
-  );
-}
-
 function measured<T>(value: T): Known<T> {
   return { status: 'measured', value };
-}
-
-function timeToFull({ free }: NamespacePorts, perMinute: number): Known<number> {
-  if (free.status === 'unavailable') return free;
-  if (perMinute <= 0 && free.value > 0) return unavailable('the ports in use do not grow');
-  return measured(free.value === 0 ? 0 : (free.value / perMinute) * MS_PER_MINUTE);
 }
 
 function unavailable(reason: string): { status: 'unavailable'; reason: string } {

@@ -224,9 +224,10 @@ export class TimelineBuilder {
     const bucket = grid.at(atMs);
     for (const { netns, range, free, inRange } of seen.value.ports) {
       const ports = this.#namespace(grid, netns);
-      ports.inRange.set(bucket, inRange);
       if (range.status === 'unavailable') ports.limit = range;
-      else if (free.status === 'unavailable') ports.limit = free;
+      if (inRange === null) continue;
+      ports.inRange.set(bucket, inRange);
+      if (free.status === 'unavailable') ports.limit = free;
       else ports.limit = { status: 'measured', value: free.value + inRange };
     }
   }

@@ -3,7 +3,7 @@
  * additions keep schemaVersion 1. Times are milliseconds, 64-bit kernel numbers strings, errno a name.
  */
 import type { SocketClass, SocketClassName } from '../accounting/classes.ts';
-import type { NamespacePorts } from '../accounting/ports.ts';
+import type { NamespacePorts, PortHolder } from '../accounting/ports.ts';
 import type {
   CallFrame,
   Endpoint,
@@ -146,8 +146,16 @@ export interface SockstatReport {
   unseen: string[];
 }
 
+/** Who has ports, at the end; `before` and growth are null in a single look, and where the namespace was not seen before. */
+export interface ReportPortHolder extends PortHolder {
+  /** at the start, for the same use */
+  before: number | null;
+  perMinute: number | null;
+}
+
 /** The ports of one network namespace at the end. */
 export interface ReportPorts extends NamespacePorts {
+  holders: ReportPortHolder[];
   /** growth of `inRange` over the window */
   perMinute: Known<number>;
   /** until bind to port 0 finds none, at that rate */
@@ -176,7 +184,10 @@ export interface SnapshotSocket {
   /** since its last segment */
   idleMs: Known<number>;
   netns: number;
+  /** whoever opened it, in the initial user namespace */
   uid: number;
+  /** the host's name for `uid`; null when it has none, as for users of containers that have uids of their own */
+  user: string | null;
 }
 
 /** One recording of a report of several: what is of its host and its time only. */

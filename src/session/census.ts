@@ -7,12 +7,23 @@ import { parseSockstat } from '../accounting/sockstat.ts';
 import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
 import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
 import type { Known, LedgerInput } from '../ledger/types.ts';
-import { listNetNamespaces, type NamespacePath, threadNamespaces } from '../procfs/net-namespaces.ts';
+import {
+  listNetNamespaces,
+  type NamespaceList,
+  type NamespacePath,
+  threadNamespaces,
+} from '../procfs/net-namespaces.ts';
+import { PROC_ROOT } from '../procfs/read.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
 import { monotonicMs } from './clock.ts';
+import { HeldWays } from './held-ways.ts';
 
 /** A busy host never stands still: the last try is then as good as any, and `unplaced` says what moved. */
 const PATIENT_TRIES = 3;
+const HIDDEN =
+  'processes that /proc does not list (hidepid, and no CAP_SYS_PTRACE): their names, and network namespaces that only they are in';
+/** What may not be looked into by one of its sockets may not by any. */
+const MOST_SOCKETS_TRIED = 3;
 /** Sockets may be opened while it is taken. */
 const SPARE_SOCKETS = 4096;
 
@@ -22,13 +33,16 @@ const SPARE_SOCKETS = 4096;
  * @throws KernelError when the kernel refuses the programs of the census
  */
 export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): Census {
-  const { namespaces, unread } = listNetNamespaces();
+  using ways = new HeldWays();
+  const list = listNetNamespaces(PROC_ROOT, (path) => ways.hold(path));
   for (let tries = 1; ; tries++) {
-    const census = takeOnce(bootId, namespaces, unread);
-    const missing = unlisted(census, namespaces);
-    namespaces.push(...missing);
-    const still = knownEqual(census.allocBefore, census.allocAfter);
-    if (missing.length === 0 ? still || tries >= mostTries : tries > mostTries) return census;
+    const walk = walkOnce(list.namespaces, ways);
+    // What the next try replaces need not be decoded.
+    if (!knownEqual(walk.allocBefore, walk.allocAfter) && tries < mostTries) continue;
+    const census = censusOf(walk, bootId, list);
+    const missing = unlisted(census, list.namespaces, ways);
+    if (missing.length === 0 || tries > mostTries) return census;
+    list.namespaces.push(...missing);
   }
 }
 
@@ -48,27 +62,40 @@ export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 
-function takeOnce(bootId: string, namespaces: readonly NamespacePath[], unreadProcesses: number): Census {
+/** One walk as the kernel gave it. */
+interface Walk {
+  atMs: number;
+  raw: RawCensus;
+  allocBefore: Known<number>;
+  allocAfter: Known<number>;
+}
+
+function walkOnce(namespaces: readonly NamespacePath[], ways: HeldWays): Walk {
   const allocBefore = readAlloc();
   const atMs = monotonicMs();
   const raw = takeCensus({
     maxSockets: Math.ceil((allocBefore.status === 'measured' ? allocBefore.value : 0) * 1.25) + SPARE_SOCKETS,
-    namespaces: namespaces.map(({ path }) => path),
+    namespaces: namespaces.map(({ path }) => ways.into(path)),
   });
-  const allocAfter = readAlloc();
+  return { atMs, raw, allocBefore, allocAfter: readAlloc() };
+}
+
+function censusOf({ atMs, raw, allocBefore, allocAfter }: Walk, bootId: string, list: NamespaceList): Census {
+  const namespaces = raw.namespaces.map((namespace, i) => ({ ...namespace, path: list.namespaces[i]?.path ?? '' }));
   const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
-  const beyond = new Set(sockets.map(({ netns }) => netns).filter((netns) => !walked.has(netns)));
+  const beyond = new Set<number>();
+  for (const { netns } of sockets) if (!walked.has(netns)) beyond.add(netns);
   return {
     atMs,
     tookMs: monotonicMs() - atMs,
     sockets,
     minisocks: decodeMinisocks(raw.minisocks),
-    namespaces: raw.namespaces.map(namespaceOf),
+    namespaces: namespaces.map(namespaceOf),
     allocBefore,
     allocAfter,
     unseen: [
-      ...unseenBy(raw, unreadProcesses),
+      ...unseenBy({ ...raw, namespaces }, list),
       ...[...beyond].map((netns) => `hashed sockets of network namespace ${netns}: no way into it was found`),
     ],
   };
@@ -93,28 +120,36 @@ function namespaceOf({
   };
 }
 
-/** Ways into namespaces that sockets are in and no process as a whole is: a thread may be. */
-function unlisted(census: Census, listed: readonly NamespacePath[]): NamespacePath[] {
+/** Ways into namespaces that sockets are in and no process as a whole is: a thread may be, else their sockets lead there. */
+function unlisted(census: Census, listed: readonly NamespacePath[], ways: HeldWays): NamespacePath[] {
   const known = new Set(listed.map(({ inode }) => inode));
-  const pids = new Set(
-    census.sockets.filter(({ netns }) => !known.has(netns)).flatMap(({ holders }) => holders.map(({ pid }) => pid)),
-  );
+  const beyond = census.sockets.filter(({ netns }) => !known.has(netns));
   const found = new Map<number, NamespacePath>();
-  for (const pid of pids)
+  for (const pid of new Set(beyond.flatMap(({ holders }) => holders.map((holder) => holder.pid))))
     for (const namespace of threadNamespaces(pid))
-      if (!known.has(namespace.inode)) found.set(namespace.inode, namespace);
+      if (!known.has(namespace.inode) && ways.hold(namespace.path)) found.set(namespace.inode, namespace);
+  const tried = new Map<number, number>();
+  for (const { netns, holders } of beyond) {
+    const [holder] = holders;
+    const tries = tried.get(netns) ?? 0;
+    if (found.has(netns) || holder === undefined || tries === MOST_SOCKETS_TRIED) continue;
+    tried.set(netns, tries + 1);
+    const namespace = ways.holdBySocket(netns, holder);
+    if (namespace !== null) found.set(netns, namespace);
+  }
   return [...found.values()];
 }
 
-function unseenBy({ counters, namespaces }: RawCensus, unreadProcesses: number): string[] {
+function unseenBy({ counters, namespaces }: RawCensus, { unread, hidden }: NamespaceList): string[] {
   const lines: [number, string][] = [
     [counters.tableFull, 'sockets found no room in the table of the census'],
     [counters.unixQueuesCut, 'queues of unix sockets too long to be read whole'],
     [counters.ioUringsCut, 'io_urings with too many fixed files to be read whole'],
     [counters.acceptQueuesCut, 'accept queues too long to be read whole'],
-    [unreadProcesses, 'processes hide their network namespace (permission denied)'],
+    [unread, 'processes hide their network namespace (permission denied)'],
   ];
   return [
+    ...(hidden ? [HIDDEN] : []),
     ...lines.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`),
     ...namespaces.flatMap(({ path, refusal }) => (refusal === null ? [] : [`hashed sockets of ${path}: ${refusal}`])),
   ];

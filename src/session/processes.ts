@@ -67,7 +67,10 @@ export class ProcessDirectory {
         ? { ...facts, cmdline: { status: 'unavailable', reason: 'left out by --no-cmdline' } }
         : facts;
     }
-    const gone = { status: 'unavailable', reason: 'the process had ended before it could be looked up' } as const;
+    const gone = {
+      status: 'unavailable',
+      reason: '/proc does not show it: it had ended, or is hidden (hidepid)',
+    } as const;
     return {
       id,
       pid,

@@ -48,6 +48,8 @@ export interface SessionOptions {
   confirmMs: number;
   /** capture call paths */
   callPaths: boolean;
+  /** copy every stack whole, without cache and budget: what a capture costs at most */
+  everyStack?: boolean;
   /** bytes of the event ring, a power of two of pages; null: no event stream */
   eventRingBytes: number | null;
 }
@@ -58,8 +60,8 @@ export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
-/** Some 430 stacks of the usual size: what a host may capture in a fifth of a second. */
-const STACK_RING_BYTES = 1 << 22;
+/** Some 870 stacks of the usual size. */
+const STACK_RING_BYTES = 1 << 23;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
@@ -133,6 +135,7 @@ export class Session {
       countVictims: options.victims,
       streamEvents: options.eventRingBytes !== null,
       callPaths: options.callPaths,
+      everyStack: options.everyStack ?? false,
       stackRingBytes: STACK_RING_BYTES,
     });
     try {

@@ -5,7 +5,8 @@ import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { SessionFacts, SocketKind } from '../ledger/types.ts';
 import { readBootId, readBootTimeMs, readKernelRelease } from '../procfs/boot.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
-import { buildSnapshotReport, selectSockets } from '../report/snapshot.ts';
+import { readUserNames } from '../procfs/users.ts';
+import { buildSnapshotReport, holdersOf, selectSockets } from '../report/snapshot.ts';
 import type { Report } from '../report/types.ts';
 import { VERSION } from '../version.ts';
 import { inputOf, readCensus } from './census.ts';
@@ -18,24 +19,28 @@ export interface SnapshotOptions {
   /** null: all */
   kinds: readonly SocketKind[] | null;
   hideArguments: boolean;
+  /** most sockets to describe one by one */
+  most: number;
 }
 
 /** @throws KernelError when the kernel refuses the programs of the census */
-export function takeSnapshot({ targets, kinds, hideArguments }: SnapshotOptions): Report {
+export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOptions): Report {
   const bootId = readBootId();
   if (bootId.status === 'unavailable') throw new Error(`no boot id, which process identities need: ${bootId.reason}`);
   const census = readCensus(bootId.value);
   const sockstat = readSockstat();
   const session = sessionFacts(bootId.value, targets);
   const directory = new ProcessDirectory({ bootId: bootId.value, bootTimeMs: readBootTimeMs() }, hideArguments);
-  const holders = selectSockets(census, session).flatMap((socket) => socket.holders);
+  const holders = holdersOf(selectSockets(census, session));
   return buildSnapshotReport({
     session,
     census,
     input: inputOf(census),
     sockstat,
-    processes: holders.flatMap(({ process, pid }) => directory.stranger(process, pid, null) ?? []),
+    processes: [...holders].flatMap(([process, pid]) => directory.stranger(process, pid, null) ?? []),
     kinds,
+    userNames: readUserNames(),
+    most,
   });
 }
 

@@ -1,25 +1,14 @@
 // The command line: bad input, signals, closed outputs, and what stays in the kernel.
 import { execFile } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
-import { heldBy, leftInKernel, MAIN, Socktrace, socktrace } from './socktrace.ts';
+import { heldBy, MAIN, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
 const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
-
-/** The kernel frees programs after a grace period. */
-async function nothingLeft(): Promise<void> {
-  let left = await leftInKernel();
-  for (let tries = 0; left.length > 0 && tries < 100; tries++) {
-    await sleep(50);
-    left = await leftInKernel();
-  }
-  expect(left).toEqual([]);
-}
 
 afterEach(async () => {
   Socktrace.killAll();

@@ -1,8 +1,11 @@
 // The commands that look without tracing, as a user runs them.
-import { afterAll, expect, it } from 'vitest';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
-import { agreesWithSs, leftInKernel, Socktrace, socktrace } from './socktrace.ts';
+import { childrenOf, Program } from './programs.ts';
+import { agreesWithSs, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
 afterAll(() => Socktrace.killAll());
 
@@ -27,7 +30,7 @@ it('bare: the sums, the suspects, the ports, and what to type next', async () =>
   expect(stdout).toMatch(/^ *12 {2}bound-inactive {2}puppet\[/m);
   expect(stdout).toMatch(/^ {2}socktrace snapshot --pid \d+ /m);
   expect(code).toBe(0);
-  expect(await leftInKernel()).toEqual([]);
+  await nothingLeft();
 });
 
 it('snapshot --pid: its sockets, wasteful ones first, as many as asked for', async () => {
@@ -68,6 +71,107 @@ it.each([[[]], [['snapshot']], [['sockstat']]])('a pid namespace of its own (%j)
   const { code, stderr } = await Socktrace.startUnder(['unshare', '--pid', '--fork', '--mount-proc'], args).finished();
   expect(stderr).toContain('--pid=host');
   expect(code).toBe(3);
+});
+
+/** As a user of its own, who may use BPF and not look into the processes of others. */
+function asNobody(...options: string[]): string[] {
+  const may = '+bpf,+perfmon,+net_admin,+sys_admin';
+  const script = `mount -t proc -o ${options.join(',')} proc /proc && exec "$@"`;
+  const user = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--inh-caps', may];
+  return [
+    'unshare',
+    '--mount',
+    'sh',
+    '-c',
+    script,
+    'sh',
+    ...user,
+    '--ambient-caps',
+    may,
+    '--bounding-set',
+    `-all,${may}`,
+  ];
+}
+
+describe('where the processes of others may not be looked into', () => {
+  it.each([
+    { hidepid: 0, says: /^processes hide their network namespace \(permission denied\): \d+$/ },
+    { hidepid: 1, says: /^processes hide their network namespace \(permission denied\): \d+$/ },
+    { hidepid: 2, says: /^processes that \/proc does not list \(hidepid/ },
+    { hidepid: 4, says: /^processes that \/proc does not list \(hidepid/ },
+  ])('hidepid=$hidepid: the sockets are all there, and what was not seen is said', async ({ hidepid, says }) => {
+    await using puppet = await leaking();
+    await puppet.commands('open c v4 4', 'connect c lo 20000');
+    const prefix = asNobody(`hidepid=${hidepid}`);
+    const { code, stdout, stderr } = await Socktrace.startUnder(prefix, ['snapshot', '--json']).finished();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const report = JSON.parse(stdout) as Report;
+    if (report.snapshot.status === 'unavailable' || report.sockstat.status === 'unavailable') throw new Error(stdout);
+    // By descriptors: all that the puppet holds. Not what waits in its listener: nobody can get in there.
+    const here = report.snapshot.value.filter(({ netns }) => netns === puppet.netns);
+    const counts: Record<string, number> = {};
+    for (const socket of here) counts[socket.class] = (counts[socket.class] ?? 0) + 1;
+    expect(counts).toEqual({
+      closed: 30,
+      'closed-bound': 12,
+      listening: 1,
+      connected: 4,
+    });
+    expect(new Set(here.flatMap(({ holders }) => holders.map(({ process }) => process.split(':')[1])))).toEqual(
+      new Set([String(puppet.pid)]),
+    );
+    const { unseen, unplaced, classes, allocWhenClassified } = report.sockstat.value;
+    const sum = classes.status === 'measured' ? classes.value.reduce((all, { count }) => all + count, 0) : Number.NaN;
+    if (unplaced.status === 'unavailable') throw new Error(unplaced.reason);
+    expect(unplaced.value).toBeGreaterThanOrEqual(4);
+    expect(allocWhenClassified).toEqual({ status: 'measured', value: sum + unplaced.value });
+    expect(unseen.filter((what) => says.test(what))).toHaveLength(1);
+    expect(unseen).toContain(`hashed sockets of network namespace ${puppet.netns}: no way into it was found`);
+    expect(report.verdict).toMatchObject({ is: 'not-known', because: expect.arrayContaining(unseen) });
+    const ports = report.ports.status === 'measured' ? report.ports.value : [];
+    expect(ports.find(({ netns }) => netns === puppet.netns)).toMatchObject({
+      inUse: 17,
+      inRange: null,
+      outOfRange: null,
+    });
+  });
+
+  it('a trace of a process that /proc hides: exit 2, and why', async () => {
+    await using puppet = await Puppet.start();
+    const { code, stderr } = await Socktrace.startUnder(asNobody('hidepid=2'), ['--pid', `${puppet.pid}`]).finished();
+    expect(stderr).toContain('hidepid');
+    expect(stderr).toContain('CAP_SYS_PTRACE');
+    expect(code).toBe(2);
+  });
+});
+
+it('a process in a pid namespace of its own is known by both its pids', async () => {
+  const script =
+    'import socket, sys; held = [socket.socket() for _ in range(7)]; print("ready", flush=True); sys.stdin.read()';
+  const nested = ['--pid', '--fork', '--kill-child', 'python3', '-c', script];
+  await using container = Program.start('unshare', ...nested);
+  await container.line();
+  const [pid] = childrenOf(container.pid);
+  const { stdout } = await socktrace('snapshot', '--pid', String(pid), '--json');
+  const report = JSON.parse(stdout) as Report;
+  expect(report.processes).toMatchObject([{ pid, namespacePids: { value: [pid, 1] } }]);
+  expect(report.findings).toMatchObject([{ kind: 'closed-unknown', count: 7 }]);
+  expect((await socktrace('snapshot', '--pid', String(pid))).stdout).toContain('pid 1 inside');
+});
+
+it('names the users whose sockets they are', async () => {
+  await using puppet = await leaking();
+  await puppet.commands('setuid 33', 'open w v4 2');
+  const { stdout } = await socktrace('snapshot', '--pid', String(puppet.pid), '--json');
+  const { snapshot } = JSON.parse(stdout) as Report;
+  if (snapshot.status === 'unavailable') throw new Error(snapshot.reason);
+  const names = new Map(snapshot.value.map(({ uid, user }) => [uid, user]));
+  const { stdout: passwd } = await promisify(execFile)('getent', ['passwd', '0', '33']);
+  const known = passwd
+    .trim()
+    .split('\n')
+    .map((line) => line.split(':'));
+  expect(Object.fromEntries(names)).toEqual(Object.fromEntries(known.map(([name, , uid]) => [uid, name])));
 });
 
 it('a trace ends with the same sums', async () => {

@@ -3,7 +3,10 @@ import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:chil
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { expect } from 'vitest';
+import type { Report } from '../../src/report/types.ts';
 
 export const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 const run = promisify(execFile);
@@ -65,6 +68,15 @@ export class Socktrace {
     }
   }
 
+  /** Resolves once standard output has this. */
+  async printed(what: RegExp): Promise<void> {
+    while (!what.test(this.stdout)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`socktrace ended without printing ${what}: ${this.stderr}`);
+      await Promise.race([once(this.child.stdout as NodeJS.ReadableStream, 'data'), this.#closed]);
+    }
+  }
+
   async finished(): Promise<Finished> {
     await this.#closed;
     return { code: this.child.exitCode, signal: this.child.signalCode, stdout: this.stdout, stderr: this.stderr };
@@ -75,7 +87,7 @@ export async function socktrace(...args: string[]): Promise<Finished> {
   return Socktrace.start(args).finished();
 }
 
-/** `alloc` is the whole host's, where others open sockets too: the two are compared until nothing moved between them. */
+/** `alloc` is the whole host's, where others open sockets too: what is compared with it is, until nothing moved between. */
 const MOST_COMPARISONS = 20;
 
 /** What `socktrace sockstat` prints of `ss -s` in the network namespace of a process, against `ss -s` itself. */
@@ -86,6 +98,26 @@ export async function agreesWithSs({ pid }: { pid: number }): Promise<string> {
     const line = /^TCP: {3}.*$/m.exec((await run('nsenter', [...inside.slice(1), 'ss', '-s'])).stdout)?.[0];
     if (line !== undefined && stdout.includes(line)) return stdout;
     if (tries === MOST_COMPARISONS) throw new Error(`ss -s prints "${line}", and socktrace\n${stdout}`);
+  }
+}
+
+export async function look(): Promise<Report> {
+  return JSON.parse((await socktrace('snapshot', '--json')).stdout);
+}
+
+export function unplacedIn({ sockstat }: Report): number {
+  if (sockstat.status === 'unavailable') throw new Error(sockstat.reason);
+  const { unplaced } = sockstat.value;
+  if (unplaced.status === 'unavailable') throw new Error(unplaced.reason);
+  return unplaced.value;
+}
+
+/** Looks until the sum closes: while others of the host open and close sockets, a few may be in no class. */
+export async function lookInQuiet(): Promise<Report> {
+  for (let tries = 1; ; tries++) {
+    const report = await look();
+    if (unplacedIn(report) === 0) return report;
+    if (tries === MOST_COMPARISONS) throw new Error(`the sum never closes: ${JSON.stringify(report.sockstat)}`);
   }
 }
 
@@ -118,7 +150,7 @@ export function heldBy(pid: string): string[] {
 }
 
 /** BPF objects that no process holds: what somebody left behind. Other tracers of this host hold theirs. */
-export async function leftInKernel(): Promise<string[]> {
+async function leftInKernel(): Promise<string[]> {
   const objects = await kernelObjects();
   const held = new Set(
     readdirSync('/proc')
@@ -126,4 +158,14 @@ export async function leftInKernel(): Promise<string[]> {
       .flatMap(heldBy),
   );
   return objects.filter(({ key }) => !held.has(key)).map(({ key, name }) => `${key} ${name}`);
+}
+
+/** The kernel frees programs after a grace period. */
+export async function nothingLeft(): Promise<void> {
+  let left = await leftInKernel();
+  for (let tries = 0; left.length > 0 && tries < 100; tries++) {
+    await sleep(50);
+    left = await leftInKernel();
+  }
+  expect(left).toEqual([]);
 }

@@ -16,7 +16,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/inet_diag.h>
 #include <linux/io_uring.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -1138,6 +1141,76 @@ static void do_recv_fd(struct answer *answer, int argc, char **argv) {
   }
 }
 
+// ---------------------------------------------------------------------------------------------------- what ss asks
+
+enum {
+  BOUND_INACTIVE = 1 << 13, // TCPF_BOUND_INACTIVE, since Linux 6.8; the headers here may be older
+  ALL_STATES = 0xfff | BOUND_INACTIVE,
+};
+
+struct diag {
+  long sockets, bound_inactive;
+  bool ports[65536];
+};
+
+// False at the end of the dump or at an error, which errno tells.
+static bool take_diag(struct diag *diag, char *bytes, ssize_t length) {
+  errno = 0;
+  for (struct nlmsghdr *header = (struct nlmsghdr *)(void *)bytes; NLMSG_OK(header, length);
+       header = NLMSG_NEXT(header, length)) {
+    if (header->nlmsg_type == NLMSG_ERROR)
+      errno = -((struct nlmsgerr *)NLMSG_DATA(header))->error;
+    if (header->nlmsg_type == NLMSG_DONE || header->nlmsg_type == NLMSG_ERROR)
+      return false;
+    const struct inet_diag_msg *socket = NLMSG_DATA(header);
+    diag->sockets++;
+    diag->ports[ntohs(socket->id.idiag_sport)] = true;
+    if (socket->idiag_state == TCP_CLOSE)
+      diag->bound_inactive++;
+  }
+  return true;
+}
+
+static int dump_diag(int netlink, int family, struct diag *diag) {
+  struct {
+    struct nlmsghdr header;
+    struct inet_diag_req_v2 wanted;
+  } request = {
+      .header = {.nlmsg_len = sizeof request,
+                 .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+      .wanted = {.sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ALL_STATES},
+  };
+  if (send(netlink, &request, sizeof request, 0) < 0)
+    return -1;
+  static _Alignas(struct nlmsghdr) char bytes[64 * 1024];
+  for (;;) {
+    ssize_t length = recv(netlink, bytes, sizeof bytes, 0);
+    if (length < 0)
+      return -1;
+    if (!take_diag(diag, bytes, length))
+      return errno == 0 ? 0 : -1;
+  }
+}
+
+// The TCP sockets of this network namespace by inet_diag: in all states, TIME_WAIT and bound-inactive too.
+static void do_diag(struct answer *answer, int argc, char **argv) {
+  (void)argc, (void)argv;
+  struct diag *diag = checked(calloc(1, sizeof *diag));
+  int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+  if (netlink < 0 || dump_diag(netlink, AF_INET, diag) != 0 || dump_diag(netlink, AF_INET6, diag) != 0)
+    refuse(answer, "inet_diag: %s", strerrorname_np(errno));
+  if (netlink >= 0)
+    close(netlink);
+  answer->count = diag->sockets;
+  for (int port = 1; port < 65536; port++)
+    if (diag->ports[port])
+      append(&answer->ports, "%s%d", answer->ports.length == 0 ? "" : ",", port);
+  if (!answer->refused)
+    append(&answer->extra, ",\"boundInactive\":%ld", diag->bound_inactive);
+  free(diag);
+}
+
 // ------------------------------------------------------------------------------------------------ the process itself
 
 static unsigned long netns_of(const char *process) {
@@ -1285,9 +1358,11 @@ enum churn_mode {
   OPENCLOSE,
   OPENBINDCLOSE,
   HEALTHY,
-  RESET_STORM
+  RESET_STORM,
+  FORKS
 };
-static const char *const churn_modes[] = {"openclose", "openbindclose", "healthy", "reset-storm", NULL};
+static const char *const churn_modes[] = {"openclose",   "openbindclose", "healthy",
+                                          "reset-storm", "forks",         NULL};
 
 struct churn {
   struct churn *next;
@@ -1303,9 +1378,13 @@ struct churn {
 static struct churn *churns; // in the background
 static atomic_bool churn_stopped;
 
+static void count_failure(struct churn *churn) {
+  churn->errors[errno < MAX_ERRNO ? errno : 0]++;
+}
+
 static bool churn_tally(struct churn *churn, int result, long *counter) {
   if (result < 0) {
-    churn->errors[errno < MAX_ERRNO ? errno : 0]++;
+    count_failure(churn);
     return false;
   }
   (*counter)++;
@@ -1357,6 +1436,20 @@ static void churn_connection(struct churn *churn, int listener, const union addr
     close(client);
 }
 
+// A child that has what this process has, opens some of its own, and is gone.
+static void churn_child(struct churn *churn) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    for (int count = 0; count < 8; count++)
+      (void)!socket(churn->family->domain, churn->family->type, churn->family->protocol);
+    _exit(0);
+  }
+  if (pid > 0)
+    waitpid(pid, NULL, 0);
+  else
+    count_failure(churn);
+}
+
 static void churn_run(struct churn *churn) {
   union address address = loopback(churn->family->domain);
   int listener = -1;
@@ -1374,6 +1467,10 @@ static void churn_run(struct churn *churn) {
   for (; churn->done < churn->cycles && !atomic_load(&churn_stopped); churn->done++) {
     if (listener >= 0) {
       churn_connection(churn, listener, &address);
+      continue;
+    }
+    if (churn->mode == FORKS) {
+      churn_child(churn);
       continue;
     }
     int fd = churn_socket(churn);
@@ -1530,10 +1627,11 @@ static const struct command {
     {"port-range", 3, 3, do_port_range, "port-range LOW HIGH"},
     {"setuid", 2, 2, do_setuid, "setuid UID"},
     {"fd-limit", 2, 2, do_fd_limit, "fd-limit COUNT"},
-    {"churn", 4, 4, do_churn, "churn CYCLES FAMILY openclose|openbindclose|healthy|reset-storm"},
+    {"churn", 4, 4, do_churn, "churn CYCLES FAMILY openclose|openbindclose|healthy|reset-storm|forks"},
     {"churn-thread", 4, 4, do_churn_thread, "churn-thread CYCLES FAMILY MODE"},
     {"churn-wait", 1, 1, do_churn_wait, "churn-wait"},
     {"churn-stop", 1, 1, do_churn_wait, "churn-stop"},
+    {"diag", 1, 1, do_diag, "diag"},
     {"stats", 1, 2, do_stats, "stats [GROUP]"},
     {"self", 1, 1, do_self, "self"},
     {"abort", 1, 1, do_abort, "abort"},

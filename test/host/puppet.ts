@@ -57,6 +57,8 @@ export interface Answer {
   bound?: number;
   connected?: number;
   accepted?: number;
+  /** diag: of `count` TCP sockets of its network namespace (with TIME_WAIT), those in CLOSE; `ports` are all of theirs */
+  boundInactive?: number;
   /** stats */
   groups?: Record<string, GroupStats>;
   /** help */
@@ -66,6 +68,8 @@ export interface Answer {
 export interface PuppetOptions {
   /** Start in a network namespace of its own, with lo up. */
   netns?: boolean;
+  /** Start in the network namespace of another process. */
+  netnsOf?: { pid: number };
   /** A copy of the program to start, for processes that must not be of one program. */
   executable?: string;
   env?: Record<string, string>;
@@ -118,7 +122,12 @@ export class Puppet {
   }
 
   static async start(options: PuppetOptions = {}): Promise<Puppet> {
-    const child = spawn(options.executable ?? builtProgram('puppet'), [], { env: { ...process.env, ...options.env } });
+    const program = options.executable ?? builtProgram('puppet');
+    const env = { ...process.env, ...options.env };
+    const child =
+      options.netnsOf === undefined
+        ? spawn(program, [], { env })
+        : spawn('nsenter', [`--net=/proc/${options.netnsOf.pid}/ns/net`, program], { env });
     const puppet = new Puppet(child, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     try {
       const ready = (await puppet.#expect('its start')) as { netns: number };

@@ -105,9 +105,14 @@ describe('the difference of two reports', () => {
       ['gone', second.key],
     ]);
     expect(diff.findings[1]).toMatchObject({ before: { count: 29 }, after: { count: 34 } });
-    const text = renderDiff(diff);
+    const text = renderDiff(diff, [after, before]);
     expect(text).toMatch(/NEW\n.*GROWN\n.*\+5.*GONE\n/s);
-    expect(renderDiff(diffReports(before, before))).toMatch(/UNCHANGED/);
+    expect(renderDiff(diffReports(before, before), [before])).toMatch(/UNCHANGED/);
+  });
+
+  it('says in its text which code opened them', () => {
+    const text = renderDiff(diffReports(web8, web7), [web7, web8]);
+    expect(text).toMatch(/leakyd: bind-failed \(EADDRINUSE\), opened at acquire_port \(leak_worker\.c:41\)$/m);
   });
 
   it('takes the findings of several processes of one program together', () => {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readBootId, readBootTimeMs, readKernelRelease } from '../../src/procfs/boot.ts';
 import { parseCgroup } from '../../src/procfs/cgroup.ts';
+import { listNetNamespaces } from '../../src/procfs/net-namespaces.ts';
 import { processIdFor, readProcess } from '../../src/procfs/process.ts';
 import { decodeText, readBytes } from '../../src/procfs/read.ts';
 import { readSockstat } from '../../src/procfs/sockstat.ts';
 import { parseStat } from '../../src/procfs/stat.ts';
 import { checkTarget } from '../../src/procfs/target.ts';
+import { parsePasswd, readUserNames } from '../../src/procfs/users.ts';
 import { BOOT, measured } from './facts.ts';
 
 const ID = 'c0ffee00'.repeat(8);
@@ -191,5 +193,42 @@ describe('reading', () => {
 
   it('says which file it could not read, and why', () => {
     expect(readBytes(join(root, 'none'), 9)).toEqual({ status: 'unavailable', reason: `${root}/none: does not exist` });
+  });
+});
+
+describe('user names', () => {
+  it('are those of the host, where the first process or the first kernel thread is', () => {
+    write('2/root/etc/passwd', 'root:x:0:0:root:/root:/bin/bash\n');
+    expect(readUserNames(root)).toEqual(new Map([[0, 'root']]));
+    write('1/root/etc/passwd', 'www-data:x:33:33::/var/www:/bin/sh');
+    expect(readUserNames(root)).toEqual(new Map([[33, 'www-data']]));
+  });
+
+  it('are none where nothing may be read', () => {
+    expect(readUserNames(root).size).toBe(0);
+  });
+
+  it('takes nothing that is no line of passwd', () => {
+    const long = 'a'.repeat(65);
+    const text = `#root:x:0:0\n:x:1:1\n${long}:x:2:2\nbin:x:-3:3\nsys:x:0x4\nfirst:x:5:5\nsecond:x:5:5\n\n+::::::`;
+    expect(parsePasswd(text)).toEqual(new Map([[5, 'first']]));
+  });
+});
+
+describe('network namespaces', () => {
+  it('takes another path where the first is none any more', () => {
+    for (const pid of [7, 8, 9]) writeProcess(pid);
+    const { namespaces } = listNetNamespaces(root, (path) => !path.includes('/7/'));
+    expect(namespaces).toEqual([{ inode: 4026531840, path: `${root}/8/ns/net` }]);
+  });
+
+  it('names one path for each, and says when /proc does not list the first process', () => {
+    writeProcess(7);
+    writeProcess(8);
+    const only = { inode: 4026531840, path: `${root}/7/ns/net` };
+    expect(listNetNamespaces(root)).toEqual({ namespaces: [only], unread: 0, hidden: true });
+    writeProcess(1);
+    const first = { inode: 4026531840, path: `${root}/1/ns/net` };
+    expect(listNetNamespaces(root)).toEqual({ namespaces: [first], unread: 0, hidden: false });
   });
 });

@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import type { LedgerInput, PathRef } from '../../src/ledger/types.ts';
 import { formatDuration, parseDuration } from '../../src/render/duration.ts';
 import { escapeText, escapeWithin } from '../../src/render/escape.ts';
-import { renderJson } from '../../src/render/json.ts';
+import { renderJson, renderJsonParts } from '../../src/render/json.ts';
 import { formatChange, formatCount, formatRate } from '../../src/render/numbers.ts';
 import { renderStatusLine } from '../../src/render/statusline.ts';
 import { ANSI } from '../../src/render/style.ts';
 import { renderText } from '../../src/render/text.ts';
+import type { Report, SnapshotSocket } from '../../src/report/types.ts';
 import {
   ended,
   failure,
@@ -31,6 +32,29 @@ import {
 import { incidentInputs, incidentWithPaths, reportOf } from './sample-report.ts';
 
 const HOSTILE = 'a\x1b]0;pwned\x07\u202eb\u009b31m\nc';
+/** What the terminal would obey is in no fact of a socket; a test needs it there. */
+function snapshotSocket(i: number): SnapshotSocket {
+  return {
+    inode: String(i),
+    holders: i % 2 === 0 ? [] : [{ process: HOSTILE, fd: i }],
+    kind: 'closed-unknown',
+    class: 'closed',
+    family: 4,
+    state: 'CLOSE',
+    port: null,
+    local: { address: '0.0.0.0', port: 0 },
+    peer: { address: '0.0.0.0', port: 0 },
+    error: null,
+    receiveQueue: 0,
+    sendQueue: 0,
+    memory: 0,
+    idleMs: unavailable(),
+    netns: 1,
+    uid: 0,
+    user: null,
+  };
+}
+
 const TERMINAL_OBEYS = /[^\n\P{Cc}]|\p{Cf}|\p{Cs}/u;
 
 describe('escapeText', () => {
@@ -195,6 +219,28 @@ describe('renderText', () => {
     expect(renderStatusLine(hostile)).not.toMatch(TERMINAL_OBEYS);
     expect(renderJson(hostile)).not.toMatch(TERMINAL_OBEYS);
     expect(JSON.parse(renderJson(hostile))).toEqual(hostile);
+  });
+
+  it.each([0, 1, 511, 512, 513, 2_000])('the parts of a document with %i sockets are the document', (count) => {
+    const value = Array.from({ length: count }, (_, i) => snapshotSocket(i));
+    const report: Report = {
+      ...reportOf([
+        session({
+          host: {
+            hostname: `${HOSTILE}\n  "snapshot": {\n    "status": "measured",\n    "value": [`,
+            bootId: 'b',
+            kernel: 'k',
+            hooks: { set: 'none', refused: [], blindSpots: [] },
+          },
+        }),
+      ]),
+      snapshot: measured(value),
+    };
+    const parts = [...renderJsonParts(report)];
+    expect(parts.join('')).toBe(renderJson(report));
+    expect(JSON.parse(parts.join(''))).toEqual(report);
+    expect(parts.join('')).not.toMatch(TERMINAL_OBEYS);
+    expect(Math.max(...parts.map(({ length }) => length))).toBeLessThan(600_000);
   });
 
   it('colours only when asked to', () => {

@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
+import type { CensusSocket } from '../../src/accounting/census.ts';
+import { classify } from '../../src/accounting/classes.ts';
+import { portsOf } from '../../src/accounting/ports.ts';
 import { SOCKET_KINDS } from '../../src/ledger/kinds.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import { type LedgerInput, LOSS_CODES } from '../../src/ledger/types.ts';
+import { renderText } from '../../src/render/text.ts';
 import { buildReport } from '../../src/report/report.ts';
+import { census, onPort } from './census-facts.ts';
 import {
   ended,
   failure,
@@ -210,6 +215,36 @@ describe('buildReport', () => {
     }
     expect([...ledger.processes()].length).toBeLessThan(1_100);
     expect(buildReport(ledger).processes.map(({ pid }) => pid)).toEqual([1234]);
+  });
+
+  it('tells how the ports of each holder grew between two looks', () => {
+    const at = (atMs: number, sockets: CensusSocket[]): LedgerInput => {
+      const taken = census(sockets);
+      const seen = { classes: classify(taken), ports: portsOf(taken), unseen: [] };
+      return { type: 'census', atMs, seen: { status: 'measured', value: seen } };
+    };
+    const idle = (count: number) => Array.from({ length: count }, (_, i) => onPort(50_000 + i));
+    const theirs = onPort(443, { state: 'LISTEN', holders: [{ process: OTHER, pid: 13, fd: 3 }] });
+    const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
+    const inputs = [session(), at(0, [...idle(2), theirs]), at(30_000, [...idle(5), theirs, elsewhere])];
+    const { ports } = reportOf(inputs);
+    expect(ports).toMatchObject({
+      value: [
+        {
+          inRange: 5,
+          perMinute: { value: 6 },
+          msToFull: { value: 40_000 },
+          holders: [
+            { process: OWNER, use: 'bound-inactive', count: 5, before: 2, perMinute: 6 },
+            { process: OTHER, use: 'listening', count: 1, before: 1, perMinute: 0 },
+          ],
+        },
+        // Seen for the first time.
+        { netns: 7, perMinute: { status: 'unavailable' }, holders: [{ before: null, perMinute: null }] },
+      ],
+    });
+    expect(renderText(reportOf(inputs))).toMatch(/^ {6}5 {2}bound-inactive {2}\S+, \+6\/min$/m);
+    expectValid(inputs);
   });
 
   it('needs a session line', () => {

@@ -33,6 +33,7 @@ function snapshot(taken: Census, kinds: SocketKind[] | null = null): Report {
     sockstat: { status: 'measured', value: SOCKSTAT },
     processes: [owner],
     kinds,
+    userNames: new Map([[33, 'www-\u001b[31mdata']]),
   });
   validate(JSON.parse(JSON.stringify(report)));
   expect(validate.errors).toBeNull();
@@ -87,6 +88,21 @@ describe('a snapshot', () => {
       is: 'not-known',
       because: ['3 processes'],
     });
+  });
+
+  it('names users that the host has a name for, whatever is in it', () => {
+    const report = snapshot(census(many(2, (i) => ({ uid: [33, 100_033][i] as number }))));
+    expect(report.snapshot).toMatchObject({ value: [{ uid: 33 }, { uid: 100_033, user: null }] });
+    const text = renderSnapshot(report, 2);
+    expect(text).toMatch(/ www-\\x1b\[31mdata \(33\) /);
+    expect(text).toContain(' 100033 ');
+  });
+
+  it('a namespace whose range is not known has no ports in it or out of it', () => {
+    const report = snapshot(census([onPort(443, { netns: 7 })]));
+    const ports = report.ports.status === 'measured' ? report.ports.value : [];
+    expect(ports[0]).toMatchObject({ netns: 7, inUse: 1, inRange: null, outOfRange: null });
+    expect(renderTriage(report)).toMatch(/port range not known: .*\n {4}1 port in use in all\n/);
   });
 
   it('lists wasteful sockets first, as many as asked for', () => {

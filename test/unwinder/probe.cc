@@ -9,6 +9,8 @@
 //     -r MASK      of chunks to leave out
 //     -x           let the program end before its sample is offered
 //     -k           kill the unwinder after the sample was offered, and offer it again when it has been answered
+//     -f           offer its sample when the process has ended, and name its parent, which has not
+//     -t MS        the client's patience
 //     -b TEXT      a command for /bin/sh at the stop, PID in $1: what other unwinders say
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +44,8 @@ struct Options {
   int number = 1;
   uint32_t chunks = STACK_CHUNKS_DEEP;
   uint64_t unread = 0;
-  bool after_end = false, kill_unwinder = false;
+  bool after_end = false, with_parent = false, kill_unwinder = false;
+  uint64_t patience_ns = 0;
   std::vector<char *> program;
 };
 
@@ -127,17 +130,21 @@ uint64_t start_ns_of(pid_t pid) {
   return strtoull(at + 1, nullptr, 10) * 10'000'000;
 }
 
-// The thread group: its leader's number is what the BPF programs record.
-pid_t group_of(pid_t tid) {
+// A number of /proc/PID/status.
+pid_t status_of(pid_t tid, const char *format) {
   char path[64], line[256];
   snprintf(path, sizeof(path), "/proc/%d/status", tid);
   FILE *file = fopen(path, "r");
-  pid_t group = 0;
+  pid_t number = 0;
   while (file && fgets(line, sizeof(line), file))
-    sscanf(line, "Tgid: %d", &group);
+    sscanf(line, format, &number);
   if (file)
     fclose(file);
-  return group;
+  return number;
+}
+
+ProcessKey key_of(pid_t pid) {
+  return {static_cast<uint32_t>(pid), 0, start_ns_of(pid)};
 }
 
 std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref) {
@@ -147,7 +154,7 @@ std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref) {
   std::vector<char> bytes(sizeof(stack_sample) + size_t{STACK_CHUNKS_DEEP} * STACK_CHUNK_BYTES);
   auto *sample = reinterpret_cast<stack_sample *>(bytes.data());
   sample->ref = ref;
-  sample->tgid = static_cast<uint32_t>(group_of(tid));
+  sample->tgid = static_cast<uint32_t>(status_of(tid, "Tgid: %d"));
   sample->tid = static_cast<uint32_t>(tid);
   sample->start_ns = start_ns_of(static_cast<pid_t>(sample->tgid));
   sample->operation = PATH_OPEN;
@@ -188,8 +195,8 @@ UnwinderAnswers wait_for_answers(UnwinderClient &client, size_t left) {
   }
 }
 
-void offer(UnwinderClient &client, const std::vector<char> &bytes) {
-  while (!client.submit(reinterpret_cast<const stack_sample *>(bytes.data()), bytes.size()))
+void offer(UnwinderClient &client, const std::vector<char> &bytes, const ProcessKey *parent = nullptr) {
+  while (!client.submit(reinterpret_cast<const stack_sample *>(bytes.data()), bytes.size(), parent))
     wait_for_answers(client, SIZE_MAX);
 }
 
@@ -235,6 +242,8 @@ private:
   std::map<pid_t, bool> in_call_;
   pid_t child_ = 0;
   int seen_ = 0;
+  pid_t sampled_ = 0;
+  ProcessKey parent_{};
   std::vector<std::vector<char>> samples_;
 };
 
@@ -261,6 +270,11 @@ void Probe::look(pid_t tid) {
   samples_.push_back(sample);
   if (options_.after_end)
     return;
+  if (options_.with_parent) {
+    sampled_ = tid;
+    parent_ = key_of(status_of(tid, "PPid: %d"));
+    return;
+  }
   offer(*client_, sample);
   if (options_.kill_unwinder) {
     kill(client_->pid(), SIGKILL);
@@ -275,7 +289,11 @@ void Probe::look(pid_t tid) {
 bool Probe::handle(pid_t tid, int status) {
   if (WIFEXITED(status) || WIFSIGNALED(status)) {
     in_call_.erase(tid);
-    return true;
+    if (options_.with_parent && tid == sampled_) {
+      offer(*client_, samples_.back(), &parent_);
+      show(*client_);
+    }
+    return !in_call_.empty();
   }
   int signal = WSTOPSIG(status);
   if (signal == (SIGTRAP | 0x80)) {
@@ -286,7 +304,7 @@ bool Probe::handle(pid_t tid, int status) {
         options_.calls.count(static_cast<long>(regs.orig_rax)) &&
         (++seen_ == options_.number || options_.number == 0)) {
       look(tid);
-      if (options_.number != 0 && !options_.after_end)
+      if (options_.number != 0 && !options_.after_end && !options_.with_parent)
         return false;
     }
     signal = 0;
@@ -340,7 +358,7 @@ const std::map<std::string, long> kCalls = {{"socket", SYS_socket},
 Options parse(int count, char **arguments) {
   Options options;
   std::string calls = "socket";
-  for (int option; (option = getopt(count, arguments, "+u:s:n:c:r:b:xk")) != -1;) {
+  for (int option; (option = getopt(count, arguments, "+u:s:n:c:r:b:t:xfk")) != -1;) {
     switch (option) {
     case 'u':
       options.unwinder = optarg;
@@ -362,6 +380,12 @@ Options parse(int count, char **arguments) {
       break;
     case 'x':
       options.after_end = true;
+      break;
+    case 'f':
+      options.with_parent = true;
+      break;
+    case 't':
+      options.patience_ns = strtoull(optarg, nullptr, 10) * 1'000'000;
       break;
     case 'k':
       options.kill_unwinder = true;
@@ -388,6 +412,8 @@ int main(int count, char **arguments) {
   Options options = parse(count, arguments);
   UnwinderOptions wanted;
   wanted.executable = options.unwinder;
+  if (options.patience_ns)
+    wanted.patience_ns = options.patience_ns;
   Result<std::unique_ptr<UnwinderClient>> client = UnwinderClient::start(wanted);
   if (!client.ok()) {
     fprintf(stderr, "unwinder-probe: %s: %s\n", client.failure().step.c_str(),

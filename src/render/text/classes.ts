@@ -32,5 +32,5 @@ export function classLines({ sockstat }: Report, style: Style): string[] {
 export function explain(unplaced: number): string {
   if (unplaced === 0) return 'the sum closes';
   if (unplaced < 0) return 'closed while they were counted';
-  return 'opened while they were counted, or by the kernel for itself and not connected, or queued where nobody looks';
+  return 'opened while they were counted, or by the kernel for itself and not connected, or where no process leads: a network namespace, a queue';
 }

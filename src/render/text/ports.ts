@@ -1,6 +1,5 @@
 /** The ports of each network namespace, and who has them. */
-import type { PortHolder } from '../../accounting/ports.ts';
-import type { Report, ReportPorts } from '../../report/types.ts';
+import type { Report, ReportPortHolder, ReportPorts } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
 import { escapeText } from '../escape.ts';
 import { ProcessNames } from '../names.ts';
@@ -26,7 +25,7 @@ export function portLines(report: Report, style: Style): string[] {
 }
 
 function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): string[] {
-  const { netns, path, inUse, outOfRange, holders, destinations } = ports;
+  const { netns, path, holders, destinations } = ports;
   const where = `  network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
   const full = ports.free.status === 'measured' && ports.free.value === 0;
   const shown = holders.slice(0, MOST_HOLDERS);
@@ -45,7 +44,7 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
   return [
     where,
     full ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
-    `    ${countOf(inUse, 'port')} in use in all, ${formatCount(outOfRange)} outside the range`,
+    `    ${inUseText(ports)}`,
     ...table.rows.map((row) => `      ${row}`),
     ...destinations
       .slice(0, MOST_DESTINATIONS)
@@ -55,6 +54,11 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
           `    connect() to ${escapeText(address)} port ${port}: ${countOf(count, 'port')} in use, ${formatCount(Math.max(0, free))} free`,
       ),
   ];
+}
+
+export function inUseText({ inUse, outOfRange }: ReportPorts): string {
+  const outside = outOfRange === null ? '' : `, ${formatCount(outOfRange)} outside the range`;
+  return `${countOf(inUse, 'port')} in use in all${outside}`;
 }
 
 export function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
@@ -71,10 +75,14 @@ export function rangeText({ range, inRange, free, reserved, perMinute, msToFull 
       : free.status === 'measured' && free.value === 0
         ? ': bind to port 0 and connect() find no port'
         : '';
-  return `range ${low}-${high}${kept}: ${formatCount(inRange)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
+  return `range ${low}-${high}${kept}: ${formatCount(inRange ?? 0)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
 }
 
-export function holderText({ process, count, inRange }: PortHolder, names: ProcessNames): string {
+/** With its growth, where there is any: `leakyd[1234], +412/min (2 outside the range)`. */
+export function holderText({ process, count, inRange, perMinute }: ReportPortHolder, names: ProcessNames): string {
   const who = process === null ? 'no process' : names.of(process);
-  return inRange === count ? who : `${who} (${formatCount(count - inRange)} outside the range)`;
+  const rate = formatRate(perMinute);
+  const growth = perMinute === null || rate === 'steady' ? '' : `, ${rate}`;
+  const outside = count - (inRange ?? count);
+  return `${who}${growth}${outside === 0 ? '' : ` (${formatCount(outside)} outside the range)`}`;
 }

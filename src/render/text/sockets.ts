@@ -16,7 +16,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'PORT', align: 'right' },
   { title: 'LOCAL', align: 'left' },
   { title: 'PEER', align: 'left' },
-  { title: 'UID', align: 'right' },
+  { title: 'USER', align: 'left' },
   { title: 'NETNS', align: 'right' },
   { title: 'INODE', align: 'right' },
   { title: 'HELD BY (fd)', align: 'left' },
@@ -27,15 +27,15 @@ const MOST_HOLDERS = 3;
 /** @param limit most sockets to list; the wasteful ones come first */
 export function socketLines(report: Report, limit: number, style: Style): string[] {
   if (report.snapshot.status === 'unavailable') return [];
-  const sockets = report.snapshot.value;
-  if (sockets.length === 0) return [style.bold('SOCKETS'), '  none'];
+  const all = report.sockets.held ?? report.snapshot.value.length;
+  if (all === 0) return [style.bold('SOCKETS'), '  none'];
   const names = new ProcessNames(report);
-  const shown = sockets.slice(0, limit);
+  const shown = report.snapshot.value.slice(0, limit);
   const table = layOut(
     COLUMNS,
     shown.map((socket) => cells(socket, names)),
   );
-  const more = sockets.length - shown.length;
+  const more = all - shown.length;
   return [
     style.bold('SOCKETS'),
     style.dim(`  ${table.title}`),
@@ -45,7 +45,7 @@ export function socketLines(report: Report, limit: number, style: Style): string
 }
 
 function cells(socket: SnapshotSocket, names: ProcessNames): string[] {
-  const { kind, state, receiveQueue, sendQueue, idleMs, port, local, peer, uid, netns, inode } = socket;
+  const { kind, state, receiveQueue, sendQueue, idleMs, port, local, peer, netns, inode } = socket;
   return [
     kind,
     state,
@@ -55,11 +55,15 @@ function cells(socket: SnapshotSocket, names: ProcessNames): string[] {
     port === null ? '-' : String(port),
     escapeText(local.address),
     peer.port === 0 ? '-' : `${escapeText(peer.address)} ${peer.port}`,
-    String(uid),
+    userText(socket),
     String(netns),
     inode ?? '-',
     holders(socket, names),
   ];
+}
+
+function userText({ uid, user }: SnapshotSocket): string {
+  return user === null ? String(uid) : `${escapeText(user)} (${uid})`;
 }
 
 function holders({ holders, class: name }: SnapshotSocket, names: ProcessNames): string {

@@ -1,7 +1,6 @@
 /** The whole host at the end: where every socket is, which ports are taken, and what was not seen. */
 import type { SocketClass } from '../../../accounting/classes.ts';
-import type { PortHolder } from '../../../accounting/ports.ts';
-import type { Report, ReportPorts, ReportProcess } from '../../../report/types.ts';
+import type { Report, ReportPortHolder, ReportPorts, ReportProcess } from '../../../report/types.ts';
 import { escapeText } from '../../escape.ts';
 import { ProcessNames } from '../../names.ts';
 import { countOf, formatCount } from '../../numbers.ts';
@@ -9,7 +8,7 @@ import { accounts, movement } from '../../text/accounts.ts';
 import { explain } from '../../text/classes.ts';
 import { nextSteps } from '../../text/next.ts';
 import { notSampled, unknowns } from '../../text/observation.ts';
-import { holderText, rangeText } from '../../text/ports.ts';
+import { holderText, inUseText, rangeText } from '../../text/ports.ts';
 import { command, concerned, surroundings } from '../../text/processes.ts';
 import { el, facts, section } from './dom.ts';
 import { DataTable } from './table.ts';
@@ -113,10 +112,10 @@ function namespacesOf({ ports }: OfHost, names: ProcessNames): HTMLElement[] {
 }
 
 function namespaceOf(ports: ReportPorts, names: ProcessNames): HTMLElement {
-  const { netns, path, inUse, outOfRange, range, inRange, free } = ports;
+  const { netns, path, range, inRange, free } = ports;
   const size = range.status === 'measured' ? range.value[1] - range.value[0] + 1 : null;
   const full = free.status === 'measured' && free.value === 0;
-  const table = new DataTable<PortHolder>({
+  const table = new DataTable<ReportPortHolder>({
     label: `Holders of ports in network namespace ${netns}`,
     columns: [
       { title: 'Ports', align: 'right', cell: ({ count }) => formatCount(count), sortBy: ({ count }) => count },
@@ -132,9 +131,9 @@ function namespaceOf(ports: ReportPorts, names: ProcessNames): HTMLElement {
     'div',
     { class: 'namespace' },
     el('h3', {}, `network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`),
-    size === null ? null : meter(inRange, size),
+    size === null || inRange === null ? null : meter(inRange, size),
     el('p', full ? { class: 'alarm' } : {}, rangeText(ports)),
-    el('p', { class: 'hint' }, `${countOf(inUse, 'port')} in use in all, ${formatCount(outOfRange)} outside the range`),
+    el('p', { class: 'hint' }, inUseText(ports)),
     table.element,
   );
 }

@@ -1,0 +1,152 @@
+// Call paths of other languages: by their own tables, by the names that their JIT compilers write, or with the advice
+// that would make them whole.
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { notRun } from './not-run.ts';
+import { functionsOf, probe, probeOne, requireTools, source, Workshop } from './unwinder-probe.ts';
+
+const workshop = new Workshop();
+const perfMaps = () => readdirSync('/tmp').filter((name) => /^perf-\d+\.map$/.test(name));
+const before = new Set(perfMaps());
+afterAll(() => {
+  workshop.close();
+  for (const name of perfMaps()) if (!before.has(name)) rmSync(join('/tmp', name), { force: true });
+});
+
+function go(name: string, ...flags: string[]): string {
+  const output = workshop.path(name);
+  if (!existsSync(output)) workshop.run('go', 'build', ...flags, '-o', output, source('chain.go'));
+  return output;
+}
+
+const goBuilds: Record<string, string[]> = {
+  whole: [],
+  stripped: ['-ldflags', '-s -w'],
+  'stripped and position-independent': ['-buildmode=pie', '-ldflags', '-s -w'],
+};
+for (const [name, flags] of Object.entries(goBuilds))
+  test(`Go, ${name}`, { timeout: 180_000 }, (context) => {
+    requireTools(context, 'go');
+    const program = go(`go-${name.replaceAll(' ', '-')}`, ...flags);
+    for (const [what, last] of [
+      ['main', 'main.main'],
+      ['goroutine', 'main.main.func1'],
+    ] as const) {
+      const path = probeOne([program, what], { flags: ['-s', 'bind'] });
+      expect(path).toMatchObject({ quality: 'complete', notes: [] });
+      const functions = functionsOf(path.names);
+      const from = functions.indexOf('main.openSocket');
+      expect(functions[from - 1]).toBe('net.Listen');
+      expect(functions.slice(from, from + 5)).toEqual([
+        'main.openSocket',
+        'main.third',
+        'main.third',
+        'main.second',
+        last,
+      ]);
+      expect(functions.at(-1)).toBe('runtime.goexit');
+      expect(path.names.slice(from, from + 4).map(({ line }) => line)).toEqual([11, 23, 21, 27]);
+      expect(path.names[from]?.file).toMatch(/chain\.go$/);
+    }
+  });
+
+test('Python without -X perf: native frames, and what would name the others', (context) => {
+  requireTools(context);
+  if (!existsSync('/usr/bin/python3')) notRun(context, 'there is no /usr/bin/python3');
+  const path = probeOne(['/usr/bin/python3', source('chain.py')]);
+  expect(path.quality).toBe('complete');
+  expect(path.notes).toEqual([expect.stringContaining('-X perf')]);
+  expect(functionsOf(path.names)[0]).toBe('socket');
+  // All functions share the interpreter's addresses: no such frame may be taken for a path of its own.
+  expect(path.frames.some(({ flags }) => (flags & 2) !== 0)).toBe(true);
+});
+
+/** A Python with perf support; this system's need not have it. */
+function pythonWithPerf(): string | null {
+  const homes = join(homedir(), '.pyenv/versions');
+  const own = existsSync(homes) ? readdirSync(homes).map((name) => join(homes, name, 'bin/python3')) : [];
+  for (const python of ['/usr/bin/python3', '/usr/bin/python3.12', '/usr/bin/python3.13', ...own]) {
+    if (!existsSync(python)) continue;
+    const asked = 'import sys; sys.exit(not getattr(sys, "is_stack_trampoline_active", bool)())';
+    try {
+      execFileSync(python, ['-X', 'perf', '-c', asked], { stdio: 'ignore' });
+      return python;
+    } catch {}
+  }
+  return null;
+}
+
+test('Python with -X perf: its functions, in order', (context) => {
+  requireTools(context);
+  const python = pythonWithPerf();
+  if (python === null) notRun(context, 'there is no Python 3.12 or newer with perf support');
+  const path = probeOne([python, '-X', 'perf', source('chain.py')]);
+  expect(path).toMatchObject({ quality: 'complete', notes: [] });
+  const functions = functionsOf(path.names).filter((name) => name.startsWith('py::'));
+  const names = functions.map((name) => name.split(':')[2]);
+  expect(names).toEqual(['socket.__init__', 'inner', 'outer', '<module>']);
+  expect(path.frames.every(({ flags }) => (flags & 2) === 0)).toBe(true);
+});
+
+const nodeFlags = ['--perf-basic-prof', '--interpreted-frames-native-stack', '--no-logfile-per-isolate'];
+test('node: with its perf flags the functions, without them the advice', (context) => {
+  requireTools(context);
+  const cwd = workshop.folder;
+  const named = probeOne([process.execPath, ...nodeFlags, source('chain.mjs')], { cwd });
+  expect(named.quality).toBe('complete');
+  expect(named.notes).toEqual([]);
+  const functions = functionsOf(named.names).filter((name) => name.startsWith('JS:'));
+  const own = functions.filter((name) => name.includes('chain.mjs')).map((name) => /^JS:(\S*)/.exec(name)?.[1]);
+  expect(own.slice(0, 2)).toEqual(['inner', 'outer']);
+  expect(functions.some((name) => name.includes('node:net'))).toBe(true);
+  expect(functionsOf(named.names).at(-1)).toBe('_start');
+
+  const bare = probeOne([process.execPath, source('chain.mjs')], { cwd });
+  expect(bare.quality).toBe('complete');
+  expect(bare.notes).toEqual([expect.stringContaining('--perf-basic-prof')]);
+  expect(functionsOf(bare.names)).toContain('Builtins_InterpreterEntryTrampoline');
+  expect(bare.frames.some(({ flags }) => (flags & 2) !== 0)).toBe(true);
+});
+
+function java(): void {
+  if (!existsSync(workshop.path('Chain.class'))) workshop.run('javac', '-d', workshop.folder, source('Chain.java'));
+}
+
+test('Java that keeps frame pointers: its methods, by the perf map that jcmd makes', (context) => {
+  requireTools(context, 'javac', 'java', 'jcmd');
+  java();
+  // The JVM itself binds once in between, for jcmd.
+  const command = ['java', '-XX:+PreserveFramePointer', '-Xint', '-cp', workshop.folder, 'Chain', '2'];
+  const interpreted = probeOne(command, { flags: ['-s', 'bind', '-n', '3'] });
+  expect(interpreted).toMatchObject({ quality: 'complete', notes: [] });
+  expect(functionsOf(interpreted.names)).toContain('Interpreter');
+  expect(functionsOf(interpreted.names).at(-1)).toMatch(/^clone/);
+
+  const compiled = ['java', '-XX:+PreserveFramePointer', '-Xcomp', '-XX:TieredStopAtLevel=1'];
+  const options = [
+    '-XX:CompileCommand=quiet',
+    '-XX:CompileCommand=dontinline,Chain::*',
+    '-cp',
+    workshop.folder,
+    'Chain',
+    '2',
+  ];
+  const path = probeOne([...compiled, ...options], { flags: ['-s', 'bind', '-n', '3'] });
+  expect(path).toMatchObject({ quality: 'complete', notes: [] });
+  const methods = functionsOf(path.names).filter((name) => name.includes('Chain.'));
+  expect(methods.map((name) => /Chain\.(\w+)/.exec(name)?.[1])).toEqual(['openSocket', 'second', 'first', 'main']);
+});
+
+test('Java that does not: unreliable, with the option that helps', (context) => {
+  requireTools(context, 'javac', 'java');
+  java();
+  const { unwound } = probe(['java', '-Xcomp', '-XX:TieredStopAtLevel=1', '-cp', workshop.folder, 'Chain', '2'], {
+    flags: ['-s', 'bind'],
+  });
+  expect(unwound[0]).toMatchObject({ quality: 'unreliable' });
+  expect(unwound[0]?.notes.join()).toMatch(/PreserveFramePointer/);
+  expect(unwound[0]?.notes.join()).toMatch(/Compiler\.perfmap/);
+});

@@ -1,0 +1,17 @@
+// What the kernel's refusals mean to who has to do something about them.
+import { expect, it } from 'vitest';
+import { explainRefusal } from '../../src/cli/refusal.ts';
+import { KernelError } from '../../src/kernel/binding.ts';
+
+const EINVAL = 22;
+
+it.each(['unknown func bpf_probe_read#4', 'program of this type cannot use helper bpf_probe_read_kernel#113'])(
+  'lockdown: "%s"',
+  (detail) => {
+    const step = 'load the programs of the census';
+    const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }));
+    expect(message).toContain(`cannot trace: ${step}: EINVAL`);
+    expect(message).toContain('lockdown=confidentiality');
+    expect(message).toContain('fentry');
+  },
+);
