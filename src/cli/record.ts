@@ -79,7 +79,7 @@ async function record(options: RecordOptions): Promise<ExitCode> {
           doing: 'recording',
           quiet: false,
           mayPoll: () => writer.waiting < MOST_WAITING,
-          turn: () => turn(writer, options),
+          turn: () => endOf(writer, options),
         });
         // The last look takes its time.
         await writer.flush();
@@ -107,8 +107,8 @@ async function refused<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function turn(writer: RecordingWriter, { maxSize }: RecordOptions): string | null {
-  writer.pump();
+/** Why nothing more is to be recorded; null while more is. */
+function endOf(writer: RecordingWriter, { maxSize }: RecordOptions): string | null {
   if (writer.failure !== null) return 'the file could not be written';
   return writer.isFull ? `the file has reached --max-size ${formatBytes(maxSize ?? 0)}` : null;
 }

@@ -1,4 +1,5 @@
 /** What the commands that trace have in common: which processes, with what, and for how long. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type HookSetName, KernelError, type WantedProcess } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
@@ -157,6 +158,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     await stop.wait(POLL_MS);
   }
   status?.clear();
+  await session.settle((ms) => sleep(ms));
   reason ??= stop.requested ? 'asked to stop' : session.targetsGone ? 'every process has exited' : 'time is up';
   log.debug({ reason }, 'stopping');
   return reason;

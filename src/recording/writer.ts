@@ -13,6 +13,7 @@ import { createFile, syncName } from './file.ts';
 import { RECORDING_VERSION, type RecordingLine } from './format.ts';
 
 const FLUSH_MS = 500;
+const LOOK_MS = 50;
 /** Written, and packed as one gzip member, at a time. */
 const MOST_PART_CHARACTERS = 1 << 22;
 /** Lines of a kind repeat each other: packed ones are smaller by about this much. */
@@ -34,6 +35,7 @@ export class RecordingWriter {
   readonly #options: RecordingOptions;
   readonly #compactor = new Compactor();
   #file: number | null = null;
+  #timer: NodeJS.Timeout | null = null;
   #waiting: string[] = [];
   #waitingCharacters = 0;
   #lines = 0;
@@ -52,6 +54,7 @@ export class RecordingWriter {
   open(path: string, replace: boolean): void {
     this.#file = createFile(path, replace);
     syncName(path);
+    this.#timer = setInterval(() => this.#pump(), LOOK_MS).unref();
   }
 
   /** Lines so far, the header included. */
@@ -80,13 +83,13 @@ export class RecordingWriter {
     return this.#bytes + coming >= this.#options.mostBytes;
   }
 
-  /** Takes one input; it is written by a later pump(). */
+  /** Takes one input. It is written soon, whenever the event loop turns. */
   write(input: LedgerInput): void {
     for (const line of this.#compactor.linesOf(input)) this.#add(line);
   }
 
-  /** Starts writing what waits, when that is due. Call it often. */
-  pump(): void {
+  /** Starts writing what waits, when that is due. */
+  #pump(): void {
     if (this.#file === null || this.#flushing !== null || this.#failure !== null || this.#waiting.length === 0) return;
     const due = performance.now() - this.#flushedMs >= FLUSH_MS || this.#waitingCharacters >= MOST_PART_CHARACTERS;
     if (due) this.#flush(this.#file);
@@ -102,6 +105,7 @@ export class RecordingWriter {
   async close(because: string): Promise<void> {
     this.#add({ type: 'end', because, lines: this.#lines });
     await this.flush();
+    if (this.#timer !== null) clearInterval(this.#timer);
     const file = this.#file;
     this.#file = null;
     if (file !== null) await closeAsync(file);

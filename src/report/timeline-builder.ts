@@ -224,10 +224,10 @@ export class TimelineBuilder {
     const bucket = grid.at(atMs);
     for (const { netns, range, free, inRange } of seen.value.ports) {
       const ports = this.#namespace(grid, netns);
+      if (inRange !== null) ports.inRange.set(bucket, inRange);
       if (range.status === 'unavailable') ports.limit = range;
-      if (inRange === null) continue;
-      ports.inRange.set(bucket, inRange);
-      if (free.status === 'unavailable') ports.limit = free;
+      else if (inRange === null) ports.limit = { status: 'unavailable', reason: 'the ports in use are not known' };
+      else if (free.status === 'unavailable') ports.limit = free;
       else ports.limit = { status: 'measured', value: free.value + inRange };
     }
   }

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput, SocketFacts } from '../../src/ledger/types.ts';
 import { Compactor, Expander } from '../../src/recording/compact.ts';
@@ -392,6 +392,19 @@ describe('the file', () => {
     expect(() => createFile(directory, true)).toThrow(/no file/);
     expect(() => createFile('/dev/null', true)).toThrow(/no file/);
     expect(() => createFile(join(directory, 'none', 'x'), true)).toThrow(/cannot be written/);
+  });
+
+  it('is written while the recording goes on, without being asked', async () => {
+    const writer = new RecordingWriter(UNLIMITED);
+    const path = newPath();
+    writer.open(path, false);
+    writer.write(session());
+    expect(writer.waiting).toBeGreaterThan(500);
+    await vi.waitUntil(() => readFileSync(path, 'utf8').split('\n').length === 3, { timeout: 30_000 });
+    expect(writer.waiting).toBe(0);
+    writer.write(tick(1_000));
+    await vi.waitUntil(() => readFileSync(path, 'utf8').includes('"tick"'), { timeout: 30_000 });
+    await writer.close('the test is over');
   });
 
   it('is full when it has its greatest size', async () => {
