@@ -33,9 +33,10 @@ const typescriptBuild = {
   stamp: 'dist/.inputs.json',
   salt: '',
   inputs: () =>
-    ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src'].flatMap((path) =>
-      filesUnder(path),
-    ),
+    [
+      ...['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.page.json', 'src'],
+      'scripts/build-page.mjs',
+    ].flatMap((path) => filesUnder(path)),
   outputs: () => filesUnder('dist', (file) => file.endsWith('.js')),
   before: () => {},
   after: removeOrphans,

@@ -25,6 +25,7 @@ const checks = [
   { name: 'layout and lint of TypeScript and JavaScript (biome)', run: () => checkByProgram('biome', ['check', '.']) },
   { name: 'layout of C and C++ (clang-format)', run: checkNativeLayout },
   { name: 'types (tsc)', run: () => checkByProgram('tsc', ['--noEmit']) },
+  { name: 'types of the HTML page (tsc)', run: () => checkByProgram('tsc', ['-p', 'tsconfig.page.json']) },
 ];
 
 const words = { passed: 'passed', failed: 'FAILED', 'not-run': 'NOT RUN' };

@@ -29,6 +29,7 @@ const tools = [
     present: () => process.arch !== 'x64' || works('qemu-system-x86_64'),
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
+  { name: 'chromium', package: 'chromium', present: () => works('chromium') },
   { name: 'jq', package: 'jq', present: () => works('jq') },
   { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
   { name: 'socat', package: 'socat', present: () => works('socat') },

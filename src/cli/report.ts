@@ -9,6 +9,7 @@ import { renderDiff } from '../render/diff.ts';
 import { parseDuration } from '../render/duration.ts';
 import { escapeText } from '../render/escape.ts';
 import { renderFolded } from '../render/folded.ts';
+import { renderHtml } from '../render/html.ts';
 import { renderJson } from '../render/json.ts';
 import { countOf } from '../render/numbers.ts';
 import { renderPprof } from '../render/pprof.ts';
@@ -18,12 +19,14 @@ import { PLAIN, type Style } from '../render/style.ts';
 import { renderText } from '../render/text.ts';
 import { diffReports } from '../report/diff.ts';
 import { mergeReports, type NamedReport } from '../report/merge.ts';
+import { mergeTimelines } from '../report/merge-timelines.ts';
+import type { Timeline } from '../report/timeline.ts';
 import type { Report } from '../report/types.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { ProgressBar } from './progress.ts';
 import { styleFor } from './style.ts';
 
-const FORMATS = ['text', 'json', 'folded', 'pprof', 'speedscope'] as const;
+const FORMATS = ['text', 'json', 'html', 'folded', 'pprof', 'speedscope'] as const;
 type Format = (typeof FORMATS)[number];
 
 /** A time as typed: one instant, or so long before the end of each recording. */
@@ -44,6 +47,7 @@ const EXAMPLES = `Examples:
   socktrace report leak.ndjson                             what happened, as text
   socktrace report leak.ndjson --json | jq .findings       the document that the live session would have printed
   socktrace report leak.ndjson --since 5m                  its last five minutes
+  socktrace report leak.ndjson --format html -o leak.html  a page with its timeline, for a browser; fetches nothing
   socktrace report web1.ndjson.gz web2.ndjson.gz           several hosts or times in one
   socktrace report --diff before.ndjson after.ndjson       what is new, grown, gone
   socktrace report leak.ndjson --format folded | flamegraph.pl > leak.svg
@@ -96,7 +100,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     const document =
       options.diff === true && before !== undefined && after !== undefined
         ? renderedDiff(before, after, format, options)
-        : rendered(loaded.length > 1 ? mergeReports(loaded) : loaded[0].report, format, options);
+        : rendered(loaded, format, options);
     return writeOut(document, options);
   } catch (error) {
     throw isRefusal(error) ? new UsageError(error.message) : error;
@@ -107,8 +111,9 @@ function checkUsage(files: readonly string[], format: Format, { diff, output }: 
   if (diff === true && files.length !== 2) throw new UsageError('--diff compares two recordings: --diff BEFORE AFTER');
   if (diff === true && format !== 'text' && format !== 'json')
     throw new UsageError(`--diff prints text or --json, not ${format}`);
-  if (format === 'pprof' && output === undefined && process.stdout.isTTY)
-    throw new UsageError('a pprof profile is binary: -o FILE, or a pipe');
+  if (output !== undefined || !process.stdout.isTTY) return;
+  if (format === 'pprof') throw new UsageError('a pprof profile is binary: -o FILE, or a pipe');
+  if (format === 'html') throw new UsageError('a page is for a browser: -o FILE, or a pipe');
 }
 
 type Named = NamedReport & Loaded;
@@ -119,7 +124,8 @@ async function loadAll(files: readonly string[], options: ReportOptions): Promis
   const loaded: Named[] = [];
   for (const [i, file] of files.entries()) {
     const part = await partOf(file, options);
-    const one = await loadRecording(file, { part, progress: (bytes) => progress?.show(i, bytes) });
+    const show = (bytes: number): void => progress?.show(i, bytes);
+    const one = await loadRecording(file, { part, progress: show, timeline: options.format === 'html' });
     loaded.push({ name: names[i] ?? file, ...one });
   }
   progress?.clear();
@@ -177,12 +183,19 @@ function renderedDiff(before: Named, after: Named, format: Format, { output }: R
   return format === 'json' ? renderJson(diff) : renderDiff(diff, [after.report, before.report], styleOf(output));
 }
 
-function rendered(document: Report, format: Format, { weight, output }: ReportOptions): string | Uint8Array {
+function rendered(
+  loaded: readonly [Named, ...Named[]],
+  format: Format,
+  { weight, output }: ReportOptions,
+): string | Uint8Array {
+  const document = loaded.length > 1 ? mergeReports(loaded) : loaded[0].report;
   switch (format) {
     case 'text':
       return renderText(document, styleOf(output));
     case 'json':
       return renderJson(document);
+    case 'html':
+      return renderHtml(document, timelineOf(loaded));
     case 'folded':
       return renderFolded(document, weight);
     case 'pprof':
@@ -190,6 +203,19 @@ function rendered(document: Report, format: Format, { weight, output }: ReportOp
     case 'speedscope':
       return renderSpeedscope(document);
   }
+}
+
+function timelineOf(loaded: readonly [Named, ...Named[]]): Timeline {
+  const [first, ...others] = loaded.map(({ name, timeline }) => {
+    if (timeline === null) throw new RecordingError(`${name} has no session that tells its time`);
+    return timeline;
+  });
+  if (first === undefined) throw new RecordingError('no recording was given');
+  if (others.length === 0) return first;
+  return mergeTimelines(
+    [first, ...others],
+    loaded.map(({ name }) => name),
+  );
 }
 
 /** A file is read by whoever: colours are for terminals. */

@@ -20,7 +20,9 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ReportDiff } from '../../src/report/diff.ts';
 import type { Report } from '../../src/report/types.ts';
+import { notRun } from '../host/not-run.ts';
 import { Puppet } from '../host/puppet.ts';
+import { FileBrowser, hasChromium } from './browser.ts';
 import { Program, until } from './programs.ts';
 import { MAIN, Socktrace, socktrace } from './socktrace.ts';
 
@@ -129,6 +131,26 @@ describe('a service that leaks', () => {
     const pprof = newPath('.pb.gz');
     expect(await socktrace('report', path, '--format', 'pprof', '-o', pprof)).toMatchObject({ code: 0, stdout: '' });
     expect(gunzipSync(readFileSync(pprof)).includes('reserve_data_port')).toBe(true);
+  });
+
+  it('is shown by a browser', async (context) => {
+    if (!hasChromium()) notRun(context, 'chromium is not installed');
+    const file = newPath('.html');
+    expect(await socktrace('report', path, '--format', 'html', '-o', file)).toMatchObject({ code: 0, stdout: '' });
+    const browser = await FileBrowser.launch();
+    try {
+      const { page, complaints } = await browser.open(readFileSync(file, 'utf8'));
+      expect(await page.locator('#verdict h1').innerText()).toMatch(
+        /^LEAK leaky-service\[\d+\] holds [\d,]+ leaked sockets/,
+      );
+      expect(await page.locator('#verdict').innerText()).toContain('reserve_data_port');
+      const { findings } = JSON.parse(live) as Report;
+      const counts = await page.locator('#findings tr[data-row] td:nth-child(2)').allInnerTexts();
+      expect(counts.map((text) => Number(text.replaceAll(',', '')))).toEqual(findings.map(({ count }) => count));
+      expect(complaints).toEqual([]);
+    } finally {
+      await browser.close();
+    }
   });
 
   it('is reported without root and without the addon', async () => {

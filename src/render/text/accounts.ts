@@ -20,7 +20,8 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
   ];
 }
 
-function accounts({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
+/** `preexisting 2 + opened 41 ... = held 43`. */
+export function accounts({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
   if (preexisting === null || arrived === null || opened === null || accepted === null || destroyed === null) {
     return 'not known: the counters of the hooks were never read';
   }
@@ -36,7 +37,7 @@ function kinds(byKind: Report['sockets']['byKind']): string {
 }
 
 /** Whether the sums close is shown and not judged: readings are not taken in one instant. */
-function movement({ alloc, opened, cloned, destroyed, unexplained }: AllocMovement): string {
+export function movement({ alloc, opened, cloned, destroyed, unexplained }: AllocMovement): string {
   const counted = `alloc moved by ${formatChange(alloc)}, hooks counted ${formatChange(opened + cloned - destroyed)}`;
   const parts = `opened ${formatCount(opened)}, cloned ${formatCount(cloned)}, destroyed ${formatCount(destroyed)}`;
   const result = unexplained === 0 ? 'the sums close' : `${formatChange(unexplained)} not explained`;

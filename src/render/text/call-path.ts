@@ -66,7 +66,7 @@ export class CallPathTexts {
   }
 
   /** The paths of a finding, one or several lines each. None when call paths were not captured: that is said once. */
-  linesOf({ openPath, bindPath, kind }: Finding): string[] {
+  linesOf({ openPath, bindPath, kind }: Pick<Finding, 'openPath' | 'bindPath' | 'kind'>): string[] {
     if (!this.#captured) return [];
     const bindLabel = kind === 'bind-failed' ? 'bind() at' : 'bound at';
     return [
@@ -107,7 +107,8 @@ export class CallPathTexts {
   }
 }
 
-function withoutPath(ref: PathRef): string {
+/** Why there are no frames to show. */
+export function withoutPath(ref: PathRef): string {
   if (ref.status === 'unavailable') return `not known: ${escapeWithin(ref.reason, LONGEST_NOTE)}`;
   if (ref.status === 'resolved') return `call path ${escapeWithin(ref.id, LONGEST_NAME)}, whose frames are not known`;
   return WITHOUT_PATH[ref.status];
@@ -121,7 +122,8 @@ function firstFrame(frame: CallFrame): string {
   return `${escapeWithin(name, LONGEST_NAME)}${where === '' ? '' : `  ${where}`}${doubt(frame)}`;
 }
 
-function callerText(frame: CallFrame): string {
+/** `acquire_port leak_worker.c:41`: one frame, short. */
+export function callerText(frame: CallFrame): string {
   const { name, file, line } = readName(frame);
   if (name === null) return nameless(frame, false);
   const where = file === null ? moduleOf(frame) : `${shortFile(file)}${lineText(line)}`;

@@ -29,7 +29,7 @@ export function classLines({ sockstat }: Report, style: Style): string[] {
 }
 
 /** What has no descriptor, no table entry and no queue cannot be found without having been traced. */
-function explain(unplaced: number): string {
+export function explain(unplaced: number): string {
   if (unplaced === 0) return 'the sum closes';
   if (unplaced < 0) return 'closed while they were counted';
   return 'opened while they were counted, or by the kernel for itself and not connected, or where no process leads: a network namespace, a queue';

@@ -49,7 +49,7 @@ export function failureLines(report: Report, style: Style): string[] {
 }
 
 /** A victim found no port and is not the one that leaks them. */
-function victimTest({ findings }: Report): (failure: Failure) => boolean {
+export function victimTest({ findings }: Report): (failure: Failure) => boolean {
   const leakers = new Set(
     findings.flatMap(({ leak, process }) => (leak && process.status === 'measured' ? [process.value] : [])),
   );

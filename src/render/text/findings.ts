@@ -93,7 +93,11 @@ function holders({ holders, process, count, heldAtExit, kind }: Finding, names: 
   return [`held by ${shown.join(', ')}${more > 0 ? ` and ${countOf(more, 'more process', 'more processes')}` : ''}`];
 }
 
-function describe({ process, fd, inode, family, localPort, ageMs }: FindingExample, names: ProcessNames): string {
+/** One of the sockets of a finding. */
+export function describe(
+  { process, fd, inode, family, localPort, ageMs }: FindingExample,
+  names: ProcessNames,
+): string {
   return [
     ...(fd !== null && process !== null ? [`fd ${fd} of ${names.of(process)}`] : []),
     ...(inode === null ? [] : [`socket:[${inode}]`]),

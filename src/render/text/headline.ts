@@ -43,22 +43,24 @@ function leakLines(report: Report, style: Style): string[] {
 }
 
 /** Findings that differ in their call paths only are one leak to a reader. Never empty, most sockets first. */
-type Leak = readonly [Finding, ...Finding[]];
+export type Leak = readonly [Finding, ...Finding[]];
 
-function leaksByProcess(findings: readonly Finding[]): Leak[] {
+export function leaksByProcess(findings: readonly Finding[]): Leak[] {
   const leaks = new Map<string, Leak>();
   for (const finding of findings) {
-    const { kind, errno, process, processes, heldAtExit, count, key } = finding;
+    const { kind, errno, process, processes, heldAtExit, count, key, source } = finding;
     // Which processes a shared finding is of is not told, so two of them cannot be added up.
-    const who = processes === 1 && process.status === 'measured' ? process.value : key;
-    const id = `${kind}|${errno}|${heldAtExit === count}|${who}`;
+    const owner = processes === 1 && process.status === 'measured' ? process.value : key;
+    // Another recording may have the very same sockets.
+    const id = `${kind}|${errno}|${heldAtExit === count}|${owner}|${source}`;
     const known = leaks.get(id);
     leaks.set(id, known === undefined ? [finding] : [...known, finding]);
   }
   return [...leaks.values()].sort((a, b) => total(b, ({ count }) => count) - total(a, ({ count }) => count));
 }
 
-function total(leak: Leak, of: (finding: Finding) => number): number {
+/** Of all findings of a leak. */
+export function total(leak: Leak, of: (finding: Finding) => number): number {
   return leak.reduce((sum, finding) => sum + of(finding), 0);
 }
 
@@ -69,19 +71,28 @@ function sentence(leak: Leak, names: ProcessNames): string {
   const ports = total(leak, (finding) => finding.ports);
   const oldestMs = Math.max(...leak.map((finding) => finding.oldestMs));
   const rates = leak.flatMap(({ perMinute }) => perMinute ?? []);
-  const atExit = first.heldAtExit === first.count;
-  const who = `${names.ofOwners(first)} ${atExit ? 'exited with' : first.processes > 1 ? 'hold' : held(first, names)}`;
+  const atExit = isAtExit(first);
   const facts = [
     `${countOf(count, 'socket')} ${KIND_CLAUSE[kind]}${errno === null ? '' : ` (${errno})`}`,
     ...(ports > 0 ? [countOf(ports, 'port')] : []),
     `oldest ${leak.some(({ oldestIsLowerBound }) => oldestIsLowerBound) ? 'at least ' : ''}${formatDuration(oldestMs)}`,
     ...(rates.length > 0 && !atExit ? [formatRate(rates.reduce((sum, rate) => sum + rate, 0))] : []),
   ];
-  return `${who} ${facts.join(', ')}`;
+  return `${who(first, names)} ${facts.join(', ')}`;
+}
+
+/** `leakyd[1234] holds`: up to the count. */
+export function who(finding: Finding, names: ProcessNames): string {
+  const verb = isAtExit(finding) ? 'exited with' : finding.processes > 1 ? 'hold' : held(finding, names);
+  return `${names.ofOwners(finding)} ${verb}`;
+}
+
+export function isAtExit({ heldAtExit, count }: Finding): boolean {
+  return heldAtExit === count;
 }
 
 /** Where in the code, and of how many of them that is said. */
-function place(leak: Leak, paths: CallPathTexts): string {
+export function place(leak: Leak, paths: CallPathTexts): string {
   const counts = new Map<string, number>();
   for (const { openPath, count } of leak) {
     const text = paths.placeOf(openPath);

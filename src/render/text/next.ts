@@ -4,19 +4,23 @@ import { formatDuration } from '../duration.ts';
 import { ProcessNames } from '../names.ts';
 import type { Style } from '../style.ts';
 
-interface Step {
+export interface Step {
   command: string;
   why: string;
 }
 
 export function nextLines(report: Report, style: Style): string[] {
-  const steps = unique([...inspect(report), ...traceSuspects(report), ...watchLonger(report)]);
+  const steps = nextSteps(report);
   if (steps.length === 0) return [];
   const width = Math.max(...steps.map(({ command }) => command.length));
   return [
     style.bold('NEXT'),
     ...steps.map(({ command, why }) => `  ${command.padEnd(width)}  ${style.dim(`# ${why}`)}`),
   ];
+}
+
+export function nextSteps(report: Report): Step[] {
+  return unique([...inspect(report), ...traceSuspects(report), ...watchLonger(report)]);
 }
 
 /** For the first finding whose sockets somebody still holds. */

@@ -19,7 +19,7 @@ export function observationLines(report: Report, style: Style): string[] {
   ];
 }
 
-function unknowns({ callPaths, ports, sockstat }: Report): string[] {
+export function unknowns({ callPaths, ports, sockstat }: Report): string[] {
   const parts = {
     'which code': callPaths,
     'ports of the host': ports,
@@ -31,7 +31,7 @@ function unknowns({ callPaths, ports, sockstat }: Report): string[] {
 }
 
 /** What share of the sockets has no call path, though call paths were captured. */
-function notSampled({ callPaths, callPathsNotSampled, callPathsNotListed }: Report): string[] {
+export function notSampled({ callPaths, callPathsNotSampled, callPathsNotListed }: Report): string[] {
   if (callPaths.status === 'unavailable' || callPathsNotSampled === null) return [];
   const missing = made(callPathsNotSampled);
   if (missing === 0) return [];

@@ -25,7 +25,7 @@ export function portLines(report: Report, style: Style): string[] {
 }
 
 function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): string[] {
-  const { netns, path, inUse, outOfRange, holders, destinations } = ports;
+  const { netns, path, holders, destinations } = ports;
   const where = `  network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
   const full = ports.free.status === 'measured' && ports.free.value === 0;
   const shown = holders.slice(0, MOST_HOLDERS);
@@ -44,7 +44,7 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
   return [
     where,
     full ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
-    `    ${countOf(inUse, 'port')} in use in all${outOfRange === null ? '' : `, ${formatCount(outOfRange)} outside the range`}`,
+    `    ${inUseText(ports)}`,
     ...table.rows.map((row) => `      ${row}`),
     ...destinations
       .slice(0, MOST_DESTINATIONS)
@@ -56,7 +56,12 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
   ];
 }
 
-function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
+export function inUseText({ inUse, outOfRange }: ReportPorts): string {
+  const outside = outOfRange === null ? '' : `, ${formatCount(outOfRange)} outside the range`;
+  return `${countOf(inUse, 'port')} in use in all${outside}`;
+}
+
+export function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
   if (range.status === 'unavailable') return `port range not known: ${escapeText(range.reason)}`;
   const [low, high] = range.value;
   const kept = reserved.status === 'measured' && reserved.value.length > 0 ? ', some reserved' : '';
@@ -74,7 +79,7 @@ function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: Repo
 }
 
 /** With its growth, where there is any: `leakyd[1234], +412/min (2 outside the range)`. */
-function holderText({ process, count, inRange, perMinute }: ReportPortHolder, names: ProcessNames): string {
+export function holderText({ process, count, inRange, perMinute }: ReportPortHolder, names: ProcessNames): string {
   const who = process === null ? 'no process' : names.of(process);
   const rate = formatRate(perMinute);
   const growth = perMinute === null || rate === 'steady' ? '' : `, ${rate}`;

@@ -25,7 +25,7 @@ export function processLines(report: Report, style: Style): string[] {
 }
 
 /** Owners and holders, in the order of the findings; then the targets. */
-function concerned({ findings, processes, target }: Report): Set<ProcessId> {
+export function concerned({ findings, processes, target }: Report): Set<ProcessId> {
   const ids = new Set<ProcessId>();
   for (const { process, holders } of findings) {
     if (process.status === 'measured') ids.add(process.value);
@@ -35,14 +35,14 @@ function concerned({ findings, processes, target }: Report): Set<ProcessId> {
   return ids;
 }
 
-function command({ cmdline, exe }: ReportProcess): string {
+export function command({ cmdline, exe }: ReportProcess): string {
   const words = cmdline.status === 'measured' ? cmdline.value.join(' ') : '';
   const text = words !== '' ? words : exe.status === 'measured' ? exe.value : 'command line not known';
   const escaped = escapeText(text);
   return escaped.length > LONGEST_COMMAND ? `${escaped.slice(0, LONGEST_COMMAND)}...` : escaped;
 }
 
-function surroundings({ unit, container, startTime, exited, activity, namespacePids }: ReportProcess): string[] {
+export function surroundings({ unit, container, startTime, exited, activity, namespacePids }: ReportProcess): string[] {
   const facts = [
     ...(unit.status === 'measured' && unit.value !== null ? [`unit ${escapeText(unit.value)}`] : []),
     ...(container.status === 'measured' && container.value !== null
