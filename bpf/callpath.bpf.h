@@ -12,7 +12,7 @@
 /* Whole stacks a second: of a place in the program, a process, the host. */
 #define CAPTURES_OF_PLACE 50
 #define CAPTURES_OF_PROCESS 200
-#define CAPTURES_OF_HOST 2000
+#define CAPTURES_OF_HOST 1000
 /*
  * What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. Of
  * the host, no more than the ring holds (STACK_RING_BYTES of session.ts).

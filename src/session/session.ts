@@ -62,8 +62,8 @@ export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
-/** Some 870 stacks of the usual size. */
-const STACK_RING_BYTES = 1 << 23;
+/** Some 1,700 stacks of the usual size: all that the budget of the host lets through in a second. */
+const STACK_RING_BYTES = 1 << 24;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;

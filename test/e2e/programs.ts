@@ -292,19 +292,28 @@ export function failuresOf(report: Report, pid: number): Pick<Failure, 'operatio
     .map(({ operation, errno, cause, count }) => ({ operation, errno, cause, count }));
 }
 
+/** Findings that differ in nothing but their call paths are told as one. */
 function told(report: Report): Told[] {
   const named = (id: ProcessId): string => {
     const found = report.processes.find((known) => known.id === id);
     return found === undefined ? id : `${found.comm}[${found.pid}]`;
   };
-  return report.findings.map(({ kind, count, errno, ports, leak, process, holders }) => ({
-    kind,
-    count,
-    errno,
-    ports,
-    leak,
-    owner: process.status === 'measured' ? named(process.value) : process.reason,
-    holders: holders.map((holder) => `${named(holder.process)} ${holder.count}`),
+  const sums = new Map<string, Omit<Told, 'holders'> & { holders: Map<string, number> }>();
+  for (const { kind, count, errno, ports, leak, process, holders } of report.findings) {
+    const owner = process.status === 'measured' ? named(process.value) : process.reason;
+    const key = JSON.stringify([kind, errno, leak, owner]);
+    const sum = sums.get(key) ?? { kind, count: 0, errno, ports: 0, leak, owner, holders: new Map<string, number>() };
+    sums.set(key, sum);
+    sum.count += count;
+    sum.ports += ports;
+    for (const holder of holders) {
+      const name = named(holder.process);
+      sum.holders.set(name, (sum.holders.get(name) ?? 0) + holder.count);
+    }
+  }
+  return [...sums.values()].map(({ holders, ...sum }) => ({
+    ...sum,
+    holders: [...holders].map(([name, count]) => `${name} ${count}`),
   }));
 }
 
