@@ -301,9 +301,15 @@ Unwound unwind(const stack_sample *sample, Process &process) {
 
 uint64_t path_fingerprint(const std::vector<UnwoundFrame> &frames) {
   Hash hash;
+  bool after_unnamed = false;
   for (const UnwoundFrame &frame : frames) {
+    // Where code was generated differs from run to run; without a name one is not to be told from another, and how many
+    // follow each other hangs on what the compiler has inlined by now.
+    bool unnamed = (frame.flags & kFrameJit) && frame.jit_name.empty();
+    if (unnamed && after_unnamed)
+      continue;
+    after_unnamed = unnamed;
     hash.add(frame.module ? frame.module->identity() : 0);
-    // Where code was generated differs from run to run; without a name one is not to be told from another.
     if (frame.flags & kFrameJit)
       hash.add(frame.jit_name);
     else

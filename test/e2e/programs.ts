@@ -301,9 +301,11 @@ function told(report: Report): Told[] {
   const sums = new Map<string, Omit<Told, 'holders'> & { holders: Map<string, number> }>();
   for (const { kind, count, errno, ports, leak, process, holders } of report.findings) {
     const owner = process.status === 'measured' ? named(process.value) : process.reason;
-    const key = JSON.stringify([kind, errno, leak, owner]);
+    const key = JSON.stringify([kind, errno, owner]);
     const sum = sums.get(key) ?? { kind, count: 0, errno, ports: 0, leak, owner, holders: new Map<string, number>() };
     sums.set(key, sum);
+    // Where one path alone is a leak, a few sockets of another one are not accused with it.
+    sum.leak ||= leak;
     sum.count += count;
     sum.ports += ports;
     for (const holder of holders) {
