@@ -109,7 +109,11 @@ describe('paths', () => {
     await program.command('bind-taken', 4);
     await program.command('close', 3);
     await program.command('use', 7);
-    const report = await tracing.until('both findings', ({ findings }) => findings.length === 2);
+    const report = await tracing.until('both findings, and the counts of their paths', (now) => {
+      const countsOf = ({ openPath, bindPath }: Finding) =>
+        [openPath, bindPath].map((ref) => pathOf(now, ref)?.counters);
+      return now.findings.length === 2 && now.findings.flatMap(countsOf).every((counters) => counters != null);
+    });
     const bound = report.findings.find(({ kind }) => kind === 'bound-inactive');
     const failed = report.findings.find(({ kind }) => kind === 'bind-failed');
     expect(bound?.count).toBe(5);
@@ -140,7 +144,8 @@ describe('paths', () => {
     const refusals = ({ failures }: Report) =>
       failures.status === 'measured' ? failures.value.filter(({ pid }) => pid === program.pid) : [];
     const report = await tracing.until('all findings, and the path of the failures', (now) => {
-      return now.findings.length === 3 && refusals(now).every(({ path }) => path?.status === 'resolved');
+      const counted = now.findings.every(({ openPath }) => pathOf(now, openPath)?.counters != null);
+      return counted && now.findings.length === 3 && refusals(now).every(({ path }) => path?.status === 'resolved');
     });
     const accepted = report.findings.find(({ kind }) => kind === 'close-wait');
     expect(functions(report, accepted?.openPath ?? null)).toEqual([
