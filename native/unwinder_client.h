@@ -47,7 +47,7 @@ struct NamedPath {
 
 struct ReadDebugFile {
   std::string build_id; // hex
-  bool is_right;        // false: of another build, no ELF file, or the unwinder died of it
+  bool is_right;        // false: of another build, no ELF file, without DWARF, or the unwinder died of it
 };
 
 struct UnwinderAnswers {

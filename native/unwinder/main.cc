@@ -286,7 +286,9 @@ bool Server::take_debug_file(Packet &packet) {
   std::string build_id(packet.bytes.data() + sizeof(message), message.build_id_bytes);
   std::shared_ptr<ElfModule> file = ElfModule::open(std::exchange(packet.descriptor, -1), "debug file");
   // Whoever gave it may be wrong, or lie: lines of another build would be believed.
-  bool is_right = file->is_elf() && file->build_id() == build_id;
+  Dwarf_Addr bias;
+  bool is_right = file->is_elf() && file->build_id() == build_id &&
+                  dwfl_module_getdwarf(file->dwfl_module(), &bias) != nullptr;
   if (is_right) {
     debug_files_[build_id] = file;
     for (auto &[id, module] : modules_) {

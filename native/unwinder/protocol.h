@@ -209,7 +209,7 @@ struct NamedPathMessage {
 
 struct DebugFileReadMessage {
   MessageHeader header;
-  uint32_t is_right; // an ELF file of that very build-id
+  uint32_t is_right; // an ELF file of that very build-id, with DWARF
   uint32_t reserved;
 };
 

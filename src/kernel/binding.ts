@@ -52,7 +52,7 @@ export interface PumpedPaths {
   /** enum PathQuality of native/unwinder/protocol.h; notes in words */
   unwound: { ref: bigint; path: bigint; quality: number; notes: string[] }[];
   named: { path: bigint; quality: number; notes: string[]; frames: NativeFrame[] }[];
-  /** answers to offers; not right: of another build, no ELF file, or the unwinder died of it */
+  /** answers to offers; not right: of another build, no ELF file, without DWARF, or the unwinder died of it */
   debugFiles: { buildId: string; isRight: boolean }[];
   /** not answered yet */
   pending: number;

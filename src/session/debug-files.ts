@@ -56,7 +56,7 @@ export class DebugFiles {
   named(id: bigint, path: CallPath): CallPath {
     for (const buildId of lackedBy(path)) if (!this.#builds.has(buildId)) this.#fetch(buildId);
     if (this.#lacks(path, (build) => !isDecided(build))) this.#waiting.set(id, path);
-    return this.#withNotes(path);
+    return this.#withNotes(path, this.#uselessFor(path));
   }
 
   /** Takes what has come from the network and from the unwinder since, and offers the one to the other. */
@@ -98,7 +98,7 @@ export class DebugFiles {
     const build = this.#builds.get(buildId);
     if (build?.is !== 'offered') return;
     if (isRight) this.#builds.set(buildId, { ...build, is: 'used' });
-    else this.#miss(buildId, 'what a server gave is no ELF file of this build: refused');
+    else this.#miss(buildId, 'what a server gave is no debugging information of this build: refused');
   }
 
   /** Another unwinder has been told of no file. */
@@ -139,14 +139,22 @@ export class DebugFiles {
     });
   }
 
+  /** Builds of which the unwinder has a file, and yet no line for this path, which it has named since. */
+  #uselessFor(path: CallPath): Set<string> {
+    const lacked = lackedBy(path);
+    for (const { buildId, line } of path.frames) if (buildId !== null && line !== null) lacked.delete(buildId);
+    return new Set([...lacked].filter((buildId) => this.#builds.get(buildId)?.is === 'used'));
+  }
+
   /** One note a reason, with all modules that it is true of. */
-  #withNotes(path: CallPath): CallPath {
+  #withNotes(path: CallPath, useless: ReadonlySet<string> = new Set()): CallPath {
     const modules = new Map<string, Set<string>>();
     for (const { buildId, module } of path.frames.filter(lacksLine)) {
       const build = this.#builds.get(buildId);
-      if (build?.is !== 'missing') continue;
-      const named = modules.get(build.reason) ?? new Set();
-      modules.set(build.reason, named.add(module?.replace(/^.*\//s, '') ?? '?'));
+      const reason = build?.is === 'missing' ? build.reason : useless.has(buildId) ? 'none in what was fetched' : null;
+      if (reason === null) continue;
+      const named = modules.get(reason) ?? new Set();
+      modules.set(reason, named.add(module?.replace(/^.*\//s, '') ?? '?'));
     }
     if (modules.size === 0) return path;
     const notes = [...modules].map(([reason, names]) => `debuginfod: no lines of ${[...names].join(', ')} (${reason})`);

@@ -79,8 +79,10 @@ describe('debugging information', () => {
     expect(both.told).toEqual([]);
     expect(both.files.isSettled).toBe(true);
     // Named again: a function without lines is asked for no more.
-    const named = path(frame('aa', 3), frame('bb'));
+    const named = path(frame('aa', 3), frame('aa'), frame('bb', 4));
     expect(both.files.named(1n, named)).toEqual(named);
+    const useless = both.files.named(2n, path(frame('aa', 3), frame('bb')));
+    expect(useless.notes).toEqual(['its own', 'debuginfod: no lines of libbb.so (none in what was fetched)']);
     expect(both.asked).toEqual(['aa', 'bb']);
   });
 
@@ -95,7 +97,7 @@ describe('debugging information', () => {
     const notes = [
       'its own',
       'debuginfod: no lines of libaa.so, libbb.so (not found)',
-      'debuginfod: no lines of libcc.so (what a server gave is no ELF file of this build: refused)',
+      'debuginfod: no lines of libcc.so (what a server gave is no debugging information of this build: refused)',
     ];
     expect(both.told).toEqual([{ ...lacking, notes }]);
     expect(both.again).toEqual([]);
