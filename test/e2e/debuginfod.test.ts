@@ -56,14 +56,20 @@ interface Traced extends Finished {
   path: ReportCallPath;
 }
 
+/** In place of /tmp: a socktrace that is killed cannot remove what it has made there. */
+function temporaryFolder(): string {
+  const made = mkdtempSync(join(folder, 'tmp-'));
+  chmodSync(made, 0o755);
+  return made;
+}
+
 /** What a trace says of the program. Whatever it makes in its folder for temporary files must be gone at the end. */
 async function traced(
   env: NodeJS.ProcessEnv,
   args: string[],
   before: () => Promise<void> = async () => {},
 ): Promise<Traced> {
-  const temporary = mkdtempSync(join(folder, 'tmp-'));
-  chmodSync(temporary, 0o755);
+  const temporary = temporaryFolder();
   await using program = Program.start(stripped);
   const running = Socktrace.start(['--pid', String(program.pid), ...SHORT, ...args], {
     env: { ...process.env, TMPDIR: temporary, ...env },
@@ -215,7 +221,7 @@ describe('debugging information from a server', () => {
   it('comes while the trace goes on', async () => {
     const server = await debuginfod();
     await using program = Program.start(stripped);
-    const env = { ...process.env, DEBUGINFOD_URLS: server.url };
+    const env = { ...process.env, TMPDIR: temporaryFolder(), DEBUGINFOD_URLS: server.url };
     const args = ['--pid', String(program.pid), '--min-age', '200ms', '--ndjson', '--debuginfod'];
     const running = Socktrace.start(args, { env });
     await running.tracing();
@@ -227,7 +233,7 @@ describe('debugging information from a server', () => {
   it('is told to the next unwinder when one dies', async () => {
     const server = await debuginfod();
     await using program = Program.start(stripped);
-    const env = { ...process.env, DEBUGINFOD_URLS: server.url };
+    const env = { ...process.env, TMPDIR: temporaryFolder(), DEBUGINFOD_URLS: server.url };
     const args = ['--pid', String(program.pid), '--min-age', '200ms', '--ndjson', '--debuginfod'];
     const running = Socktrace.start(args, { env });
     await running.tracing();
@@ -295,8 +301,7 @@ describe('debugging information from a server', () => {
 
 describe('the fetcher', () => {
   it('goes with all that it has made when a second Ctrl-C ends the trace at once', async () => {
-    const temporary = mkdtempSync(join(folder, 'tmp-'));
-    chmodSync(temporary, 0o755);
+    const temporary = temporaryFolder();
     await using server = await Liar.that((response) => response.writeHead(200).write('never more than this'));
     await using program = Program.start(stripped);
     const env = { ...process.env, ...server.env, TMPDIR: temporary };
