@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include "census.h"
+#include "debug_file.h"
 #include "layout.h"
 #include "socket_namespace.h"
 #include "tracer.h"
@@ -98,6 +99,7 @@ public:
                            InstanceMethod<&TracerDoor::drain_events>("drainEvents"),
                            InstanceMethod<&TracerDoor::pump_paths>("pumpPaths"),
                            InstanceMethod<&TracerDoor::want_path_names>("wantPathNames"),
+                           InstanceMethod<&TracerDoor::offer_debug_file>("offerDebugFile"),
                            InstanceMethod<&TracerDoor::forget_code>("forgetCode"),
                            InstanceMethod<&TracerDoor::counters>("counters"),
                            InstanceMethod<&TracerDoor::misses>("misses"),
@@ -199,7 +201,8 @@ private:
   }
 
   // pumpPaths() -> {ok, unwound: [{ref: bigint, path: bigint, quality, notes}], named: [{path: bigint, quality, notes,
-  // frames: [...]}], pending, deaths, audited, wrong, unwinderPid}; qualities, notes and ways as in unwinder/protocol.h
+  // frames: [...]}], debugFiles: [{buildId, isRight}], pending, deaths, audited, wrong, unwinderPid}; qualities, notes and
+  // ways as in unwinder/protocol.h
   Napi::Value pump_paths(const Napi::CallbackInfo &info) {
     if (!tracer_)
       return closed(info);
@@ -218,6 +221,14 @@ private:
     for (const NamedPath &path : pumped.value().named)
       named.Set(at++, named_path(env, path));
     answer.Set("named", named);
+    Napi::Array debug_files = Napi::Array::New(env);
+    for (const ReadDebugFile &file : pumped.value().debug_files) {
+      Napi::Object entry = Napi::Object::New(env);
+      entry.Set("buildId", file.build_id);
+      entry.Set("isRight", file.is_right);
+      debug_files.Set(debug_files.Length(), entry);
+    }
+    answer.Set("debugFiles", debug_files);
     PathCounters counters = tracer_->path_counters();
     answer.Set("pending", static_cast<double>(tracer_->pending_paths()));
     answer.Set("deaths", static_cast<double>(counters.unwinder.deaths));
@@ -233,6 +244,21 @@ private:
       return closed(info);
     Napi::Object answer = done(info.Env());
     answer.Set("taken", tracer_->want_path_names(number_of(info[0])));
+    return answer;
+  }
+
+  // offerDebugFile(buildId: Buffer, folder, path inside of it) -> {ok, taken}
+  Napi::Value offer_debug_file(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    Napi::Buffer<char> build_id = info[0].As<Napi::Buffer<char>>();
+    Result<Descriptor> file =
+        open_debug_file(info[1].As<Napi::String>().Utf8Value(), info[2].As<Napi::String>().Utf8Value());
+    if (!file.ok())
+      return failed(info.Env(), file.failure());
+    Napi::Object answer = done(info.Env());
+    answer.Set("taken",
+               tracer_->offer_debug_file(std::string(build_id.Data(), build_id.Length()), file.value()));
     return answer;
   }
 

@@ -83,6 +83,9 @@ public:
   bool want_path_names(uint64_t path_id) {
     return unwinder_ && unwinder_->want_names(path_id);
   }
+  bool offer_debug_file(const std::string &build_id, const Descriptor &file) {
+    return unwinder_ && unwinder_->offer_debug_file(build_id, file);
+  }
   // The process has gone: its code need not be kept.
   void forget_code(const ProcessKey &process) {
     if (unwinder_)

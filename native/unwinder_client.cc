@@ -211,7 +211,7 @@ void UnwinderClient::died() {
   if (!sent_.empty()) {
     Request culprit = std::move(sent_.front());
     sent_.pop_front();
-    if (!culprit.names) {
+    if (culprit.is_sample()) {
       auto at = processes_.find(process_of(*culprit.stack()));
       if (at != processes_.end())
         at->second.deaths++;
@@ -228,7 +228,9 @@ bool UnwinderClient::may_launch() const {
 
 void UnwinderClient::answer_unreadable(const Request &request, uint32_t notes) {
   counters_.unreadable++;
-  if (request.names)
+  if (!request.build_id.empty())
+    answers_.debug_files.push_back({hex(request.build_id.data(), request.build_id.size()), false});
+  else if (request.names)
     answers_.named.push_back({request.id, PathQuality::kUnreadable, notes, {}});
   else
     answers_.unwound.push_back({request.id, 0, PathQuality::kUnreadable, notes, {}});
@@ -268,6 +270,19 @@ bool UnwinderClient::want_names(uint64_t path_id) {
   Request request = {};
   request.id = path_id;
   request.names = true;
+  waiting_.push_back(std::move(request));
+  advance();
+  return true;
+}
+
+bool UnwinderClient::offer_debug_file(const std::string &build_id, const Descriptor &file) {
+  // Its own copy, for the case that it has to be told to another unwinder.
+  Descriptor copy(fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+  if (pending() >= kMaxRequests || !copy.valid() || build_id.empty() || build_id.size() > kMaxBuildIdBytes)
+    return false;
+  Request request = {};
+  request.build_id = build_id;
+  request.debug_file = std::move(copy);
   waiting_.push_back(std::move(request));
   advance();
   return true;
@@ -362,6 +377,19 @@ bool UnwinderClient::send_request(Request &request) {
     NamesMessage message = {};
     message.path = request.id;
     queue(message_of(message, MessageType::kNames));
+    return true;
+  }
+  if (!request.is_sample()) {
+    Descriptor copy(fcntl(request.debug_file.get(), F_DUPFD_CLOEXEC, 0));
+    if (!copy.valid()) {
+      answer_unreadable(request, 0);
+      return false;
+    }
+    DebugFileMessage message = {};
+    message.build_id_bytes = static_cast<uint32_t>(request.build_id.size());
+    std::vector<char> bytes = message_of(message, MessageType::kDebugFile, request.build_id.size());
+    bytes.insert(bytes.end(), request.build_id.begin(), request.build_id.end());
+    queue(std::move(bytes), std::move(copy));
     return true;
   }
   Known &process = known(process_of(*request.stack()), request.has_parent ? &request.parent : nullptr);
@@ -503,6 +531,8 @@ bool UnwinderClient::accept(const char *bytes, size_t size) {
     return accept_needs_maps(bytes, size);
   case MessageType::kNamedPath:
     return accept_names(bytes, size);
+  case MessageType::kDebugFileRead:
+    return accept_debug_file(bytes, size);
   default:
     return false;
   }
@@ -516,7 +546,7 @@ void UnwinderClient::finish_first() {
 bool UnwinderClient::accept_path(const char *bytes, size_t size) {
   PathMessage message;
   const Request &request = sent_.front();
-  if (!read_value(bytes, size, 0, &message) || request.names || message.ref != request.id ||
+  if (!read_value(bytes, size, 0, &message) || !request.is_sample() || message.ref != request.id ||
       message.count > kMaxPathFrames || size != sizeof(message) + message.count * sizeof(PathFrame) ||
       !is_quality(message.quality) || (message.path == 0) != (message.count == 0))
     return false;
@@ -541,7 +571,7 @@ bool UnwinderClient::accept_path(const char *bytes, size_t size) {
 bool UnwinderClient::accept_needs_maps(const char *bytes, size_t size) {
   NeedsMapsMessage message;
   Request &request = sent_.front();
-  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || request.names ||
+  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || !request.is_sample() ||
       message.ref != request.id || request.final)
     return false;
   auto at = processes_.find(process_of(*request.stack()));
@@ -591,6 +621,16 @@ bool UnwinderClient::accept_names(const char *bytes, size_t size) {
     return true;
   answers_.named.push_back(std::move(*assembly_));
   assembly_.reset();
+  finish_first();
+  return true;
+}
+
+bool UnwinderClient::accept_debug_file(const char *bytes, size_t size) {
+  DebugFileReadMessage message;
+  const std::string &build_id = sent_.front().build_id;
+  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || build_id.empty())
+    return false;
+  answers_.debug_files.push_back({hex(build_id.data(), build_id.size()), message.is_right == 1});
   finish_first();
   return true;
 }

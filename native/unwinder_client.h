@@ -45,9 +45,15 @@ struct NamedPath {
   std::vector<NamedPathFrame> frames; // the leaf first
 };
 
+struct ReadDebugFile {
+  std::string build_id; // hex
+  bool is_right;        // false: of another build, no ELF file, without DWARF, or the unwinder died of it
+};
+
 struct UnwinderAnswers {
   std::vector<UnwoundPath> unwound;
   std::vector<NamedPath> named;
+  std::vector<ReadDebugFile> debug_files;
 };
 
 struct UnwinderOptions {
@@ -78,6 +84,9 @@ public:
   // Answered once, in some later poll; unreadable with kNoteForgotten when no sample of this life of the unwinder had it.
   // False: too much is under way, ask again later.
   bool want_names(uint64_t path_id);
+  // Debugging information of a build, from elsewhere: used for names from then on, by this life of the unwinder. Answered
+  // once, in some later poll. False: too much is under way, ask again later.
+  bool offer_debug_file(const std::string &build_id, const Descriptor &file);
   // The process has gone, or has called exec.
   void forget(const ProcessKey &key);
   // Never blocks. Starts the unwinder again where it died; fails only when that is impossible.
@@ -105,7 +114,12 @@ private:
     ProcessKey parent;
     std::vector<uint64_t> sample; // aligned
     size_t sample_bytes;
+    std::string build_id; // of a debug file, else empty
+    Descriptor debug_file;
 
+    bool is_sample() const {
+      return !sample.empty();
+    }
     const stack_sample *stack() const {
       return reinterpret_cast<const stack_sample *>(sample.data());
     }
@@ -140,6 +154,7 @@ private:
   bool accept_path(const char *bytes, size_t size);
   bool accept_needs_maps(const char *bytes, size_t size);
   bool accept_names(const char *bytes, size_t size);
+  bool accept_debug_file(const char *bytes, size_t size);
   void finish_first();
   void answer_unreadable(const Request &request, uint32_t notes);
 

@@ -146,7 +146,8 @@ std::string_view ElfModule::symbol(uint64_t address) {
     return {};
   if (!symbols_)
     symbols_ = std::make_unique<Symbols>(module_);
-  return symbols_->find(address);
+  std::string_view found = symbols_->find(address);
+  return found.empty() && debug_file_ ? debug_file_->symbol(address) : found;
 }
 
 const GoTable &ElfModule::go_table() {

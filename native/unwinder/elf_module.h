@@ -49,6 +49,13 @@ public:
   bool address_of(uint64_t file_offset, uint64_t *address) const;
   // The rules for the frame at this address; the caller frees it. Null: there are none.
   Dwarf_Frame *frame_rules(uint64_t address);
+  // The same build's debugging information, from elsewhere; its addresses are these. Null: none.
+  const std::shared_ptr<ElfModule> &debug_file() const {
+    return debug_file_;
+  }
+  void use_debug_file(std::shared_ptr<ElfModule> file) {
+    debug_file_ = std::move(file);
+  }
   // Empty: no symbol covers the address.
   std::string_view symbol(uint64_t address);
   const GoTable &go_table();
@@ -77,6 +84,7 @@ private:
   Dwfl_Module *module_ = nullptr;
   std::vector<Segment> segments_;
   std::unique_ptr<Symbols> symbols_;
+  std::shared_ptr<ElfModule> debug_file_;
   std::unique_ptr<GoTable> go_table_;
   bool tried_debug_frame_ = false;
   Dwarf_CFI *debug_frame_ = nullptr;

@@ -52,10 +52,12 @@ private:
   bool take_forget(const Packet &packet);
   bool take_sample(const Packet &packet);
   bool take_names(const Packet &packet);
+  bool take_debug_file(Packet &packet);
   bool send(const void *bytes, size_t size);
   bool send_path(uint64_t ref, const Unwound &unwound, uint64_t path);
 
   std::map<uint32_t, std::shared_ptr<ElfModule>> modules_;
+  std::map<std::string, std::shared_ptr<ElfModule>> debug_files_; // by build-id
   std::map<uint32_t, std::unique_ptr<Process>> processes_;
   Paths paths_;
 };
@@ -109,7 +111,11 @@ bool Server::take_module(Packet &packet) {
       message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules || packet.descriptor < 0)
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
-  modules_[message.module] = ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name));
+  std::shared_ptr<ElfModule> module = ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name));
+  auto debug_file = debug_files_.find(module->build_id());
+  if (debug_file != debug_files_.end())
+    module->use_debug_file(debug_file->second);
+  modules_[message.module] = std::move(module);
   return true;
 }
 
@@ -270,6 +276,32 @@ bool Server::take_names(const Packet &packet) {
   return send(bytes.data(), bytes.size());
 }
 
+bool Server::take_debug_file(Packet &packet) {
+  DebugFileMessage message;
+  if (!read_message(packet, &message) || message.build_id_bytes == 0 ||
+      message.build_id_bytes > kMaxBuildIdBytes ||
+      packet.bytes.size() != sizeof(message) + message.build_id_bytes || packet.descriptor < 0 ||
+      debug_files_.size() >= kMaxDebugFiles)
+    return false;
+  std::string build_id(packet.bytes.data() + sizeof(message), message.build_id_bytes);
+  std::shared_ptr<ElfModule> file = ElfModule::open(std::exchange(packet.descriptor, -1), "debug file");
+  // Whoever gave it may be wrong, or lie: lines of another build would be believed.
+  Dwarf_Addr bias;
+  bool is_right = file->is_elf() && file->build_id() == build_id &&
+                  dwfl_module_getdwarf(file->dwfl_module(), &bias) != nullptr;
+  if (is_right) {
+    debug_files_[build_id] = file;
+    for (auto &[id, module] : modules_) {
+      if (module->build_id() != build_id)
+        continue;
+      module->use_debug_file(file);
+      paths_.renew(module.get());
+    }
+  }
+  DebugFileReadMessage answer = {{MessageType::kDebugFileRead, sizeof(answer)}, is_right, 0};
+  return send(&answer, sizeof(answer));
+}
+
 bool Server::handle(Packet &packet) {
   MessageHeader header;
   if (!read_message(packet, &header) || header.bytes != packet.bytes.size())
@@ -287,6 +319,8 @@ bool Server::handle(Packet &packet) {
     return take_sample(packet);
   case MessageType::kNames:
     return take_names(packet);
+  case MessageType::kDebugFile:
+    return take_debug_file(packet);
   default:
     return false;
   }

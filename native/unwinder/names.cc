@@ -64,6 +64,8 @@ const StoredPath *Paths::find(uint64_t path) const {
 std::vector<SourcePlace> Paths::look(OfModule &of, uint64_t code) {
   ElfModule &module = *of.module;
   std::vector<SourcePlace> places = of.lines->find(code);
+  if (places.empty() && of.lines_from_elsewhere)
+    places = of.lines_from_elsewhere->find(code);
   std::string_view symbol = module.symbol(code);
   if (!places.empty()) {
     // Symbols tell what a function is called by; DWARF has names that only libraries know inside (__GI_raise).
@@ -91,6 +93,8 @@ const std::vector<SourcePlace> &Paths::places_of(const UnwoundFrame &frame) {
   if (!of.module) {
     of.module = frame.module;
     of.lines = std::make_unique<Lines>(*frame.module);
+    if (frame.module->debug_file())
+      of.lines_from_elsewhere = std::make_unique<Lines>(*frame.module->debug_file());
   }
   uint64_t code = frame.address - (frame.is_call ? 1 : 0);
   auto [at, is_new] = of.places.try_emplace(code);
@@ -99,6 +103,14 @@ const std::vector<SourcePlace> &Paths::places_of(const UnwoundFrame &frame) {
     at->second = look(of, code);
   }
   return at->second;
+}
+
+void Paths::renew(const ElfModule *module) {
+  auto at = modules_.find(module);
+  if (at == modules_.end())
+    return;
+  cached_ -= at->second.places.size();
+  modules_.erase(at);
 }
 
 std::vector<Name> Paths::names_of(const StoredPath &path) {

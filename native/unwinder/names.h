@@ -44,11 +44,13 @@ public:
   // Null: it is not here (any more).
   const StoredPath *find(uint64_t path) const;
   std::vector<Name> names_of(const StoredPath &path);
+  // More is known of the module: what it was asked before is asked again.
+  void renew(const ElfModule *module);
 
 private:
   struct OfModule {
     std::shared_ptr<ElfModule> module; // keeps the key valid
-    std::unique_ptr<Lines> lines;
+    std::unique_ptr<Lines> lines, lines_from_elsewhere;
     std::unordered_map<uint64_t, std::vector<SourcePlace>> places;
   };
   const std::vector<SourcePlace> &places_of(const UnwoundFrame &frame);

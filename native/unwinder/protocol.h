@@ -11,7 +11,7 @@
 
 namespace socktrace {
 
-constexpr uint32_t kProtocolVersion = 1;
+constexpr uint32_t kProtocolVersion = 2;
 constexpr int kUnwinderSocket = 3; // the unwinder's only descriptor besides 0 to 2
 
 constexpr size_t kMaxMessageBytes = 64 << 10;
@@ -26,6 +26,7 @@ constexpr size_t kMaxModuleName = 4096;
 constexpr size_t kMaxFunctionName = 512;
 constexpr size_t kMaxFileName = 512;
 constexpr size_t kMaxBuildIdBytes = 32;
+constexpr size_t kMaxDebugFiles = 256; // of one life of the unwinder
 constexpr size_t kMaxSampleBytes = sizeof(stack_sample) + size_t{STACK_CHUNKS_DEEP} * STACK_CHUNK_BYTES;
 
 enum class MessageType : uint32_t {
@@ -36,11 +37,13 @@ enum class MessageType : uint32_t {
   kForget,     // this process has gone
   kSample,     // answered by kPath or kNeedsMaps
   kNames,      // answered by kNamedPath
+  kDebugFile,  // debugging information from elsewhere, with its descriptor; answered by kDebugFileRead
   // unwinder -> tracer
   kReady = 64, // it has given up its privileges
   kPath,
   kNeedsMaps, // code was met that no mapping covers: read them again, then offer the sample again
   kNamedPath,
+  kDebugFileRead,
 };
 
 enum class PathQuality : uint32_t {
@@ -144,6 +147,13 @@ struct NamesMessage {
   uint64_t path;
 };
 
+struct DebugFileMessage {
+  MessageHeader header;
+  uint32_t build_id_bytes;
+  uint32_t reserved;
+  // the build-id follows
+};
+
 struct ReadyMessage {
   MessageHeader header;
   uint32_t version;
@@ -195,6 +205,12 @@ struct NamedPathMessage {
   uint32_t count; // of this message
   uint32_t last;  // no more messages of this path
   // count times NamedFrame, each with its strings, follows
+};
+
+struct DebugFileReadMessage {
+  MessageHeader header;
+  uint32_t is_right; // an ELF file of that very build-id, with DWARF
+  uint32_t reserved;
 };
 
 } // namespace socktrace

@@ -38,6 +38,11 @@ const tools = [
   { name: 'go', package: 'golang-go', present: () => works('go', 'version') },
   { name: 'javac', package: 'default-jdk-headless', present: () => works('javac', '-version') },
   { name: 'objcopy', package: 'binutils', present: () => works('objcopy', '--version') },
+  {
+    name: 'debuginfod, debuginfod-find',
+    package: 'debuginfod',
+    present: () => works('debuginfod') && works('debuginfod-find'),
+  },
   { name: 'nginx', package: 'nginx', service: true, present: () => works('nginx') },
   { name: 'redis-server', package: 'redis-server', service: true, present: () => works('redis-server') },
   { name: 'haproxy', package: 'haproxy', service: true, present: () => works('haproxy') },

@@ -30,7 +30,7 @@ const EVENT_RING_BYTES = 1 << 20;
 const NO_PROCESS =
   'no process given: socktrace --pid PID ("socktrace" alone shows what exists now, "socktrace demo unused" makes a process to try it on)';
 /** Options that make sense while something is traced only. */
-const LENGTHY = ['duration', 'events', 'ndjson', 'failOnLeak'] as const;
+const LENGTHY = ['duration', 'events', 'ndjson', 'failOnLeak', 'debuginfod'] as const;
 
 /** Adds the options of a trace to a command. */
 export function addTraceOptions(command: Command): Command {

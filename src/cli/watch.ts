@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type HookSetName, KernelError, type WantedProcess } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
+import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
 import {
   DEFAULT_CONFIRM_MS,
   DEFAULT_MAX_PROCESSES,
@@ -28,6 +29,7 @@ export interface WatchOptions {
   leakCount: number;
   hooks: 'auto' | HookSetName;
   paths: boolean;
+  debuginfod?: boolean;
   victims: boolean;
   cmdline: boolean;
   maxSockets: number;
@@ -64,6 +66,7 @@ export function addWatchOptions(command: Command): Command {
     )
     .addOption(hooksOption())
     .option('--no-paths', 'do not capture which code opened, bound or connected')
+    .option('--debuginfod', 'fetch debugging information from the servers in DEBUGINFOD_URLS, for files and lines')
     .option('--no-victims', 'count failed calls of the traced processes only, not of every process')
     .option('--no-cmdline', 'leave command lines out of the report')
     .addOption(
@@ -72,6 +75,21 @@ export function addWatchOptions(command: Command): Command {
         .default(DEFAULT_MAX_SOCKETS),
     )
     .option('-v, --verbose', 'say on stderr what is being done');
+}
+
+const CANNOT_FETCH: Readonly<Record<FetchRefusal, string>> = {
+  'no-servers':
+    '--debuginfod: no servers are given: set DEBUGINFOD_URLS, such as DEBUGINFOD_URLS=https://debuginfod.example.org (through sudo: --preserve-env=DEBUGINFOD_URLS)',
+  'no-tool':
+    '--debuginfod: debuginfod-find is not installed (Debian: package debuginfod; Fedora: elfutils-debuginfod-client)',
+};
+
+/** Before anything else: who asks for lines wants to know at once that there will be none. */
+function checkFetching({ debuginfod, paths }: WatchOptions): void {
+  if (!debuginfod) return;
+  if (!paths) throw new UsageError('--debuginfod is for call paths, which --no-paths switches off');
+  const refusal = fetchRefusal();
+  if (refusal !== null) throw new UsageError(CANNOT_FETCH[refusal]);
 }
 
 /**
@@ -85,6 +103,7 @@ export function openSession(
   sinks: SessionSinks,
   log: Log,
 ): Session {
+  checkFetching(options);
   try {
     const session = Session.open(
       {
@@ -98,6 +117,7 @@ export function openSession(
         },
         hooks: options.hooks,
         callPaths: options.paths,
+        debuginfod: options.debuginfod ?? false,
         victims: options.victims,
         hideArguments: !options.cmdline,
         maxSockets: options.maxSockets,

@@ -26,6 +26,7 @@ interface NativeTracer {
   drainEvents(buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
   pumpPaths(): NativeAnswer<PumpedPaths>;
   wantPathNames(path: bigint): NativeAnswer<{ taken: boolean }>;
+  offerDebugFile(buildId: Buffer, folder: string, path: string): NativeAnswer<{ taken: boolean }>;
   forgetCode(pid: number, startNs: bigint, execs: number): NativeAnswer<object>;
   counters(): NativeAnswer<{ values: number[] }>;
   misses(): NativeAnswer<{ programs: { program: string; misses: number }[] }>;
@@ -51,6 +52,8 @@ export interface PumpedPaths {
   /** enum PathQuality of native/unwinder/protocol.h; notes in words */
   unwound: { ref: bigint; path: bigint; quality: number; notes: string[] }[];
   named: { path: bigint; quality: number; notes: string[]; frames: NativeFrame[] }[];
+  /** answers to offers; not right: of another build, no ELF file, without DWARF, or the unwinder died of it */
+  debugFiles: { buildId: string; isRight: boolean }[];
   /** not answered yet */
   pending: number;
   /** times the unwinder crashed, hung or lied so far */
@@ -61,6 +64,9 @@ export interface PumpedPaths {
   /** -1 while none is running */
   unwinderPid: number;
 }
+
+/** Whether the unwinder is given a file; `later`: too much is under way. */
+export type OfferedFile = { is: 'taken' | 'later' } | { is: 'refused'; reason: string };
 
 interface NativeCensus {
   rows: Uint8Array;
@@ -340,6 +346,13 @@ export class Tracer {
   /** Asks for the names of a path; false when too much is under way: ask again. */
   wantPathNames(path: bigint): boolean {
     return succeed(this.#native.wantPathNames(path)).taken;
+  }
+
+  /** Offers a file inside of a folder as debugging information of a build-id (hexadecimal). */
+  offerDebugFile(buildId: string, folder: string, path: string): OfferedFile {
+    const answer = this.#native.offerDebugFile(Buffer.from(buildId, 'hex'), folder, path);
+    if (!answer.ok) return { is: 'refused', reason: describeFailure(answer.error) };
+    return { is: answer.taken ? 'taken' : 'later' };
   }
 
   /** The process has gone: its code need not be kept. */

@@ -6,7 +6,7 @@ export class CallPathStore {
   readonly #paths = new Map<PathId, CallPath>();
   readonly #counters = new Map<PathId, PathCounters>();
 
-  /** Takes a path. Of one told several times, that with the most names and lines stays. */
+  /** Takes a path. Of one told several times, that with the most names and lines stays; of equals, that with most notes. */
   apply(path: CallPath): void {
     const known = this.#paths.get(path.id);
     if (known === undefined || compareKnowledge(path, known) > 0) this.#paths.set(path.id, path);
@@ -39,7 +39,9 @@ export class CallPathStore {
 
 /** Positive when `a` says more. A total order: which of two stays does not hang on which came first. */
 function compareKnowledge(a: CallPath, b: CallPath): number {
-  return knowledge(a) - knowledge(b) || compareText(JSON.stringify(a), JSON.stringify(b));
+  return (
+    knowledge(a) - knowledge(b) || a.notes.length - b.notes.length || compareText(JSON.stringify(a), JSON.stringify(b))
+  );
 }
 
 function knowledge({ frames }: CallPath): number {

@@ -13,6 +13,7 @@ import {
   type PathId,
   type PathRef,
 } from '../ledger/types.ts';
+import { type DebugFileSource, DebugFiles, type Fetcher } from './debug-files.ts';
 
 /** enum of bpf/callpath_records.h: references below the first name no capture. */
 const REF_NONE = 0n;
@@ -21,7 +22,7 @@ const REF_KERNEL = 2n;
 const REF_FIRST = 256n;
 
 /** What the tracer offers of the unwinder. */
-export interface PathSource {
+export interface PathSource extends DebugFileSource {
   pumpPaths(): PumpedPaths;
   wantPathNames(path: bigint): boolean;
 }
@@ -63,32 +64,44 @@ export class CallPaths {
   readonly #early = new Map<bigint, PathCounters>();
   readonly #sums = new Map<PathId, PathCounters>();
   readonly #changed = new Set<PathId>();
+  readonly #debugFiles: DebugFiles | null;
   #pending = 0;
   #stats: UnwinderStats = { deaths: 0, audited: 0, wrong: 0, unwinderPid: -1 };
 
-  constructor(source: PathSource, feed: (input: LedgerInput) => void) {
+  /** @param fetcher of debugging information that the host lacks; null: nothing is fetched */
+  constructor(source: PathSource, feed: (input: LedgerInput) => void, fetcher: Fetcher | null = null) {
     this.#source = source;
     this.#feed = feed;
+    const tell = (path: CallPath) => feed({ type: 'path', path });
+    const nameAgain = (path: bigint) => this.#toAsk.add(path);
+    this.#debugFiles = fetcher && new DebugFiles(fetcher, source, { tell, nameAgain });
   }
 
   get unwinderStats(): UnwinderStats {
     return this.#stats;
   }
 
-  /** Whether something is on its way: a stack that is unwound, or names. */
+  /** Whether nothing is on its way: no stack that is unwound, no names, no debugging information. */
   get isSettled(): boolean {
-    return this.#pending === 0 && this.#unnamed.size === 0;
+    const isNamed = this.#pending === 0 && this.#unnamed.size === 0 && this.#toAsk.size === 0;
+    return isNamed && (this.#debugFiles?.isSettled ?? true);
   }
 
   /** Takes what the unwinder has answered. Returns whether any reference stands for something now. */
   pump(): boolean {
     for (const path of this.#toAsk) if (this.#source.wantPathNames(path)) this.#toAsk.delete(path);
-    const { unwound, named, pending, ...stats } = this.#source.pumpPaths();
+    const { unwound, named, pending, debugFiles, ...stats } = this.#source.pumpPaths();
     this.#pending = pending;
     this.#stats = stats;
     for (const { ref, path, notes } of unwound) this.#unwound(ref, path, notes);
     for (const path of named) this.#named(path.path, callPathOf(path));
+    this.#debugFiles?.take({ debugFiles, unwinderPid: stats.unwinderPid });
     return unwound.length > 0 || named.length > 0;
+  }
+
+  /** Debugging information that has not come by now is not waited for any more. */
+  endFetching(): void {
+    this.#debugFiles?.end();
   }
 
   /** What a row's reference stands for now. */
@@ -152,7 +165,7 @@ export class CallPaths {
   #named(path: bigint, callPath: CallPath): void {
     // Without frames it was forgotten before it could be named: the next sample of it asks again.
     if (callPath.frames.length > 0) this.#known.add(callPath.id);
-    this.#feed({ type: 'path', path: callPath });
+    this.#feed({ type: 'path', path: this.#debugFiles?.named(path, callPath) ?? callPath });
     const waiting = this.#unnamed.get(path) ?? [];
     this.#unnamed.delete(path);
     for (const ref of waiting) this.#resolve(ref, { status: 'resolved', id: callPath.id });

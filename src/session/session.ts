@@ -26,6 +26,7 @@ import { VERSION } from '../version.ts';
 import { CallPaths, type UnwinderStats } from './call-paths.ts';
 import { censusInput } from './census.ts';
 import { monotonicMs, pauseMs } from './clock.ts';
+import { Debuginfod } from './debuginfod.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
@@ -50,6 +51,8 @@ export interface SessionOptions {
   confirmMs: number;
   /** capture call paths */
   callPaths: boolean;
+  /** fetch debugging information that the host lacks from the servers of DEBUGINFOD_URLS */
+  debuginfod?: boolean;
   /** copy every stack whole, without cache and budget: what a capture costs at most */
   everyStack?: boolean;
   /** bytes of the event ring, a power of two of pages; null: no event stream */
@@ -99,6 +102,7 @@ export class Session {
   readonly #processes: ProcessDirectory;
   readonly #sinks: SessionSinks;
   readonly #paths: CallPaths;
+  readonly #debuginfod: Debuginfod | null;
   readonly #late: LatePaths;
   readonly #stale = new StaleCode();
   readonly #options: SessionOptions;
@@ -146,7 +150,8 @@ export class Session {
     this.#bootId = bootId;
     this.#options = options;
     this.#sinks = sinks;
-    this.#paths = new CallPaths(tracer, (input) => this.#feed(input));
+    this.#debuginfod = options.debuginfod ? new Debuginfod() : null;
+    this.#paths = new CallPaths(tracer, (input) => this.#feed(input), this.#debuginfod);
     this.#decoder = new Decoder(bootId, (ref) => this.#paths.of(ref));
     this.#late = new LatePaths(this.#decoder, {
       socket: (socket) => this.#tellSocket(socket),
@@ -264,6 +269,7 @@ export class Session {
 
   /** Detaches. May be called again. */
   close(): void {
+    this.#debuginfod?.close();
     this.#tracer.close();
   }
 
@@ -376,6 +382,7 @@ export class Session {
   /** Waits, not for ever, for what is being unwound. */
   #settlePaths(): void {
     if (this.#pathsOff) return;
+    this.#paths.endFetching();
     const endMs = monotonicMs() + LAST_PATHS_MS;
     this.#paths.pump();
     while (!this.#paths.isSettled && monotonicMs() < endMs) {

@@ -49,6 +49,20 @@ function opened(openPath: PathRef, count: number, first: number, facts: Partial<
   return Array.from({ length: count }, (_, i) => row(socket(first + i, 1_000, { openPath, ...facts })));
 }
 
+describe('a path that is told again', () => {
+  const bare = path('a', [frame('f')]);
+  const noted = path('a', [frame('f')], { notes: ['no lines are to be had'] });
+  const lined = path('a', [frame('f', 'f.c:7')]);
+
+  it.each([
+    ['lines count for more than notes', [noted, lined], lined],
+    ['a note for more than none', [bare, noted], noted],
+  ])('%s, whichever comes last', (_, told, kept) => {
+    for (const inputs of [told, told.toReversed()])
+      expect(ledgerOf(...inputs).callPaths.get('a')).toEqual((kept as { path: unknown }).path);
+  });
+});
+
 describe('a socket whose path is found later', () => {
   const pending = socket(1, 1_000, { openPath: PENDING });
   const found = { ...pending, openPath: resolved('a') };

@@ -7,6 +7,7 @@ import { CallPaths } from '../../src/session/call-paths.ts';
 const NOTHING: PumpedPaths = {
   unwound: [],
   named: [],
+  debugFiles: [],
   pending: 0,
   deaths: 0,
   audited: 0,
@@ -52,6 +53,7 @@ class Unwinder {
         if (this.takes) this.asked.push(path);
         return this.takes;
       },
+      offerDebugFile: () => ({ is: 'later' }),
     },
     (input) => this.inputs.push(input),
   );
