@@ -3,7 +3,7 @@
 #ifndef SOCKTRACE_TARGET_BPF_H
 #define SOCKTRACE_TARGET_BPF_H
 
-#include "maps.bpf.h"
+#include "selection.bpf.h"
 
 static __always_inline struct process_key process_key_of(const struct task_struct *task)
 {
@@ -68,11 +68,13 @@ static __always_inline int on_fork(const struct task_struct *parent, const struc
 {
 	struct process_key key;
 
-	if (!tracing || !config.follow_children || child->tgid == parent->tgid)
+	if (!tracing || child->tgid == parent->tgid)
 		return 0;
 	key = process_key_of(parent);
-	if (traced_process(&key))
+	if (config.follow_children && traced_process(&key))
 		trace_process(child, parent->tgid);
+	else if (is_selected(child))
+		trace_process(child, 0);
 	return 0;
 }
 
@@ -81,8 +83,11 @@ static __always_inline int on_exec(const struct task_struct *task)
 	struct process_key key = process_key_of(task);
 	struct process_row *process = tracing ? traced_process(&key) : NULL;
 
-	if (!process)
+	if (!process) {
+		if (tracing && is_selected(task))
+			trace_process(task, 0);
 		return 0;
+	}
 	__builtin_memcpy(process->comm, task->comm, sizeof(process->comm));
 	process->execs++;
 	process_changed(process);

@@ -6,8 +6,10 @@ import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { LedgerInput } from '../ledger/types.ts';
 import { renderEvent } from '../render/event.ts';
 import { renderJson, renderJsonLine } from '../render/json.ts';
+import { targetName } from '../render/names.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
+import type { Selection } from '../session/selection.ts';
 import {
   DEFAULT_CONFIRM_MS,
   DEFAULT_MAX_PROCESSES,
@@ -20,13 +22,14 @@ import { ExitCode, UsageError } from './exit-codes.ts';
 import { createLog, type Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
+import { addSelectionOptions, type SelectionOptions, selectionOf } from './selection.ts';
 import { triage } from './snapshot.ts';
 import { StatusLine } from './status-line.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets } from './targets.ts';
 
-export interface TraceOptions {
+export interface TraceOptions extends SelectionOptions {
   pid?: number[];
   follow: boolean;
   duration?: number;
@@ -62,8 +65,7 @@ const LENGTHY = ['duration', 'events', 'ndjson', 'failOnLeak'] as const;
 
 /** Adds the options of a trace to a command. */
 export function addTraceOptions(command: Command): Command {
-  return command
-    .option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument)
+  return addSelectionOptions(command.option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument))
     .option('--no-follow', 'do not trace its children')
     .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument)
     .addOption(
@@ -105,7 +107,8 @@ export function addTraceOptions(command: Command): Command {
 
 /** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
 export async function trace(options: TraceOptions): Promise<ExitCode> {
-  if (options.pid === undefined) {
+  const selection = selectionOf(options);
+  if (options.pid === undefined && selection === undefined) {
     if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);
     return triage(options.json ?? false);
   }
@@ -113,7 +116,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   // Before the slow part: an early Ctrl-C must not kill without detaching.
   const stop = new StopRequest(options.events === undefined ? [process.stdout] : [process.stdout, process.stderr]);
   try {
-    const session = openSession(options, checkedTargets(options.pid), log);
+    const session = openSession(options, checkedTargets(options.pid ?? []), selection, log);
     try {
       return await follow(session, options, stop, log);
     } finally {
@@ -124,7 +127,12 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   }
 }
 
-function openSession(options: TraceOptions, targets: WantedProcess[], log: Log): Session {
+function openSession(
+  options: TraceOptions,
+  targets: WantedProcess[],
+  selection: Selection | undefined,
+  log: Log,
+): Session {
   const sinks = {
     ...(options.ndjson ? { input: printLine } : {}),
     ...(options.events === 'all' ? { event: printEvent } : {}),
@@ -133,6 +141,7 @@ function openSession(options: TraceOptions, targets: WantedProcess[], log: Log):
     const session = Session.open(
       {
         targets,
+        ...(selection === undefined ? {} : { selection }),
         follow: options.follow,
         thresholds: {
           minAgeMs: options.minAge,
@@ -171,9 +180,7 @@ function ringBytes(asked: number): number {
 async function follow(session: Session, options: TraceOptions, stop: StopRequest, log: Log): Promise<ExitCode> {
   const status = process.stderr.isTTY && options.events === undefined ? new StatusLine(process.stderr) : null;
   if (status === null)
-    process.stderr.write(
-      `tracing ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
-    );
+    process.stderr.write(`tracing ${targetName(session.target)} with the ${session.hooks.set} hooks; Ctrl-C reports\n`);
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   session.takeCensus();
   while (!stop.requested && performance.now() < end && !session.targetsGone) {
