@@ -230,7 +230,7 @@ int select_processes(struct bpf_iter__task *ctx)
 		trace_process(task, 0);
 		return 0;
 	}
-		/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
+	/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
 #pragma clang loop unroll(full)
 	for (depth = 0; depth < MAX_ANCESTORS; depth++) {
 		if (is_wanted(ancestor) || (depth && is_traced(ancestor)))

@@ -26,8 +26,9 @@
 #define IPPROTO_MPTCP 262
 #define SOCKFS_MAGIC 0x534f434b
 /* include/linux/sched.h */
-#define PF_EXITING 0x00000004   /* getting shut down */
-#define PF_IO_WORKER 0x00000010 /* a thread of io_uring's: it has no user stack */
+#define PF_EXITING 0x00000004    /* getting shut down */
+#define PF_IO_WORKER 0x00000010  /* a thread of io_uring's: it has no user stack */
+#define PF_FORKNOEXEC 0x00000040 /* forked, and has not called exec yet */
 #define PF_KTHREAD 0x00200000
 
 /* include/net/tcp_states.h */

@@ -68,13 +68,31 @@ static __always_inline bool has_selected_user(const struct task_struct *task)
 	return selects(&selector);
 }
 
+/* The tracer, or its unwinder: a child of that name, or one that may become it. */
+static __always_inline bool is_tracers_own(const struct task_struct *task)
+{
+	static const char unwinder[] = "socktrace-unwin";
+	unsigned int i;
+
+	if (task->tgid == config.tracer_tgid)
+		return true;
+	if (task->group_leader->real_parent->tgid != config.tracer_tgid)
+		return false;
+	if (task->flags & PF_FORKNOEXEC)
+		return true;
+#pragma clang loop unroll(full)
+	for (i = 0; i < sizeof(unwinder); i++)
+		if (task->comm[i] != unwinder[i])
+			return false;
+	return true;
+}
+
 /* Whether a selector matches a process as it is now. Never the tracer, or what it has started for itself. */
 static __always_inline bool is_selected(const struct task_struct *task)
 {
 	if (!config.select_all && !config.select_types)
 		return false;
-	if (task->flags & PF_KTHREAD || task->tgid == config.tracer_tgid ||
-	    task->group_leader->real_parent->tgid == config.tracer_tgid)
+	if (task->flags & PF_KTHREAD || is_tracers_own(task))
 		return false;
 	if (config.select_all)
 		return true;
