@@ -13,8 +13,12 @@
 #define CAPTURES_OF_PLACE 50
 #define CAPTURES_OF_PROCESS 200
 #define CAPTURES_OF_HOST 2000
-/* What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. */
-#define CAPTURES_SAVED(a_second) ((a_second) > 200 ? (a_second) : 200)
+/*
+ * What is not taken is saved up to as many, and there from the start: the unwinder needs a moment to teach the cache. Of
+ * the host, no more than the ring holds (STACK_RING_BYTES of session.ts).
+ */
+#define CAPTURES_SAVED 200
+#define CAPTURES_SAVED_OF_HOST 800
 /* A process's first captures are not weighed against what others took. */
 #define CAPTURES_ALWAYS 64
 /* One answer of the cache in so many is checked against a whole stack. */
@@ -59,12 +63,12 @@ struct {
 	__type(value, struct path_leaf);
 } path_leaves SEC(".maps");
 
-/* Processes whose stacks came back truncated: written by user space. */
+/* Whose stacks came back truncated: written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 8192);
-	__type(key, struct process_key);
+	__type(key, struct code_identity);
 	__type(value, __u64);
 } deep_stacks SEC(".maps");
 
@@ -84,13 +88,14 @@ struct {
 } capture_budgets SEC(".maps");
 
 /* Takes a capture from one budget. Two CPUs may take the same one: it bounds cost, it counts nothing. */
-static __always_inline bool take_capture(const struct path_key *key, __u64 now, __u32 a_second, __u64 always)
+static __always_inline bool take_capture(const struct path_key *key, __u64 now, __u32 a_second, __u32 saved,
+					 __u64 always)
 {
 	struct capture_budget *budget = bpf_map_lookup_elem(&capture_budgets, key);
 	__u64 earned;
 
 	if (!budget) {
-		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = CAPTURES_SAVED(a_second) - 1 };
+		struct capture_budget fresh = { .refilled_ns = now, .taken = 1, .left = saved - 1 };
 
 		bpf_map_update_elem(&capture_budgets, key, &fresh, BPF_ANY);
 		return true;
@@ -99,7 +104,7 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 		earned = (now - budget->refilled_ns) * a_second / 1000000000ULL;
 		if (earned) {
 			earned += budget->left;
-			budget->left = earned > CAPTURES_SAVED(a_second) ? CAPTURES_SAVED(a_second) : earned;
+			budget->left = earned > saved ? saved : earned;
 			budget->refilled_ns = now;
 		}
 	}
@@ -111,18 +116,19 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 	return true;
 }
 
-static __always_inline bool may_capture(const struct path_key *place, __u64 now)
+static __always_inline bool may_capture(const struct path_key *place, const struct process_key *key, __u64 now)
 {
-	struct path_key process = { .start_ns = place->start_ns, .tgid = place->tgid };
+	struct path_key process = { .code.start_ns = key->start_ns, .code.tgid = key->tgid };
 	struct path_key host = {};
 	struct capture_budget *taken;
 
-	if (!take_capture(place, now, CAPTURES_OF_PLACE, 0))
+	if (!take_capture(place, now, CAPTURES_OF_PLACE, CAPTURES_SAVED, 0))
 		return false;
-	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_ALWAYS))
+	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_SAVED, CAPTURES_ALWAYS))
 		return false;
 	taken = bpf_map_lookup_elem(&capture_budgets, &process);
-	return (taken && taken->taken <= CAPTURES_ALWAYS) || take_capture(&host, now, CAPTURES_OF_HOST, 0);
+	return (taken && taken->taken <= CAPTURES_ALWAYS) ||
+	       take_capture(&host, now, CAPTURES_OF_HOST, CAPTURES_SAVED_OF_HOST, 0);
 }
 
 /*
@@ -172,12 +178,7 @@ static __always_inline __u64 cached_path(const struct path_key *key, __u64 instr
 /* Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. */
 static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 instruction, __u64 sp, __u64 depth)
 {
-	struct path_leaf_key key = {
-		.start_ns = place->start_ns,
-		.tgid = place->tgid,
-		.execs = place->execs,
-		.operation = place->operation,
-	};
+	struct path_leaf_key key = { .code = place->code, .operation = place->operation };
 	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, &key);
 	__u64 word = 0;
 
@@ -203,8 +204,8 @@ struct capture {
 	__u64 now;
 	__u64 sp;
 	__u64 depth;
-	struct process_key parent;
-	__u32 parent_execs;
+	struct process_key process;
+	__u32 execs;
 };
 
 /* Gives a whole stack to user space. `most` is a constant. False when the ring is full. */
@@ -220,16 +221,14 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 		return false;
 	sample->ref = capture->ref;
 	sample->at_ns = capture->now;
-	sample->start_ns = place->start_ns;
-	sample->tgid = place->tgid;
+	sample->start_ns = capture->process.start_ns;
+	sample->tgid = capture->process.tgid;
 	sample->tid = (__u32)bpf_get_current_pid_tgid();
-	sample->execs = place->execs;
+	sample->execs = capture->execs;
 	sample->operation = place->operation;
 	sample->fingerprint = place->fingerprint;
 	sample->cached_ref = capture->cached_ref;
-	sample->parent_start_ns = capture->parent.start_ns;
-	sample->parent_tgid = capture->parent.tgid;
-	sample->parent_execs = capture->parent_execs;
+	sample->code = place->code;
 	sample->depth = capture->depth;
 	sample->compat = HAS_HELPER(get_current_task_btf) && in_compat_syscall();
 	copy_user_registers(capture->registers, sample->registers);
@@ -252,23 +251,13 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 
 static __always_inline bool send_whole(const struct capture *capture)
 {
-	struct process_key process = { .start_ns = capture->place->start_ns, .tgid = capture->place->tgid };
+	struct code_identity code = capture->place->code;
 
-	if (bpf_map_lookup_elem(&deep_stacks, &process))
+	if (bpf_map_lookup_elem(&deep_stacks, &code))
 		return send_stack(capture, STACK_CHUNKS_DEEP);
+	if (capture->depth && capture->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
+		return send_stack(capture, STACK_CHUNKS_SHALLOW);
 	return send_stack(capture, STACK_CHUNKS_USUAL);
-}
-
-/* A child that has called no exec runs its parent's code: should it be gone, that tells which code it was. */
-static __always_inline void find_parent(struct capture *capture)
-{
-	struct process_key key = parent_of_current();
-	struct process_row *parent = traced_process(&key);
-
-	if (!parent)
-		return;
-	capture->parent = key;
-	capture->parent_execs = parent->execs;
 }
 
 /*
@@ -296,8 +285,6 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 	if (!config.call_paths)
 		return PATH_REF_NONE;
 	actor = current_actor();
-	place.start_ns = actor.process.start_ns;
-	place.tgid = actor.process.tgid;
 	/* Threads of the kernel, and io_uring's in its name, have no user stack that led here. */
 	if (actor.flags & (PF_KTHREAD | PF_IO_WORKER))
 		return PATH_REF_KERNEL;
@@ -305,8 +292,14 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 	if (!registers)
 		return PATH_REF_NOT_SAMPLED;
 	process = traced_process(&actor.process);
-	if (process)
-		place.execs = process->execs;
+	capture.process = actor.process;
+	if (process) {
+		place.code = code_of(&actor.process, process);
+		capture.execs = process->execs;
+	} else {
+		place.code.start_ns = actor.process.start_ns;
+		place.code.tgid = actor.process.tgid;
+	}
 	capture.registers = registers;
 	capture.sp = USER_STACK_POINTER(registers);
 	capture.depth = stack_depth(capture.sp);
@@ -319,14 +312,12 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 			return known;
 	}
 	capture.now = table_now();
-	if (!config.every_stack && !may_capture(&place, capture.now)) {
+	if (!config.every_stack && !may_capture(&place, &actor.process, capture.now)) {
 		if (known)
 			return known;
 		table_count(COUNTER_PATHS_NOT_SAMPLED);
 		return PATH_REF_NOT_SAMPLED;
 	}
-	if (process && !process->execs && process->parent_tgid)
-		find_parent(&capture);
 	capture.cached_ref = known;
 	capture.ref = new_reference(capture.now);
 	if (!send_whole(&capture)) {
@@ -349,10 +340,16 @@ static __always_inline __u64 path_of_failure(const struct actor *actor, __u32 op
 	return config.call_paths && traced_process(&actor->process) ? capture_path(operation) : PATH_REF_NONE;
 }
 
-/* Adds `by` to a count of the path that `ref` names. A global function, like capture_path(): hooks have many of these. */
-int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
+#define COUNT(which) (1U << PATH_##which)
+
+/*
+ * Adds `by` to those counts of a path that `which` has a bit for. A global function, like capture_path(): hooks have many
+ * of these.
+ */
+int __attribute__((noinline)) add_to_path(__u64 ref, __u32 which, __u64 by)
 {
 	struct path_row *path = bpf_map_lookup_elem(&paths, &ref);
+	__u32 count;
 
 	if (!path) {
 		struct path_row fresh = {};
@@ -364,27 +361,28 @@ int __attribute__((noinline)) add_to_path(__u64 ref, __u32 count, __u64 by)
 		table_count(COUNTER_LOSS_PATH_TABLE);
 		return 0;
 	}
-	/* Here, and on this very register: the verifier must see the bound. */
-	barrier_var(count);
-	if (count >= PATH_COUNT_COUNT)
-		return 0;
-	__sync_fetch_and_add(&path->counts[count], by);
-	path->changed_ns = table_now();
+#pragma clang loop unroll(full)
+	for (count = 0; count < PATH_COUNT_COUNT; count++)
+		if (which & 1U << count)
+			__sync_fetch_and_add(&path->counts[count], by);
+	/* Only the sockets that name it decide when it goes. */
+	if (which & (COUNT(SOCKETS) | COUNT(ENDED)))
+		path->changed_ns = table_now();
 	__sync_fetch_and_add(&path->version, 1);
 	return 0;
 }
 
-static __always_inline void count_path(__u64 ref, enum path_count count, __u64 by)
+static __always_inline void count_path(__u64 ref, __u32 which, __u64 by)
 {
 	if (config.call_paths && ref != PATH_REF_NONE)
-		add_to_path(ref, count, by);
+		add_to_path(ref, which, by);
 }
 
 /* The same of both paths of a socket: the one that opened it and the one that bound it. */
-static __always_inline void count_paths(const struct socket_row *row, enum path_count count, __u64 by)
+static __always_inline void count_paths(const struct socket_row *row, __u32 which, __u64 by)
 {
-	count_path(row->open_path, count, by);
-	count_path(row->bind_path, count, by);
+	count_path(row->open_path, which, by);
+	count_path(row->bind_path, which, by);
 }
 
 /* A socket is bound by a path from now on, or tried to be. `ref` 0: nobody looked. */
@@ -392,9 +390,9 @@ static __always_inline void row_takes_bind_path(struct socket_row *row, __u64 re
 {
 	if (!config.call_paths || row->bind_path == ref)
 		return;
-	count_path(row->bind_path, PATH_ENDED, 1);
+	count_path(row->bind_path, COUNT(ENDED), 1);
 	row->bind_path = ref;
-	count_path(ref, PATH_SOCKETS, 1);
+	count_path(ref, COUNT(SOCKETS), 1);
 }
 
 /* The socket of this row is gone. */
@@ -402,9 +400,7 @@ static __always_inline void paths_ended(const struct socket_row *row)
 {
 	if (!config.call_paths)
 		return;
-	if (!row->ever_established && !row->ever_listening)
-		count_paths(row, PATH_CLOSED_UNUSED, 1);
-	count_paths(row, PATH_ENDED, 1);
+	count_paths(row, COUNT(ENDED) | (row->ever_established || row->ever_listening ? 0 : COUNT(CLOSED_UNUSED)), 1);
 }
 
 #endif

@@ -10,7 +10,11 @@
 
 /* Stacks are copied in aligned pieces: one that is not resident costs itself, not the rest. */
 #define STACK_CHUNK_BYTES 1024
-/* The first chunk begins below the stack pointer, so one more than the bytes that are promised. */
+/*
+ * The first chunk begins below the stack pointer, so one more than the bytes that are promised. Most stacks of first
+ * threads are shallow, which is known beforehand: the ring then holds more of them.
+ */
+#define STACK_CHUNKS_SHALLOW 4
 #define STACK_CHUNKS_USUAL 9
 #define STACK_CHUNKS_DEEP 33
 
@@ -34,6 +38,16 @@ enum path_operation {
 #define MAX_VERIFIED_WORDS 96
 #define PATH_SLOTS 16
 
+/*
+ * Whose code a process runs: its own since its last exec, or, of one that has forked and called none, that of the
+ * process that did. Those that share it have it at the same addresses: they share what the cache knows.
+ */
+struct code_identity {
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 execs;
+};
+
 /* A captured user stack. Memory from stack_start on, in chunks; `unread` has a bit for each chunk that could not be read. */
 struct stack_sample {
 	__u64 ref;
@@ -43,10 +57,7 @@ struct stack_sample {
 	__u32 tid;
 	__u32 execs; /* how often the process has called exec while traced */
 	__u32 operation;
-	/* Of a traced process that has called no exec, its parent, whose code it runs; else 0. */
-	__u64 parent_start_ns;
-	__u32 parent_tgid;
-	__u32 parent_execs;
+	struct code_identity code;
 	__u64 fingerprint; /* key of the cache, with the process, its execs and the operation */
 	__u64 cached_ref;  /* an audit: what the cache answered for this very stack; else 0 */
 	__u64 stack_start; /* a multiple of STACK_CHUNK_BYTES, at or below the stack pointer */
@@ -60,10 +71,8 @@ struct stack_sample {
 
 /* What the cache is asked by: where in the program, as far as it costs nearly nothing to tell. */
 struct path_key {
-	__u64 start_ns;
+	struct code_identity code;
 	__u64 fingerprint;
-	__u32 tgid;
-	__u32 execs;
 	__u32 operation;
 	__u32 padding;
 };
@@ -95,9 +104,7 @@ struct verified_path {
 
 /* Where the caller's address lies for the instruction that makes the system call, written by user space. */
 struct path_leaf_key {
-	__u64 start_ns;
-	__u32 tgid;
-	__u32 execs;
+	struct code_identity code;
 	__u32 operation;
 	__u32 padding;
 };

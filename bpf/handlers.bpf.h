@@ -92,7 +92,7 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct actor *a
 			/* One that cannot be followed was opened all the same. */
 			if (first) {
 				count_for(process, opened);
-				count_path(row.open_path, PATH_OPENED, 1);
+				count_path(row.open_path, COUNT(OPENED), 1);
 			}
 			return;
 		}
@@ -101,8 +101,7 @@ static __always_inline void on_open(__u64 sk, __u8 family, const struct actor *a
 			return;
 	}
 	count_for(process, opened);
-	count_path(row.open_path, PATH_OPENED, 1);
-	count_path(row.open_path, PATH_SOCKETS, 1);
+	count_path(row.open_path, COUNT(OPENED) | COUNT(SOCKETS), 1);
 	/* Those that could not be followed are losses, and would be counted again when a walk finds room for them. */
 	table_count(COUNTER_TRACKED_OPENED);
 	stream_event(EVENT_OPENED, sk, &row, 0, 0);
@@ -151,8 +150,7 @@ static __always_inline struct socket_row *on_accept(__u64 sk, __u8 family, __u8 
 	}
 	table_count(COUNTER_TRACKED_ACCEPTED);
 	count_for(process, accepted);
-	count_path(row.open_path, PATH_ACCEPTED, 1);
-	count_path(row.open_path, PATH_SOCKETS, 1);
+	count_path(row.open_path, COUNT(ACCEPTED) | COUNT(SOCKETS), 1);
 	stream_event(EVENT_ACCEPTED, sk, &row, 0, 0);
 	return table_lookup(sk);
 }
@@ -178,7 +176,7 @@ static __always_inline void on_bound(__u64 sk, struct socket_row *row, __u16 por
 	row->history_unknown = 0;
 	row->ever_bound = 1;
 	row_takes_bind_path(row, current_path(PATH_BIND));
-	count_paths(row, PATH_BOUND, 1);
+	count_paths(row, COUNT(BOUND), 1);
 	row_changed(row);
 	stream_event(EVENT_BIND, sk, row, row->state, 0);
 }
@@ -192,7 +190,7 @@ static __always_inline void on_bind_failed(__u64 sk, struct socket_row *row, __u
 	row->bind_errno = error;
 	row->history_unknown = 0;
 	row_takes_bind_path(row, path);
-	count_paths(row, PATH_BIND_FAILED, 1);
+	count_paths(row, COUNT(BIND_FAILED), 1);
 	row_changed(row);
 }
 
@@ -208,7 +206,7 @@ static __always_inline void on_connect_failed(__u64 sk, struct socket_row *row, 
 	row->local_port = port;
 	row->history_unknown = 0;
 	row->ever_connecting = 1;
-	count_paths(row, PATH_CONNECT_FAILED, 1);
+	count_paths(row, COUNT(CONNECT_FAILED), 1);
 	row_changed(row);
 }
 
@@ -222,7 +220,7 @@ static __always_inline void on_late_connect_failure(struct socket_row *row)
 	if (!row->connect_errno || row->late_failure)
 		return;
 	row->late_failure = 1;
-	count_paths(row, PATH_CONNECT_FAILED, 1);
+	count_paths(row, COUNT(CONNECT_FAILED), 1);
 	count_failure_of(process, true, FAILED_CONNECT, row->connect_errno, FAILURE_ASYNCHRONOUS, row->netns, row->uid,
 			 known ? known->comm : NULL, row->connect_path);
 }
@@ -245,7 +243,7 @@ static __always_inline void on_listen_failed(__u64 sk, struct socket_row *row, _
 		return;
 	row->ever_listening = 0;
 	discount_for(owner_of(row), listened);
-	count_paths(row, PATH_LISTENED, -1);
+	count_paths(row, COUNT(LISTENED), -1);
 	row_changed(row);
 }
 
@@ -306,14 +304,14 @@ static __always_inline void on_state(const struct sock *sk, struct socket_row *r
 		if (old == TCP_SYN_SENT) {
 			process = owner_of(row);
 			count_for(process, connected);
-			count_paths(row, PATH_CONNECTED, 1);
+			count_paths(row, COUNT(CONNECTED), 1);
 		}
 		break;
 	case TCP_LISTEN:
 		row->ever_listening = 1;
 		process = owner_of(row);
 		count_for(process, listened);
-		count_paths(row, PATH_LISTENED, 1);
+		count_paths(row, COUNT(LISTENED), 1);
 		break;
 	case TCP_CLOSE:
 		if (old != TCP_SYN_SENT && old != TCP_LISTEN)

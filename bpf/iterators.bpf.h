@@ -227,7 +227,7 @@ int select_processes(struct bpf_iter__task *ctx)
 	if (!task || task->pid != task->tgid || whole_process_exits(task) || is_traced(task))
 		return 0;
 	if (is_selected(task)) {
-		trace_process(task, 0);
+		trace_process(task, 0, NULL);
 		return 0;
 	}
 	/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
@@ -241,7 +241,7 @@ int select_processes(struct bpf_iter__task *ctx)
 		ancestor = ancestor->real_parent;
 	}
 	if (depth < MAX_ANCESTORS)
-		trace_process(task, depth ? task->real_parent->tgid : 0);
+		trace_process(task, depth ? task->real_parent->tgid : 0, NULL);
 	return 0;
 }
 

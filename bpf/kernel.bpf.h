@@ -516,24 +516,4 @@ static __always_inline __u64 first_stack_start(void)
 	return BPF_CORE_READ((const struct task_struct *)bpf_get_current_task(), mm, start_stack);
 }
 
-/* The parent of the current process. */
-static __always_inline struct process_key parent_of_current(void)
-{
-	struct process_key key = {};
-
-	if (HAS_HELPER(get_current_task_btf)) {
-		const struct task_struct *parent = bpf_get_current_task_btf()->group_leader->real_parent;
-
-		key.start_ns = parent->group_leader->start_boottime;
-		key.tgid = parent->tgid;
-	} else {
-		const struct task_struct *parent =
-			BPF_CORE_READ((const struct task_struct *)bpf_get_current_task(), group_leader, real_parent);
-
-		key.start_ns = BPF_CORE_READ(parent, group_leader, start_boottime);
-		key.tgid = BPF_CORE_READ(parent, tgid);
-	}
-	return key;
-}
-
 #endif

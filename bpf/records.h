@@ -106,6 +106,7 @@ struct process_row {
 	__u32 parent_tgid; /* 0 when it was selected by pid */
 	__u32 execs;
 	char comm[SOCKTRACE_COMM_LENGTH];
+	struct code_identity code;
 };
 
 struct process_record {

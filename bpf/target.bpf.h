@@ -51,13 +51,25 @@ static __always_inline void process_changed(struct process_row *process)
 		}                                                 \
 	} while (0)
 
-static __always_inline void trace_process(const struct task_struct *task, __u32 parent_tgid)
+/* Whose code a process runs that is in the table by `key`. */
+static __always_inline struct code_identity code_of(const struct process_key *key, const struct process_row *process)
+{
+	struct code_identity own = { .start_ns = key->start_ns, .tgid = key->tgid, .execs = process->execs };
+
+	return process->code.tgid ? process->code : own;
+}
+
+/* `code`: whose it runs if that is not its own. */
+static __always_inline void trace_process(const struct task_struct *task, __u32 parent_tgid,
+					  const struct code_identity *code)
 {
 	struct process_key key = process_key_of(task);
 	struct process_row row = { .parent_tgid = parent_tgid };
 	int error; /* not long: before 6.4 only its lower half is set (bpf_map_ops returned int) */
 
 	row.version = 1;
+	if (code)
+		row.code = *code;
 	__builtin_memcpy(row.comm, task->comm, sizeof(row.comm));
 	error = bpf_map_update_elem(&processes, &key, &row, BPF_NOEXIST);
 	if (error && error != -17 /* EEXIST */)
@@ -66,15 +78,20 @@ static __always_inline void trace_process(const struct task_struct *task, __u32 
 
 static __always_inline int on_fork(const struct task_struct *parent, const struct task_struct *child)
 {
+	struct process_row *process;
+	struct code_identity code;
 	struct process_key key;
 
 	if (!tracing || child->tgid == parent->tgid)
 		return 0;
 	key = process_key_of(parent);
-	if (config.follow_children && traced_process(&key))
-		trace_process(child, parent->tgid);
-	else if (is_selected(child))
-		trace_process(child, 0);
+	process = config.follow_children ? traced_process(&key) : NULL;
+	if (process) {
+		code = code_of(&key, process);
+		trace_process(child, parent->tgid, &code);
+	} else if (is_selected(child)) {
+		trace_process(child, 0, NULL);
+	}
 	return 0;
 }
 
@@ -85,11 +102,12 @@ static __always_inline int on_exec(const struct task_struct *task)
 
 	if (!process) {
 		if (tracing && is_selected(task))
-			trace_process(task, 0);
+			trace_process(task, 0, NULL);
 		return 0;
 	}
 	__builtin_memcpy(process->comm, task->comm, sizeof(process->comm));
 	process->execs++;
+	process->code.tgid = 0;
 	process_changed(process);
 	return 0;
 }

@@ -28,9 +28,7 @@ void PathCache::sampled(const stack_sample &sample) {
   if (asked_.size() >= kMostAsked)
     asked_.clear();
   Asked asked = {};
-  asked.place.start_ns = sample.start_ns;
-  asked.place.tgid = sample.tgid;
-  asked.place.execs = sample.execs;
+  asked.place.code = sample.code;
   asked.place.operation = sample.operation;
   asked.instruction = sample.registers[kInstruction];
   asked.stack_pointer = sample.registers[kStackPointer];
@@ -49,12 +47,9 @@ void PathCache::unwound(const UnwoundPath &path) {
   if (asked.cached_ref)
     return audit(asked, path);
   if (path.quality == PathQuality::kTruncated && !asked.deep) {
-    process_key process = {};
-    process.start_ns = asked.place.start_ns;
-    process.tgid = asked.place.tgid;
     uint64_t yes = 1;
     // Should the map be full, its stacks stay truncated, which the paths say themselves.
-    bpf_map_update_elem(maps_.deep, &process, &yes, BPF_ANY);
+    bpf_map_update_elem(maps_.deep, &asked.place.code, &yes, BPF_ANY);
     return;
   }
   if (path.quality != PathQuality::kUnreadable)
@@ -88,9 +83,7 @@ void PathCache::file(const Asked &asked, const UnwoundPath &path) {
   }
 
   path_leaf_key leaf_key = {};
-  leaf_key.start_ns = asked.place.start_ns;
-  leaf_key.tgid = asked.place.tgid;
-  leaf_key.execs = asked.place.execs;
+  leaf_key.code = asked.place.code;
   leaf_key.operation = asked.place.operation;
   path_leaf leaf = {};
   // Two instructions that make the same call (a thread-safe variant, say) would take the place from each other.

@@ -8,7 +8,7 @@
 #include <map>
 #include <unordered_map>
 
-#include "records.h"
+#include "callpath_records.h"
 #include "unwinder_client.h"
 
 namespace socktrace {

@@ -250,8 +250,10 @@ Result<size_t> Tracer::drain_events(void *buffer, size_t size) {
 }
 
 bool Tracer::offer_stack(const stack_sample *sample, size_t size) {
-  ProcessKey parent{sample->parent_tgid, sample->parent_execs, sample->parent_start_ns};
-  return unwinder_->submit(sample, size, sample->parent_tgid ? &parent : nullptr);
+  // Should it be gone, the process whose code it ran tells which code it was.
+  const code_identity &code = sample->code;
+  ProcessKey other{code.tgid, code.execs, code.start_ns};
+  return unwinder_->submit(sample, size, code.tgid == sample->tgid ? nullptr : &other);
 }
 
 // A negative answer stops the drain, but its record counts as consumed: it is kept and offered again.

@@ -1,7 +1,7 @@
 /** `socktrace doctor`: tries what tracing needs, and gives the fix for each refusal. */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { tryProgram } from '../kernel/binding.ts';
+import { tryCallPaths, tryProgram } from '../kernel/binding.ts';
 import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { ExitCode } from './exit-codes.ts';
@@ -80,6 +80,12 @@ const CHECKS: readonly Check[] = [
     weight: 'preferred',
     run: () => refusal('kprobe_init'),
     fix: 'none needed: the cgroup hooks do the job, see "not seen" in the report',
+  },
+  {
+    what: 'call paths',
+    weight: 'preferred',
+    run: tryCallPaths,
+    fix: 'reports will not say which code opened and bound; that needs user memory to be readable (lockdown below confidentiality) and build/socktrace-unwinder',
   },
   {
     what: 'sockstat',

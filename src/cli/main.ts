@@ -7,6 +7,8 @@ import { addDemo } from './demo.ts';
 import { addDoctor } from './doctor.ts';
 import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
 import { guardOutput } from './output.ts';
+import { addRecord } from './record.ts';
+import { addReport } from './report.ts';
 import { addSnapshot, addSockstat } from './snapshot.ts';
 import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
@@ -17,6 +19,8 @@ const EXAMPLES = `Examples:
   socktrace --pid 1234                        trace until Ctrl-C, then report
   socktrace --pid 1234 --duration 2m          trace for two minutes
   socktrace --pid 1234 --json | jq .findings  the report as one JSON document
+  socktrace record --pid 1234 -o leak.ndjson  a trace into a file, crash-safe
+  socktrace report leak.ndjson                what it says, on any machine
   socktrace doctor                            what this kernel and this user permit
   socktrace demo unused                       a leaking service to try it on
 `;
@@ -39,6 +43,8 @@ async function main(): Promise<void> {
   });
   addSnapshot(program);
   addSockstat(program);
+  addRecord(program);
+  addReport(program);
   addDoctor(program);
   addDemo(program);
   await program.parseAsync();

@@ -218,6 +218,34 @@ export function tryProgram(name: string): KernelError | null {
   return answer.ok ? null : new KernelError(answer.error);
 }
 
+/**
+ * Loads and attaches everything with call paths, starts the unwinder, and takes it back.
+ * @returns null when it worked, else why a trace would have no call paths
+ */
+export function tryCallPaths(): string | null {
+  try {
+    using tracer = Tracer.open({
+      hooks: 'auto',
+      maxSockets: 1,
+      maxProcesses: 1,
+      eventRingBytes: 4096,
+      minAgeNs: 0,
+      followChildren: false,
+      countVictims: false,
+      streamEvents: false,
+      callPaths: true,
+      everyStack: false,
+      selectBy: [],
+      selectAll: false,
+      stackRingBytes: 4096,
+    });
+    return tracer.pathsRefused;
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return error.message;
+  }
+}
+
 export interface CensusOptions {
   /** most socks that are taken in */
   maxSockets: number;

@@ -63,7 +63,7 @@ export const HOLDER_RECORD = {
 } as const satisfies RecordLayout;
 
 export const PROCESS_RECORD = {
-  size: 112,
+  size: 128,
   fields: {
     start_ns: [0, 8],
     tgid: [8, 4],

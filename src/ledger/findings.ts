@@ -171,8 +171,7 @@ function toFinding(
   const detail = mergeDetails(groups.flatMap((group) => details.get(group) ?? []));
   for (const entry of sum?.examples ?? []) addExample(detail, entry);
   const finding: Finding = {
-    // Readable, and the same in another run of the same program: no pid, no address, no time.
-    key: [kind, program, traits.errno ?? '-', fingerprint(traits.openPath), fingerprint(traits.bindPath)].join(':'),
+    key: findingKey(kind, program, traits),
     kind,
     leak,
     undecided,
@@ -238,6 +237,15 @@ function toExample(entry: SocketEntry, nowMs: number): FindingExample {
     localPort: port === 0 ? null : port,
     ageMs: ageOf(entry, nowMs),
   };
+}
+
+/** Readable, and the same in another run of the same program: no pid, no address, no time. */
+export function findingKey(
+  kind: SocketKind,
+  program: string,
+  { errno, openPath, bindPath }: Pick<Traits, 'errno' | 'openPath' | 'bindPath'>,
+): string {
+  return [kind, program, errno ?? '-', fingerprint(openPath), fingerprint(bindPath)].join(':');
 }
 
 function fingerprint(path: PathRef | null): string {

@@ -5,8 +5,8 @@ import type { Report } from '../report/types.ts';
 const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** One document, indented, ending in a newline. Parses to an equal report. */
-export function renderJson(report: Report): string {
-  return `${escaped(JSON.stringify(report, null, 2))}\n`;
+export function renderJson(document: object): string {
+  return `${escaped(JSON.stringify(document, null, 2))}\n`;
 }
 
 /** As many sockets as make a part of some hundred KiB. */

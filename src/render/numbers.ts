@@ -23,3 +23,13 @@ export function formatRate(perMinute: number | null): string {
 export function countOf(count: number, noun: string, plural: string = `${noun}s`): string {
   return `${formatCount(count)} ${count === 1 ? noun : plural}`;
 }
+
+const BYTE_UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+
+/** `812 bytes`, `3.2 MB`. */
+export function formatBytes(bytes: number): string {
+  let unit = 0;
+  let value = bytes;
+  for (; value >= 1_000 && unit < BYTE_UNITS.length - 1; unit++) value /= 1_000;
+  return `${unit === 0 ? value : value.toFixed(1).replace(/\.0$/, '')} ${BYTE_UNITS[unit]}`;
+}

@@ -83,6 +83,8 @@ export interface Finding {
   /** of `count`: ended, because their last holder exited */
   heldAtExit: number;
   examples: FindingExample[];
+  /** name of the recording that it is of; only in a report of several */
+  source?: string;
 }
 
 export interface Failure {
@@ -98,6 +100,8 @@ export interface Failure {
   count: number;
   /** of the last of them; null where no call path is captured */
   path: PathRef | null;
+  /** name of the recording that it is of; only in a report of several */
+  source?: string;
 }
 
 /** What became of the sockets of a call path, healthy ones included. Exact totals since the trace began. */
@@ -186,6 +190,13 @@ export interface SnapshotSocket {
   user: string | null;
 }
 
+/** One recording of a report of several: what is of its host and its time only. */
+export interface ReportSource
+  extends Pick<Report, 'tool' | 'host' | 'target' | 'window' | 'verdict' | 'loss' | 'sockets' | 'sockstat' | 'ports'> {
+  /** of the file */
+  name: string;
+}
+
 export interface Report {
   schemaVersion: typeof SCHEMA_VERSION;
   tool: { name: string; version: string };
@@ -228,4 +239,6 @@ export interface Report {
   sockstat: Known<SockstatReport>;
   ports: Known<ReportPorts[]>;
   snapshot: Known<SnapshotSocket[]>;
+  /** only in a report of several recordings */
+  sources?: ReportSource[];
 }

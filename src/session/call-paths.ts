@@ -38,7 +38,7 @@ export interface UnwinderStats {
 
 /** Beyond this many paths, what more come are summed up with what was not sampled. */
 const MOST_PATHS = 10_000;
-/** References are kept after their last socket: a failed call may still name them. */
+/** References are kept after their last socket, since a failed call may still name them: those asked for last. */
 const MOST_REFS = 200_000;
 
 const OFF = 'call paths were not captured';
@@ -94,7 +94,12 @@ export class CallPaths {
     if (ref === REF_NONE) return { status: 'unavailable', reason: OFF };
     if (ref === REF_NOT_SAMPLED) return { status: 'not-sampled' };
     if (ref === REF_KERNEL) return KERNEL;
-    return this.#refs.get(ref) ?? PENDING;
+    const known = this.#refs.get(ref);
+    if (known === undefined) return PENDING;
+    // What is asked for is kept: the oldest reference may be the one that the cache answers with all the time.
+    this.#refs.delete(ref);
+    this.#refs.set(ref, known);
+    return known;
   }
 
   /** Takes the counts of one reference so far. */

@@ -4,7 +4,13 @@
  */
 import { hostname } from 'node:os';
 import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
-import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import {
+  type DecodedFailure,
+  type DecodedSocket,
+  Decoder,
+  type SocketEvent,
+  type TracedProcess,
+} from '../kernel/decode.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -15,6 +21,7 @@ import type {
   Known,
   LedgerInput,
   ProcessFacts,
+  ProcessId,
   SelectedTarget,
   SessionFacts,
   Thresholds,
@@ -28,6 +35,7 @@ import { CallPaths, type UnwinderStats } from './call-paths.ts';
 import { censusInput } from './census.ts';
 import { monotonicMs, pauseMs } from './clock.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
+import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
@@ -66,21 +74,20 @@ export const DEFAULT_SWEEP_MS = 250;
 export const DEFAULT_CONFIRM_MS = 2_000;
 
 const BUFFER_BYTES = 1 << 20;
-/** Some 430 stacks of the usual size: what a host may capture in a fifth of a second. */
-const STACK_RING_BYTES = 1 << 22;
+/** Some 870 stacks of the usual size. */
+const STACK_RING_BYTES = 1 << 23;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
 
-/** So long a row waits for its call paths before the ledger is told of it without. */
-const PATH_PATIENCE_MS = 1_000;
-const MOST_WAITING = 100_000;
 /** At the end, for the unwinder: the debugging information of a large program takes a second or two to read. */
 const SETTLE_PATHS_MS = 10_000;
-
-function isPending({ facts }: DecodedSocket): boolean {
-  return facts.openPath.status === 'pending' || facts.bindPath?.status === 'pending';
-}
+/** So long finish() stands still for what came last. */
+const LAST_PATHS_MS = 500;
+/** Samples of a process that has exited may be on their way still. */
+const KEEP_CODE_MS = 5_000;
+/** Programs of one process whose code is forgotten one by one; those of more give way when the tables are full. */
+const MOST_EXECS = 16;
 
 export interface CallPathStats extends UnwinderStats {
   sampled: number;
@@ -109,9 +116,9 @@ export class Session {
   readonly #processes: ProcessDirectory;
   readonly #sinks: SessionSinks;
   readonly #paths: CallPaths;
-  /** rows whose call paths are being unwound; `told`: the ledger knows them without */
-  #waitingFailures: DecodedFailure[] = [];
-  #waiting: { socket: DecodedSocket; sinceMs: number; told: boolean }[] = [];
+  readonly #late: LatePaths;
+  /** those that exited lately, in that order */
+  readonly #exited = new Map<ProcessId, { row: TracedProcess; atMs: number }>();
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
@@ -162,6 +169,10 @@ export class Session {
     this.#sinks = sinks;
     this.#paths = new CallPaths(tracer, (input) => this.#feed(input));
     this.#decoder = new Decoder(bootId, (ref) => this.#paths.of(ref));
+    this.#late = new LatePaths(this.#decoder, {
+      socket: (socket) => this.#tellSocket(socket),
+      failure: (failure) => this.#tellFailure(failure),
+    });
     this.#processes = new ProcessDirectory({ bootId, bootTimeMs: readBootTimeMs() }, options.hideArguments);
     this.hooks = {
       set: tracer.set,
@@ -220,6 +231,20 @@ export class Session {
     const now = this.#tracer.counters();
     const came = now.tracked_opened + now.tracked_accepted + now.tracked_seeded + now.tracked_arrived;
     return came - now.tracked_destroyed;
+  }
+
+  /**
+   * Waits, not for ever, for call paths that are being unwound: to be called before finish(), which does not wait long.
+   * @param pause stands between two looks, and may end early
+   */
+  async settle(pause: (ms: number) => Promise<void>): Promise<void> {
+    if (this.#pathsOff) return;
+    const endMs = monotonicMs() + SETTLE_PATHS_MS;
+    this.#pumpPaths();
+    while (!this.#paths.isSettled && monotonicMs() < endMs) {
+      await pause(5);
+      this.#pumpPaths();
+    }
   }
 
   /**
@@ -339,13 +364,7 @@ export class Session {
   }
 
   #failures(bytes: number): void {
-    for (const failure of this.#decoder.failures(this.#buffer, bytes)) {
-      const { facts } = failure;
-      this.#introduce(facts.process, facts.pid, facts.comm);
-      this.#feed({ type: 'failure', facts });
-      if (facts.path?.status === 'pending' && this.#waitingFailures.length < MOST_WAITING)
-        this.#waitingFailures.push(failure);
-    }
+    for (const failure of this.#decoder.failures(this.#buffer, bytes)) this.#late.failure(failure);
   }
 
   #feedLosses(): void {
@@ -370,21 +389,23 @@ export class Session {
 
   #readProcesses(): void {
     this.#read('processes', (bytes) => {
-      for (const row of this.#decoder.processes(this.#buffer, bytes)) this.#feed(this.#processes.traced(row));
+      for (const row of this.#decoder.processes(this.#buffer, bytes)) {
+        this.#feed(this.#processes.traced(row));
+        if (row.exitedMs !== null) this.#exited.set(row.id, { row, atMs: monotonicMs() });
+      }
     });
   }
 
   #sockets(bytes: number): void {
-    for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#socket(socket);
+    for (const socket of this.#decoder.sockets(this.#buffer, bytes)) this.#late.socket(socket);
   }
 
-  #socket(socket: DecodedSocket): void {
-    if (isPending(socket) && this.#waiting.length < MOST_WAITING)
-      this.#waiting.push({ socket, sinceMs: monotonicMs(), told: false });
-    else this.#tell(socket);
+  #tellFailure({ facts }: DecodedFailure): void {
+    this.#introduce(facts.process, facts.pid, facts.comm);
+    this.#feed({ type: 'failure', facts });
   }
 
-  #tell({ facts, destroyed, ownerPid }: DecodedSocket): void {
+  #tellSocket({ facts, destroyed, ownerPid }: DecodedSocket): void {
     if (facts.owner.status === 'measured') this.#introduce(facts.owner.value, ownerPid, null);
     this.#feed(destroyed ? { type: 'ended', facts, atMs: facts.changedMs } : { type: 'socket', facts });
   }
@@ -392,44 +413,30 @@ export class Session {
   #pumpPaths(): void {
     if (this.#pathsOff) return;
     this.#paths.pump();
-    this.#tellWaiting(PATH_PATIENCE_MS);
+    this.#late.tellKnown();
+    this.#forgetCode();
   }
 
-  /** Told at once without its path, and again with it. */
-  #tellWaitingFailures(): void {
-    this.#waitingFailures = this.#waitingFailures.filter((waiting) => {
-      const { facts } = this.#decoder.withPath(waiting);
-      if (facts.path?.status === 'pending') return true;
-      this.#feed({ type: 'failure', facts });
-      return false;
-    });
-  }
-
-  /** Rows wait a little for their call paths; what lives is told again when they come later. */
-  #tellWaiting(patienceMs: number): void {
-    if (this.#waitingFailures.length > 0) this.#tellWaitingFailures();
-    if (this.#waiting.length === 0) return;
-    const nowMs = monotonicMs();
-    this.#waiting = this.#waiting.filter((entry) => {
-      const socket = this.#decoder.withPaths(entry.socket);
-      const pending = isPending(socket);
-      if (pending && (entry.told || nowMs - entry.sinceMs < patienceMs)) return true;
-      this.#tell(socket);
-      entry.told = true;
-      return pending && !socket.destroyed && !socket.facts.heldAtExit;
-    });
+  #forgetCode(): void {
+    const beforeMs = monotonicMs() - KEEP_CODE_MS;
+    for (const [id, { row, atMs }] of this.#exited) {
+      if (atMs > beforeMs) return;
+      this.#exited.delete(id);
+      for (let execs = Math.max(0, row.execs - MOST_EXECS); execs <= row.execs; execs++)
+        this.#tracer.forgetCode(row.pid, row.startNs, execs);
+    }
   }
 
   /** Waits, not for ever, for what is being unwound. */
   #settlePaths(): void {
     if (this.#pathsOff) return;
-    const endMs = monotonicMs() + SETTLE_PATHS_MS;
+    const endMs = monotonicMs() + LAST_PATHS_MS;
     this.#paths.pump();
     while (!this.#paths.isSettled && monotonicMs() < endMs) {
       pauseMs(2);
       this.#paths.pump();
     }
-    this.#tellWaiting(0);
+    this.#late.tellKnown(0);
     this.#readPathCounters();
   }
 

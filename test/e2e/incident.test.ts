@@ -3,9 +3,10 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, expect, it } from 'vitest';
+import type { PathRef } from '../../src/ledger/types.ts';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
-import { agreesWithSs, Socktrace, socktrace } from './socktrace.ts';
+import { agreesWithSs, type Finished, Socktrace, socktrace } from './socktrace.ts';
 
 const run = promisify(execFile);
 
@@ -35,8 +36,21 @@ async function leak(puppet: Puppet): Promise<void> {
       await puppet.command(`child ${i} bind g zero`);
     }
   };
-  for (let i = 1; i <= PROCESSES; i++) await puppet.command('fork');
   await Promise.all([half(1), half(2)]);
+}
+
+/** The last line of --ndjson. */
+function reportOf({ stdout }: Finished): Report {
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '').report;
+}
+
+/** Functions of a path, the system call's wrapper first. */
+function functionsOf({ callPaths }: Report, ref: PathRef | null): (string | null)[] {
+  if (callPaths.status === 'unavailable') throw new Error(callPaths.reason);
+  if (ref?.status !== 'resolved') throw new Error(`a path that is ${ref?.status ?? 'none'}`);
+  const path = callPaths.value.find(({ id }) => id === ref.id);
+  expect(path?.quality).toBe('complete');
+  return path?.frames.map((frame) => frame.function) ?? [];
 }
 
 function countOfKind({ findings }: Report, kind: string) {
@@ -49,8 +63,13 @@ it('41,000 sockets of ten processes, a full range, a victim', { timeout: 600_000
   await using puppet = await Puppet.start({ netns: true, timeoutMs: 300_000 });
   await puppet.commands('port-range 50000 62000', 'open l v4 20', 'bind l 20000+', 'listen l 64');
   await puppet.commands('open c v4 16', 'bind c 30000+', 'connect c lo 20000', 'accept l s 16');
-  const trace = Socktrace.start(['--pid', String(puppet.pid), '--json', '--leak-age', '2s', '--min-age', '1s']);
+  const trace = Socktrace.start(['--pid', String(puppet.pid), '--ndjson', '--leak-age', '2s', '--min-age', '1s']);
   await trace.tracing();
+  for (let i = 1; i <= PROCESSES; i++) await puppet.command('fork');
+  // A leak of months is no burst at first sight: both of its paths have been seen before.
+  await puppet.commands('child 1 open w v4 1', 'child 1 bind w zero');
+  await trace.printed(/"type":"path"[\s\S]*"type":"path"/);
+  await puppet.command('child 1 close w');
   await leak(puppet);
   for (let i = 0; i < VICTIM_CALLS; i++) await victimFails(puppet);
 
@@ -95,7 +114,7 @@ it('41,000 sockets of ten processes, a full range, a victim', { timeout: 600_000
 
   // With the trace, that saw it happen.
   trace.child.kill('SIGINT');
-  const report = JSON.parse((await trace.finished()).stdout) as Report;
+  const report = reportOf(await trace.finished());
   expect(report.verdict.is).toBe('leak');
   expect(report.loss.reasons).toEqual([]);
   expect(countOfKind(report, 'bind-failed')).toEqual({ count: SOCKETS - PORTS, ports: 0 });
@@ -103,6 +122,17 @@ it('41,000 sockets of ten processes, a full range, a victim', { timeout: 600_000
   expect(
     report.findings.filter(({ kind }) => kind === 'bind-failed').every(({ errno }) => errno === 'EADDRINUSE'),
   ).toBe(true);
+  // Which code opened and bound them, of each one.
+  for (const { kind, openPath, bindPath } of report.findings) {
+    if (kind !== 'bind-failed' && kind !== 'bound-inactive') continue;
+    expect(functionsOf(report, openPath).slice(1, 3)).toEqual(['do_open', 'run_command']);
+    expect(functionsOf(report, bindPath).slice(1, 3)).toEqual(['do_bind', 'run_command']);
+  }
+  if (report.callPaths.status === 'unavailable') throw new Error(report.callPaths.reason);
+  const opening = report.callPaths.value.filter(({ counters }) => (counters?.held ?? 0) >= SOCKETS);
+  expect(opening.map(({ counters }) => counters)).toContainEqual(
+    expect.objectContaining({ bound: PORTS + 1, connected: 0, closedUnused: 1, held: SOCKETS }),
+  );
   if (report.failures.status === 'unavailable') throw new Error(report.failures.reason);
   const victims = report.failures.value.filter(({ comm }) => comm === 'bash');
   expect(victims.reduce((sum, { count }) => sum + count, 0)).toBe(VICTIM_CALLS);

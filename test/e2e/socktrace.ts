@@ -68,6 +68,15 @@ export class Socktrace {
     }
   }
 
+  /** Resolves once standard output has this. */
+  async printed(what: RegExp): Promise<void> {
+    while (!what.test(this.stdout)) {
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`socktrace ended without printing ${what}: ${this.stderr}`);
+      await Promise.race([once(this.child.stdout as NodeJS.ReadableStream, 'data'), this.#closed]);
+    }
+  }
+
   async finished(): Promise<Finished> {
     await this.#closed;
     return { code: this.child.exitCode, signal: this.child.signalCode, stdout: this.stdout, stderr: this.stderr };

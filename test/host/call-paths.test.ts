@@ -210,6 +210,13 @@ describe('paths', () => {
       'child_opens_and_exits',
       'main',
     ]);
+    // The next child runs the same code, so the cache knows its stacks at once.
+    const before = tracing.session.callPathStats();
+    await program.command('child', 300);
+    await tracing.until('what the next child left', ({ findings }) => {
+      return findings.some(({ heldAtExit, openPath }) => heldAtExit === 305 && openPath.status === 'resolved');
+    });
+    expect(tracing.session.callPathStats().cached - before.cached).toBe(300);
   });
 
   it('in any number are counted to the last socket: what was not sampled is a sum of its own', async () => {

@@ -75,6 +75,7 @@ function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): s
   lines.push(...holders(finding, names));
   const example = finding.examples.find(({ fd }) => fd !== null) ?? finding.examples[0];
   if (example !== undefined) lines.push(`e.g. ${describe(example, names)}`);
+  if (finding.source !== undefined) lines.push(`recorded in ${escapeText(finding.source)}`);
   return lines;
 }
 

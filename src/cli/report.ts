@@ -1,0 +1,219 @@
+/** `socktrace report FILE...`: what a recording says, on any machine. Needs neither root nor the addon. */
+import { closeSync, statSync, writeSync } from 'node:fs';
+import { basename } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { createFile, FileRefusedError } from '../recording/file.ts';
+import { endOf, type Loaded, loadRecording, type Part } from '../recording/load.ts';
+import { RecordingError, type Replayed } from '../recording/replay.ts';
+import { renderDiff } from '../render/diff.ts';
+import { parseDuration } from '../render/duration.ts';
+import { escapeText } from '../render/escape.ts';
+import { renderFolded } from '../render/folded.ts';
+import { renderJson } from '../render/json.ts';
+import { countOf } from '../render/numbers.ts';
+import { renderPprof } from '../render/pprof.ts';
+import { renderSpeedscope } from '../render/speedscope.ts';
+import { STACK_VALUES, type StackValue } from '../render/stacks.ts';
+import { PLAIN } from '../render/style.ts';
+import { renderText } from '../render/text.ts';
+import { diffReports } from '../report/diff.ts';
+import { mergeReports, type NamedReport } from '../report/merge.ts';
+import type { Report } from '../report/types.ts';
+import { ExitCode, UsageError } from './exit-codes.ts';
+import { ProgressBar } from './progress.ts';
+import { styleFor } from './style.ts';
+
+const FORMATS = ['text', 'json', 'folded', 'pprof', 'speedscope'] as const;
+type Format = (typeof FORMATS)[number];
+
+/** A time as typed: one instant, or so long before the end of each recording. */
+type TimeArgument = { is: 'instant'; ms: number } | { is: 'before-end'; ms: number };
+
+interface ReportOptions {
+  format: Format;
+  json?: boolean;
+  weight: StackValue;
+  output?: string;
+  force?: boolean;
+  since?: TimeArgument;
+  until?: TimeArgument;
+  diff?: boolean;
+}
+
+const EXAMPLES = `Examples:
+  socktrace report leak.ndjson                             what happened, as text
+  socktrace report leak.ndjson --json | jq .findings       the document that the live session would have printed
+  socktrace report leak.ndjson --since 5m                  its last five minutes
+  socktrace report web1.ndjson.gz web2.ndjson.gz           several hosts or times in one
+  socktrace report --diff before.ndjson after.ndjson       what is new, grown, gone
+  socktrace report leak.ndjson --format folded | flamegraph.pl > leak.svg
+  socktrace report leak.ndjson --format pprof -o leak.pb.gz && go tool pprof -http : leak.pb.gz
+  socktrace report leak.ndjson --format speedscope -o leak.speedscope.json
+`;
+
+export function addReport(program: Command): void {
+  program
+    .command('report')
+    .description('what a recording says: no root, no tracing, on any machine')
+    .argument('<file...>', 'recordings, of "socktrace record"')
+    .addOption(new Option('--format <format>', 'what to print').choices(FORMATS).default('text'))
+    .option('--json', 'the same as --format json')
+    .addOption(
+      new Option('--weight <what>', 'what the stacks of --format folded count')
+        .choices(STACK_VALUES)
+        .default('sockets'),
+    )
+    .option('-o, --output <file>', 'write to a file instead of standard output')
+    .option('-f, --force', 'replace that file when it exists')
+    .option('--since <time>', 'from then on: 2026-11-24T03:00:00Z, or 5m before the end', timeArgument)
+    .option('--until <time>', 'as of then', timeArgument)
+    .option('--diff', 'of two recordings: which findings are new, have grown, or are gone')
+    .addHelpText('before', EXAMPLES)
+    .action(async (files: string[], options: ReportOptions) => {
+      process.exitCode = await report(files, options);
+    });
+}
+
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/;
+
+function timeArgument(text: string): TimeArgument {
+  if (RFC_3339.test(text)) {
+    const ms = Date.parse(text.replace(' ', 'T'));
+    if (!Number.isNaN(ms)) return { is: 'instant', ms };
+  }
+  const parsed = parseDuration(text);
+  if (!parsed.ok)
+    throw new InvalidArgumentError('a time is 2026-11-24T03:00:00Z (RFC 3339, with its zone), or 5m before the end.');
+  return { is: 'before-end', ms: parsed.ms };
+}
+
+async function report(files: readonly string[], options: ReportOptions): Promise<ExitCode> {
+  const format = options.json === true ? 'json' : options.format;
+  checkUsage(files, format, options);
+  try {
+    const loaded = await loadAll(files, options);
+    const [before, after] = loaded;
+    const document =
+      options.diff === true && before !== undefined && after !== undefined
+        ? renderedDiff(before, after, format)
+        : rendered(loaded.length > 1 ? mergeReports(loaded) : loaded[0].report, format, options);
+    return writeOut(document, options);
+  } catch (error) {
+    throw isRefusal(error) ? new UsageError(error.message) : error;
+  }
+}
+
+function checkUsage(files: readonly string[], format: Format, { diff, output }: ReportOptions): void {
+  if (diff === true && files.length !== 2) throw new UsageError('--diff compares two recordings: --diff BEFORE AFTER');
+  if (diff === true && format !== 'text' && format !== 'json')
+    throw new UsageError(`--diff prints text or --json, not ${format}`);
+  if (format === 'pprof' && output === undefined && process.stdout.isTTY)
+    throw new UsageError('a pprof profile is binary: -o FILE, or a pipe');
+}
+
+type Named = NamedReport & Loaded;
+
+async function loadAll(files: readonly string[], options: ReportOptions): Promise<[Named, ...Named[]]> {
+  const names = namesOf(files);
+  const progress = process.stderr.isTTY ? new ProgressBar(process.stderr, sizesOf(files)) : null;
+  const loaded: Named[] = [];
+  for (const [i, file] of files.entries()) {
+    const part = await partOf(file, options);
+    const one = await loadRecording(file, { part, progress: (bytes) => progress?.show(i, bytes) });
+    loaded.push({ name: names[i] ?? file, ...one });
+  }
+  progress?.clear();
+  for (const { name, replayed } of loaded) tellState(name, replayed);
+  tellOverlaps(loaded);
+  return loaded as [Named, ...Named[]];
+}
+
+/** Of files in different folders, the whole paths. */
+function namesOf(files: readonly string[]): readonly string[] {
+  if (new Set(files).size !== files.length) throw new UsageError('one of the recordings is given twice');
+  const names = files.map((file) => basename(file));
+  return new Set(names).size === names.length ? names : files;
+}
+
+function sizesOf(files: readonly string[]): number[] {
+  return files.map((file) => statSync(file).size);
+}
+
+async function partOf(file: string, { since, until }: ReportOptions): Promise<Part> {
+  const relative = since?.is === 'before-end' || until?.is === 'before-end';
+  const endMs = relative ? await endOf(file) : 0;
+  const instant = (time: TimeArgument | undefined): number | null =>
+    time === undefined ? null : time.is === 'instant' ? time.ms : endMs - time.ms;
+  return { sinceMs: instant(since), untilMs: instant(until) };
+}
+
+/** What is not as it should be. A recording that was not closed is good as far as it goes. */
+function tellState(name: string, { torn, end, damage, cutShort }: Replayed): void {
+  const say = (text: string): void => void process.stderr.write(`socktrace: ${escapeText(`${name}: ${text}`)}\n`);
+  if (torn > 0) say(`${countOf(torn, 'line')} could not be read, and ${torn === 1 ? 'was' : 'were'} left out`);
+  if (damage !== null) say(`damaged: what comes after is not read (${damage})`);
+  if (end === null && !cutShort) say('was not closed (killed, or the disk was full): this is what it says until then');
+}
+
+/** The same process in two recordings of one time: nobody can tell which sockets are in both. */
+function tellOverlaps(loaded: readonly Named[]): void {
+  loaded.forEach((a, i) => {
+    for (const b of loaded.slice(i + 1)) {
+      if (!isOverlapping(a.report, b.report)) continue;
+      process.stderr.write(
+        `socktrace: ${escapeText(`${a.name} and ${b.name} watched the same process at the same time`)}: its sockets are in both, and counted twice\n`,
+      );
+    }
+  });
+}
+
+function isOverlapping(a: Report, b: Report): boolean {
+  const sameTime = a.window.startedAt < b.window.endedAt && b.window.startedAt < a.window.endedAt;
+  return sameTime && a.target.processes.some((process) => b.target.processes.includes(process));
+}
+
+function renderedDiff(before: Named, after: Named, format: Format): string {
+  const diff = diffReports(before.report, after.report);
+  return format === 'json' ? renderJson(diff) : renderDiff(diff, styleFor(process.stdout));
+}
+
+function rendered(document: Report, format: Format, { weight, output }: ReportOptions): string | Uint8Array {
+  switch (format) {
+    case 'text':
+      return renderText(document, output === undefined ? styleFor(process.stdout) : PLAIN);
+    case 'json':
+      return renderJson(document);
+    case 'folded':
+      return renderFolded(document, weight);
+    case 'pprof':
+      return renderPprof(document);
+    case 'speedscope':
+      return renderSpeedscope(document);
+  }
+}
+
+function writeOut(document: string | Uint8Array, { output, force }: ReportOptions): ExitCode {
+  if (output === undefined) {
+    process.stdout.write(document);
+    return ExitCode.done;
+  }
+  const file = createFile(output, force ?? false);
+  try {
+    const bytes = typeof document === 'string' ? Buffer.from(document) : document;
+    for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(file, bytes, offset);
+    return ExitCode.done;
+  } catch (error) {
+    process.stderr.write(
+      `socktrace: ${escapeText(output)} could not be written: ${error instanceof Error ? error.message : error}\n`,
+    );
+    return ExitCode.internalError;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** What is wrong with a file that was named. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof RecordingError || error instanceof FileRefusedError) return true;
+  return error instanceof Error && 'code' in error && 'syscall' in error;
+}

@@ -1,0 +1,194 @@
+/** What the commands that trace have in common: which processes, with what, and for how long. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import { type HookSetName, KernelError } from '../kernel/binding.ts';
+import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
+import { targetName } from '../render/names.ts';
+import {
+  DEFAULT_CONFIRM_MS,
+  DEFAULT_MAX_PROCESSES,
+  DEFAULT_MAX_SOCKETS,
+  DEFAULT_SWEEP_MS,
+  Session,
+  type SessionOptions,
+  type SessionSinks,
+  TargetGoneError,
+} from '../session/session.ts';
+import { UsageError } from './exit-codes.ts';
+import type { Log } from './log.ts';
+import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
+import { explainRefusal } from './refusal.ts';
+import { addSelectionOptions, type SelectionOptions, selectionOf } from './selection.ts';
+import { StatusLine } from './status-line.ts';
+import type { StopRequest } from './stop.ts';
+import { checkedTargets } from './targets.ts';
+
+export interface WatchOptions extends SessionOptionsAsked, SelectionOptions {
+  pid?: number[];
+  duration?: number;
+}
+
+/** What any traced selection is observed with. */
+export interface SessionOptionsAsked {
+  follow: boolean;
+  minAge: number;
+  leakAge: number;
+  leakCount: number;
+  hooks: 'auto' | HookSetName;
+  paths: boolean;
+  victims: boolean;
+  cmdline: boolean;
+  maxSockets: number;
+  verbose?: boolean;
+}
+
+const POLL_MS = 50;
+/** Sockets that others inherited stay held for ever; freeing a large process's memory takes a second or so. */
+const EXIT_PATIENCE_MS = 3_000;
+/** close-wait and disconnected sockets may be a slow download's: they get twice the time, as by default */
+const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAgeMs;
+
+/** Adds the options that select what is traced, and how. */
+export function addWatchOptions(command: Command): Command {
+  const selected = addSelectionOptions(
+    command.option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument),
+  );
+  return addSessionOptions(
+    selected
+      .option('--no-follow', 'do not trace its children')
+      .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument),
+  );
+}
+
+/** Adds the options of how things are observed and judged. */
+export function addSessionOptions(command: Command): Command {
+  return command
+    .addOption(
+      durationOption('--min-age <time>', 'a socket unused for this long is a suspect', DEFAULT_THRESHOLDS.minAgeMs),
+    )
+    .addOption(
+      durationOption(
+        '--leak-age <time>',
+        'suspects this old may be a leak; close-wait and disconnected: twice that without a byte moving',
+        DEFAULT_THRESHOLDS.leakAgeMs,
+      ),
+    )
+    .option(
+      '--leak-count <n>',
+      'so many old suspects are a leak even when they do not grow',
+      countArgument(1_000_000_000),
+      DEFAULT_THRESHOLDS.leakCount,
+    )
+    .addOption(hooksOption())
+    .option('--no-paths', 'do not capture which code opened, bound or connected')
+    .option('--no-victims', 'count failed calls of the traced processes only, not of every process')
+    .option('--no-cmdline', 'leave command lines out of the report')
+    .addOption(
+      new Option('--max-sockets <n>', 'most sockets followed at a time')
+        .argParser(countArgument(16_777_216))
+        .default(DEFAULT_MAX_SOCKETS),
+    )
+    .option('-v, --verbose', 'say on stderr what is being done');
+}
+
+/**
+ * What is to be traced; null when nothing was asked for.
+ * @throws UsageError when one of it does not exist, CannotTraceError in a nested pid namespace
+ */
+export function targetsOf(options: WatchOptions): Targets | null {
+  const selection = selectionOf(options);
+  if (options.pid === undefined && selection === undefined) return null;
+  return { targets: checkedTargets(options.pid ?? []), ...(selection === undefined ? {} : { selection }) };
+}
+
+export type Targets = Pick<SessionOptions, 'targets' | 'selection' | 'command'>;
+
+/**
+ * Attaches. Errors of the kernel and of processes that have gone are explained.
+ * @param eventRingBytes null: no event stream
+ */
+export function openSession(
+  options: SessionOptionsAsked,
+  traced: Targets,
+  eventRingBytes: number | null,
+  sinks: SessionSinks,
+  log: Log,
+): Session {
+  try {
+    const session = Session.open(
+      {
+        ...traced,
+        follow: options.follow,
+        thresholds: {
+          minAgeMs: options.minAge,
+          leakAgeMs: options.leakAge,
+          idleLeakAgeMs: IDLE_FACTOR * options.leakAge,
+          leakCount: options.leakCount,
+        },
+        hooks: options.hooks,
+        callPaths: options.paths,
+        victims: options.victims,
+        hideArguments: !options.cmdline,
+        maxSockets: options.maxSockets,
+        maxProcesses: DEFAULT_MAX_PROCESSES,
+        sweepMs: Math.min(DEFAULT_SWEEP_MS, Math.max(20, options.minAge / 2)),
+        confirmMs: DEFAULT_CONFIRM_MS,
+        eventRingBytes,
+      },
+      sinks,
+    );
+    for (const { set, reason } of session.hooks.refused) log.debug({ set, reason }, 'hook set refused');
+    log.debug({ set: session.hooks.set }, 'hooks attached');
+    return session;
+  } catch (error) {
+    if (error instanceof KernelError) throw explainRefusal(error);
+    if (error instanceof TargetGoneError)
+      throw new UsageError(`${error.message}: ${traced.targets.map(({ pid }) => pid).join(', ')}`);
+    throw error;
+  }
+}
+
+/** What a command does while a session goes on. */
+export interface Watching {
+  stop: StopRequest;
+  log: Log;
+  /** shown once, where there is no terminal for a status line */
+  doing: string;
+  /** no status line: the terminal is used otherwise */
+  quiet: boolean;
+  /** false while what was read so far waits to be passed on: the tables of the kernel side keep the rest */
+  mayPoll: () => boolean;
+  /** after each turn; a reason ends it */
+  turn: () => string | null;
+}
+
+/** Polls until somebody asks to stop, time is up, or the last process has gone. Returns which. */
+export async function watch(session: Session, options: WatchOptions, watching: Watching): Promise<string> {
+  const { stop, doing, quiet, mayPoll, turn, log } = watching;
+  const status = process.stderr.isTTY && !quiet ? new StatusLine(process.stderr) : null;
+  if (status === null)
+    process.stderr.write(
+      `${doing} ${targetName(session.target)} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
+    );
+  const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
+  session.takeCensus();
+  let reason: string | null = null;
+  while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
+    if (mayPoll()) session.poll();
+    reason = turn();
+    status?.show(() => session.report());
+    await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+  }
+  // The exit is told before descriptors are closed: what was held is known only afterwards.
+  const closed = performance.now() + EXIT_PATIENCE_MS;
+  while (reason === null && !stop.requested && session.targetsGone && session.held > 0 && performance.now() < closed) {
+    if (mayPoll()) session.poll();
+    reason = turn();
+    await stop.wait(POLL_MS);
+  }
+  status?.clear();
+  await session.settle((ms) => sleep(ms));
+  reason ??= stop.requested ? 'asked to stop' : session.targetsGone ? 'every process has exited' : 'time is up';
+  log.debug({ reason }, 'stopping');
+  return reason;
+}

@@ -1,0 +1,146 @@
+/** Reads a recording: its inputs in their order, and what could not be read. */
+import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
+import { Expander } from './compact.ts';
+import { type EndLine, RECORDING_VERSION, type RecordingHeader } from './format.ts';
+import { parseLine } from './line.ts';
+import { LineSource } from './source.ts';
+
+/** A file that is no recording, or not one that this version reads. */
+export class RecordingError extends Error {
+  override readonly name = 'RecordingError';
+}
+
+export interface Replayed {
+  session: SessionFacts;
+  /** that were taken */
+  lines: number;
+  /** lines that could not be read, or that are missing */
+  torn: number;
+  /** null: whatever wrote it was killed, or could not write on */
+  end: EndLine | null;
+  /** the rest was not asked for */
+  cutShort: boolean;
+  /** why the file could not be unpacked to its end */
+  damage: string | null;
+}
+
+export interface ReplayOptions {
+  /** inputs after the first tick later than this are not read: wall clock, ms since the epoch */
+  untilMs?: number;
+  /** bytes read of the file so far; called from time to time */
+  progress?: (bytes: number) => void;
+}
+
+/**
+ * Gives every input of a recording to `take`. A line that is torn or not valid is counted and left out: the last input
+ * is the loss of them.
+ * @throws RecordingError when the file is no recording of a session
+ */
+export async function replay(
+  path: string,
+  take: (input: LedgerInput) => void,
+  options: ReplayOptions = {},
+): Promise<Replayed> {
+  const source = new LineSource(path);
+  const player = new Player(path, take, options.untilMs ?? Number.POSITIVE_INFINITY);
+  for await (const { lines, tooLong, cut } of source.batches()) {
+    player.skip(tooLong);
+    for (const line of lines) player.play(line, cut);
+    options.progress?.(source.bytesRead);
+    if (player.isOver) break;
+  }
+  return { ...player.finish(), damage: source.damage };
+}
+
+class Player {
+  readonly #path: string;
+  readonly #take: (input: LedgerInput) => void;
+  readonly #untilMs: number;
+  readonly #expander = new Expander();
+  #header: RecordingHeader | null = null;
+  #session: SessionFacts | null = null;
+  #end: EndLine | null = null;
+  #lines = 0;
+  #torn = 0;
+  /** CLOCK_MONOTONIC */
+  #lastMs = Number.POSITIVE_INFINITY;
+  isOver = false;
+
+  constructor(path: string, take: (input: LedgerInput) => void, untilMs: number) {
+    this.#path = path;
+    this.#take = take;
+    this.#untilMs = untilMs;
+  }
+
+  skip(lines: number): void {
+    if (!this.isOver) this.#torn += lines;
+  }
+
+  /** @param cut the file ends within this line */
+  play(text: string, cut: boolean): void {
+    if (this.isOver) return;
+    const line = parseLine(text);
+    if (this.#header === null) {
+      this.#header = this.#checked(line, text, cut);
+      this.#lines = 1;
+      return;
+    }
+    // A recording has one beginning; nothing comes after its end.
+    if (line === null || line.type === 'recording' || this.#end !== null) {
+      this.#torn += 1;
+      return;
+    }
+    if (line.type === 'end') {
+      this.#end = line;
+      this.#torn = Math.max(this.#torn, line.lines - this.#lines);
+      return;
+    }
+    if (line.type === 'tick' && line.atMs > this.#lastMs) {
+      this.isOver = true;
+      return;
+    }
+    const input = this.#expander.expand(line);
+    if (input === undefined || !this.#belongs(input)) {
+      this.#torn += 1;
+      return;
+    }
+    this.#lines += 1;
+    if (input !== null) this.#take(input);
+  }
+
+  finish(): Omit<Replayed, 'damage'> {
+    if (this.#header === null) throw new RecordingError(`${this.#path} is empty`);
+    if (this.#session === null)
+      throw new RecordingError(`${this.#path} ends before anything was recorded: there is nothing to report`);
+    if (this.#torn > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-torn', count: this.#torn }] });
+    return {
+      session: this.#session,
+      lines: this.#lines,
+      torn: this.#torn,
+      end: this.#end,
+      cutShort: this.isOver,
+    };
+  }
+
+  #checked(line: ReturnType<typeof parseLine>, text: string, cut: boolean): RecordingHeader {
+    if (line?.type !== 'recording') {
+      const why = cut && text.startsWith('{"type":"recording"') ? 'ends within its first line' : 'is no recording';
+      throw new RecordingError(`${this.#path} ${why}: "socktrace record -o FILE" makes one`);
+    }
+    if ((line.version as number) !== RECORDING_VERSION)
+      throw new RecordingError(
+        `${this.#path} is a recording of format ${line.version}, by ${line.tool.name} ${line.tool.version}; this version reads format ${RECORDING_VERSION}`,
+      );
+    return line;
+  }
+
+  /** The session comes first, once: without it, no other line can be understood. */
+  #belongs(input: LedgerInput | null): boolean {
+    if (input?.type !== 'session') return this.#session !== null;
+    if (this.#session !== null) return false;
+    this.#session = input.session;
+    const { monotonicMs, wallMs } = input.session.clock;
+    this.#lastMs = monotonicMs + (this.#untilMs - wallMs);
+    return true;
+  }
+}

@@ -1,0 +1,419 @@
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Ledger } from '../../src/ledger/ledger.ts';
+import type { LedgerInput, SocketFacts } from '../../src/ledger/types.ts';
+import { Compactor, Expander } from '../../src/recording/compact.ts';
+import { createFile, FileRefusedError } from '../../src/recording/file.ts';
+import { parseLine } from '../../src/recording/line.ts';
+import { endOf, loadRecording } from '../../src/recording/load.ts';
+import { RecordingError, replay } from '../../src/recording/replay.ts';
+import { RecordingWriter } from '../../src/recording/writer.ts';
+import { renderJson } from '../../src/render/json.ts';
+import { buildReport } from '../../src/report/report.ts';
+import type { Report } from '../../src/report/types.ts';
+import { ended, hostSample, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
+import { incidentWithPaths, reportOf } from './sample-report.ts';
+
+const WHOLE = { sinceMs: null, untilMs: null };
+const UNLIMITED = { pack: false, mostBytes: Number.POSITIVE_INFINITY };
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'socktrace-test-'));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+let files = 0;
+function newPath(suffix = '.ndjson'): string {
+  files += 1;
+  return join(directory, `${files}${suffix}`);
+}
+
+async function record(inputs: readonly LedgerInput[], suffix = '.ndjson'): Promise<string> {
+  const path = newPath(suffix);
+  const writer = new RecordingWriter({ ...UNLIMITED, pack: suffix.endsWith('.gz') });
+  writer.open(path, false);
+  for (const [i, input] of inputs.entries()) {
+    writer.write(input);
+    // Several members of gzip.
+    if (i % 50 === 0) await writer.flush();
+  }
+  await writer.close('the test is over');
+  expect(writer.failure).toBeNull();
+  return path;
+}
+
+async function load(path: string): Promise<Report> {
+  return (await loadRecording(path, { part: WHOLE })).report;
+}
+
+/** A session in which everything that is written as a change does change. */
+function busySession(): LedgerInput[] {
+  const sockets = Array.from({ length: 60 }, (_, i) =>
+    socket(i, 1_000 + i, { owner: { status: 'measured', value: OWNER } }),
+  );
+  const exited = socket(900, 2_000, { released: true, releaseState: 'CLOSE', heldAtExit: true });
+  const inputs: LedgerInput[] = [...incidentWithPaths(), { type: 'loss', losses: [] }];
+  for (let turn = 0; turn < 8; turn++) {
+    const atMs = 81_000 + turn * 1_000;
+    const alive = sockets.slice(turn * 5);
+    inputs.push(...alive.map((facts) => row({ ...facts, version: `${BigInt(facts.version) + BigInt(turn)}` })));
+    inputs.push(walk(atMs, alive, turn % 4 !== 3, String(turn)));
+    inputs.push(...sockets.slice(turn * 5, turn * 5 + 5).map((facts) => ended(facts, atMs)));
+    inputs.push(process({}, { opened: 41 + turn, bound: 12 }), process({ comm: `leakyd-${turn >> 1}` }));
+    inputs.push({ type: 'loss', losses: turn < 3 ? [] : [{ code: 'event-ring-full', count: turn }] });
+    inputs.push(hostSample(atMs, 1_900 + turn, { opened: 60 + turn }, { opened: 45 + turn }), tick(atMs));
+  }
+  return [
+    ...inputs,
+    ended(exited, 90_000),
+    { type: 'census', atMs: 90_000, seen: unavailable('refused') },
+    tick(90_500),
+  ];
+}
+
+describe('what was recorded is replayed', () => {
+  it.each(['.ndjson', '.ndjson.gz'])('%s: the report is the same, byte for byte', async (suffix) => {
+    const inputs = busySession();
+    const path = await record(inputs, suffix);
+    const { report, replayed } = await loadRecording(path, { part: WHOLE });
+    expect(renderJson(report)).toBe(renderJson(reportOf(inputs)));
+    expect(replayed).toMatchObject({ torn: 0, damage: null, end: { because: 'the test is over' } });
+    expect(report.loss.reasons.map(({ code }) => code)).toEqual(['event-ring-full']);
+  });
+
+  it('at every tick on the way', () => {
+    const inputs = busySession();
+    const [live, replayed] = [new Ledger(), new Ledger()];
+    const [compactor, expander] = [new Compactor(), new Expander()];
+    for (const input of inputs) {
+      live.apply(input);
+      for (const line of compactor.linesOf(input)) {
+        const parsed = parseLine(JSON.stringify(line));
+        if (parsed === null || parsed.type === 'recording' || parsed.type === 'end')
+          throw new Error(`not a line: ${JSON.stringify(line)}`);
+        const again = expander.expand(parsed);
+        if (again !== null && again !== undefined) replayed.apply(again);
+      }
+      if (input.type === 'tick') expect(buildReport(replayed)).toEqual(buildReport(live));
+    }
+  });
+
+  it('walks that repeat themselves cost nothing', () => {
+    const sockets = Array.from({ length: 5_000 }, (_, i) => socket(i, 1_000));
+    const compactor = new Compactor();
+    const first = compactor.linesOf(walk(2_000, sockets));
+    expect(first.length).toBeGreaterThan(1);
+    expect(compactor.linesOf(walk(4_000, sockets))).toMatchObject([{ sockets: [], gone: [], walk: 2, more: false }]);
+    const third = compactor.linesOf(walk(6_000, sockets.slice(0, -1)));
+    expect(third).toHaveLength(1);
+    expect(third[0]).toMatchObject({ gone: [sockets.at(-1)?.id] });
+  });
+
+  it('a walk with a gap before it is no whole walk: no socket is called released for it', () => {
+    const sockets = [socket(1, 1_000), socket(2, 1_000)];
+    const compactor = new Compactor();
+    const expander = new Expander();
+    compactor.linesOf(walk(2_000, sockets));
+    const [line] = compactor.linesOf(walk(4_000, sockets));
+    if (line?.type !== 'holders') throw new Error('not a walk');
+    expect(expander.expand(line)).toMatchObject({ complete: false, sockets: [] });
+  });
+
+  it('a control character of a traced process does not reach a terminal that shows the file', async () => {
+    const path = await record([session(), process({ comm: 'a\u001b[2J\u0085\u202eb' }), tick(1_000)]);
+    const text = readFileSync(path, 'utf8');
+    expect(text).not.toMatch(/[\p{Cc}\p{Cf}]/u.exec(text.replaceAll('\n', ''))?.[0] ?? 'nothing');
+    expect(text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  });
+});
+
+describe('a recording that breaks off', () => {
+  /** What a ledger says that was told the first lines of a file, and one line was torn, or none. */
+  function expected(lines: readonly string[], torn: boolean): Report | null {
+    const ledger = new Ledger();
+    const expander = new Expander();
+    for (const text of lines) {
+      const line = parseLine(text);
+      if (line === null) throw new Error(`not a line: ${text}`);
+      if (line.type === 'recording' || line.type === 'end') continue;
+      const input = expander.expand(line);
+      if (input !== null && input !== undefined) ledger.apply(input);
+    }
+    if (torn) ledger.apply({ type: 'loss', losses: [{ code: 'recording-torn', count: 1 }] });
+    return ledger.session === null ? null : buildReport(ledger);
+  }
+
+  it('at any byte of its last 64 KB: reports every complete line, and says what was torn', async () => {
+    const whole = readFileSync(await record(busySession()));
+    const path = newPath();
+    const first = Math.max(0, whole.length - 65_536);
+    let before: number | null = null;
+    for (let size = whole.length; size > first; size--) {
+      const cut = whole.subarray(0, size);
+      const lines = cut.toString('utf8').split('\n');
+      const rest = lines.pop() ?? '';
+      // The newline alone is missing: the line is whole.
+      const complete = rest !== '' && parseLine(rest) !== null;
+      if (complete) lines.push(rest);
+      const torn = rest !== '' && !complete;
+      // No beginning of a line is a line, so every cut of one leaves the same: the whole report at some of them.
+      if (torn) expect(parseLine(rest)).toBeNull();
+      if (torn && lines.length === before && size % 997 !== 0) continue;
+      writeFileSync(path, cut);
+      const report = await load(path).catch((error) => error);
+      const wanted = expected(lines, torn);
+      if (wanted === null) expect(report).toBeInstanceOf(RecordingError);
+      else expect(renderJson(report as Report)).toBe(renderJson(wanted));
+      before = torn ? lines.length : null;
+    }
+  });
+
+  it('within a member of gzip: every line that can be unpacked is used', async () => {
+    const path = await record(busySession(), '.ndjson.gz');
+    const whole = readFileSync(path);
+    const all = gunzipSync(whole).toString('utf8').split('\n').length;
+    const cut = newPath('.gz');
+    let most = 0;
+    for (let size = 400; size < whole.length; size += 53) {
+      writeFileSync(cut, whole.subarray(0, size));
+      const { replayed } = await loadRecording(cut, { part: WHOLE });
+      expect(replayed.lines).toBeGreaterThanOrEqual(most);
+      // What checks the last member is behind it.
+      if (size < whole.length - 8) expect(replayed.end).toBeNull();
+      most = replayed.lines;
+    }
+    expect(most).toBeGreaterThan(all / 2);
+  });
+
+  it('damaged in the middle of a gzip: what comes before is reported, and the damage said', async () => {
+    const path = await record(busySession(), '.ndjson.gz');
+    const bytes = readFileSync(path);
+    bytes.fill(0x55, bytes.length - 900, bytes.length - 700);
+    writeFileSync(path, bytes);
+    const { replayed, report } = await loadRecording(path, { part: WHOLE });
+    expect(replayed).toMatchObject({ end: null });
+    expect(replayed.damage).not.toBeNull();
+    expect(report.window.durationMs).toBeGreaterThan(0);
+  });
+
+  it('with a line missing in the middle: the end tells', async () => {
+    const path = await record(busySession());
+    const lines = readFileSync(path, 'utf8').split('\n');
+    lines.splice(40, 2);
+    writeFileSync(path, lines.join('\n'));
+    expect((await loadRecording(path, { part: WHOLE })).replayed.torn).toBe(2);
+  });
+});
+
+describe('hostile lines', () => {
+  const lines = (): string[] => {
+    const compactor = new Compactor();
+    return busySession().flatMap((input) => compactor.linesOf(input).map((line) => JSON.stringify(line)));
+  };
+
+  /** Writes a header, a session, `middle`, and a tick. */
+  async function with_(middle: readonly string[]): Promise<Report> {
+    const path = newPath();
+    const header = JSON.stringify({ type: 'recording', version: 1, tool: { name: 'socktrace', version: '0' } });
+    writeFileSync(path, `${[header, JSON.stringify(session()), ...middle, JSON.stringify(tick(99_000))].join('\n')}\n`);
+    return load(path);
+  }
+
+  it('of any text and any JSON are counted, and nothing else', async () => {
+    const line = fc.oneof(
+      fc.json().filter((text) => !text.includes('\n')),
+      fc.string().map((text) => text.replaceAll(/[\n]/g, '')),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { maxLength: 20 }), async (middle) => {
+        const report = await with_(middle);
+        const torn = report.loss.reasons.find(({ code }) => code === 'recording-torn')?.count ?? 0;
+        expect(torn).toBe(middle.length);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('made from good ones by changing any value never crash, and reports stay reports', async () => {
+    const good = lines();
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 1e308, '', '__proto__', '9'.repeat(400), [], {}, null));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(fc.nat(), fc.nat(), value), { maxLength: 30 }), async (changes) => {
+        const middle = changes.map(([i, at, changed]) => changeOne(good[i % good.length] as string, at, changed));
+        const report = await with_(middle);
+        expect(JSON.parse(renderJson(report))).toEqual(report);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('of endless length are left out in bounded memory', async () => {
+    const report = await with_([`"${'x'.repeat(40 << 20)}"`, JSON.stringify(tick(5_000))]);
+    expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn', count: 1 }]);
+  });
+
+  it('a second beginning, and lines before the session or after the end, are not taken', async () => {
+    const report = await with_([
+      JSON.stringify({ type: 'recording', version: 1, tool: { name: 'x', version: '1' } }),
+      JSON.stringify(session({ tool: { name: 'other', version: '9' } })),
+    ]);
+    expect(report.tool.name).toBe('socktrace');
+    expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn', count: 2 }]);
+  });
+
+  it.each([
+    ['', /is empty/],
+    ['hello\n', /is no recording/],
+    ['{"type":"session"}\n', /is no recording/],
+    ['{"type":"recording","ver', /ends within its first line/],
+    ['{"type":"recording","version":7,"tool":{"name":"socktrace","version":"9.1.0"}}\n', /format 7.*reads format 1/],
+    [
+      '{"type":"recording","version":1,"tool":{"name":"socktrace","version":"9.1.0"}}\n',
+      /before anything was recorded/,
+    ],
+  ])('%j is refused in words', async (text, why) => {
+    const path = newPath();
+    writeFileSync(path, text);
+    await expect(load(path)).rejects.toThrow(why);
+    await expect(load(path)).rejects.toBeInstanceOf(RecordingError);
+  });
+});
+
+/** Replaces the `at`th value of a JSON text, counted through all of its objects and lists. */
+function changeOne(text: string, at: number, changed: unknown): string {
+  let count = 0;
+  JSON.parse(text, (_, value) => {
+    count += 1;
+    return value;
+  });
+  let n = 0;
+  const parsed = JSON.parse(text, (_, value) => {
+    n += 1;
+    return n - 1 === at % count ? changed : value;
+  });
+  return JSON.stringify(parsed) ?? 'null';
+}
+
+describe('a part of a recording', () => {
+  const startMs = Date.UTC(2026, 10, 23, 3);
+
+  it('until a time is the report of that time', async () => {
+    const inputs = incidentWithPaths();
+    const path = await record(inputs);
+    const { report, replayed } = await loadRecording(path, { part: { sinceMs: null, untilMs: startMs + 40_000 } });
+    const late = inputs.findIndex((input) => input.type === 'tick' && input.atMs > 40_000);
+    expect(report).toEqual(reportOf(inputs.slice(0, late)));
+    expect(replayed.cutShort).toBe(true);
+  });
+
+  it('since a time has the counts since then, and the suspects there are', async () => {
+    const path = await record(busySession());
+    const whole = await load(path);
+    const { report } = await loadRecording(path, { part: { sinceMs: startMs + 84_000, untilMs: null } });
+    expect(report.window.startedAt).toBe('2026-11-23T03:01:24.000Z');
+    expect(report.window.endedAt).toBe(whole.window.endedAt);
+    expect(report.findings.map(({ key, count }) => [key, count])).toEqual(
+      whole.findings.map(({ key, count }) => [key, count]),
+    );
+    // From 48 to 52.
+    expect(report.sockets.opened).toBe(4);
+    expect(report.failures).toEqual({ status: 'measured', value: [] });
+  });
+
+  it('that is not in it is an error', async () => {
+    const path = await record(incidentWithPaths());
+    await expect(loadRecording(path, { part: { sinceMs: startMs + 9e6, untilMs: null } })).rejects.toThrow(
+      /ends before/,
+    );
+    await expect(loadRecording(path, { part: { sinceMs: null, untilMs: startMs - 1 } })).rejects.toThrow(
+      /begins after/,
+    );
+  });
+
+  it('is counted from its last tick', async () => {
+    expect(await endOf(await record(incidentWithPaths(), '.ndjson.gz'))).toBe(startMs + 80_000);
+  });
+});
+
+describe('the file', () => {
+  it('is new, and for its owner only', () => {
+    const path = newPath();
+    closeSync(createFile(path, false));
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  it('is not made where there is one, unless it is to be replaced; then nobody else has it', () => {
+    const path = newPath();
+    writeFileSync(path, 'mine');
+    chmodSync(path, 0o666);
+    const other = newPath();
+    linkSync(path, other);
+    expect(() => createFile(path, false)).toThrow(FileRefusedError);
+    expect(readFileSync(path, 'utf8')).toBe('mine');
+    closeSync(createFile(path, true));
+    expect(readFileSync(path, 'utf8')).toBe('');
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(readFileSync(other, 'utf8')).toBe('mine');
+  });
+
+  it.each([false, true])('is not made through a symbolic link, replaced or not (%s)', (replace) => {
+    const [path, link] = [newPath(), newPath()];
+    writeFileSync(path, 'mine');
+    symlinkSync(path, link);
+    expect(() => createFile(link, replace)).toThrow(/symbolic link/);
+    expect(readFileSync(path, 'utf8')).toBe('mine');
+  });
+
+  it('is not made of a directory or a device', () => {
+    expect(() => createFile(directory, true)).toThrow(/no file/);
+    expect(() => createFile('/dev/null', true)).toThrow(/no file/);
+    expect(() => createFile(join(directory, 'none', 'x'), true)).toThrow(/cannot be written/);
+  });
+
+  it('is full when it has its greatest size', async () => {
+    const writer = new RecordingWriter({ pack: false, mostBytes: 20_000 });
+    const path = newPath();
+    writer.open(path, false);
+    let facts: SocketFacts | null = null;
+    for (let i = 0; !writer.isFull; i++) {
+      facts = socket(i, 1_000);
+      writer.write(row(facts));
+      expect(i).toBeLessThan(100);
+    }
+    expect(facts).not.toBeNull();
+    await writer.close('full');
+    expect(statSync(path).size).toBe(writer.bytes);
+    expect(writer.bytes).toBeGreaterThanOrEqual(20_000);
+    expect(writer.bytes).toBeLessThan(21_500);
+  });
+
+  it('is a stream of whole members when packed', async () => {
+    const path = await record(busySession(), '.ndjson.gz');
+    const bytes = readFileSync(path);
+    const members = bytes.toString('latin1').split('\x1f\x8b\x08').length - 1;
+    expect(members).toBeGreaterThan(3);
+    expect(gzipSync(gunzipSync(bytes)).length).toBeLessThan(bytes.length);
+  });
+
+  it('says how far it is read', async () => {
+    const path = await record(busySession());
+    const seen: number[] = [];
+    await replay(path, () => {}, { progress: (bytes) => seen.push(bytes) });
+    expect(seen.at(-1)).toBe(statSync(path).size);
+  });
+});
