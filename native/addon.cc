@@ -5,6 +5,7 @@
 
 #include "census.h"
 #include "layout.h"
+#include "signals.h"
 #include "socket_namespace.h"
 #include "tracer.h"
 
@@ -373,12 +374,26 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// passSignalsTo(pid) -> {ok}
+Napi::Value pass_signals_to_door(const Napi::CallbackInfo &info) {
+  return answer_of(info.Env(), pass_signals_to(info[0].As<Napi::Number>().Int32Value()));
+}
+
+// stopPassingSignals() -> {ok}
+Napi::Value stop_passing_signals_door(const Napi::CallbackInfo &info) {
+  stop_passing_signals();
+  return done(info.Env());
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("layout", describe_layout(env));
   exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
   exports.Set("takeCensus", Napi::Function::New(env, take_census_door, "takeCensus"));
   exports.Set("openSocketNamespace",
               Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
+  exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
+  exports.Set("stopPassingSignals",
+              Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

@@ -101,7 +101,7 @@ export function targetsOf(options: WatchOptions): Targets | null {
   return { targets: checkedTargets(options.pid ?? []), ...(selection === undefined ? {} : { selection }) };
 }
 
-export type Targets = Pick<SessionOptions, 'targets' | 'selection' | 'command'>;
+export type Targets = Pick<SessionOptions, 'targets' | 'selection' | 'command' | 'allow'>;
 
 /**
  * Attaches. Errors of the kernel and of processes that have gone are explained.

@@ -76,6 +76,8 @@ interface NativeAddon {
   tryProgram(name: string): NativeAnswer<object>;
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
+  passSignalsTo(pid: number): NativeAnswer<object>;
+  stopPassingSignals(): NativeAnswer<object>;
   Tracer: new () => NativeTracer;
 }
 
@@ -303,6 +305,25 @@ export function takeCensus(options: CensusOptions): RawCensus {
 export function openSocketNamespace(pid: number, fd: number): { descriptor: number; inode: number } {
   const { descriptor, inode } = succeed(addon().openSocketNamespace(pid, fd));
   return { descriptor, inode };
+}
+
+/**
+ * From now on the signals that would end this process go to a child of it instead, at once, whatever JavaScript does.
+ * Those of the terminal's keys reach it by themselves.
+ * @throws KernelError when the child has been waited for already
+ */
+export function passSignalsTo(pid: number): void {
+  succeed(addon().passSignalsTo(pid));
+}
+
+/** They end this process again. */
+export function stopPassingSignals(): void {
+  addon().stopPassingSignals();
+}
+
+/** The executable that waits for a byte on descriptor 3 and then becomes the command of its arguments. */
+export function launcherPath(): string {
+  return built('socktrace-launcher');
 }
 
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */

@@ -404,6 +404,8 @@ export interface SessionFacts {
   thresholds: Thresholds;
   /** the same instant on both clocks */
   clock: { monotonicMs: number; wallMs: number };
+  /** patterns of findings that are expected: see report/allow.ts */
+  allow?: string[];
   /** whether call paths are captured; absent: by a version that has none */
   callPaths?: Known<true>;
 }

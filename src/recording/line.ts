@@ -275,7 +275,7 @@ function hasSelectors(target: SelectedTarget): boolean {
   );
 }
 
-const sessionFacts = object<Omit<SessionFacts, 'callPaths'>>({
+const sessionFacts = object<Omit<SessionFacts, 'callPaths' | 'allow'>>({
   tool,
   host: object<SessionFacts['host']>({
     hostname: isText,
@@ -309,7 +309,7 @@ function isTime(value: unknown): boolean {
 const isLine = tagged('type', {
   recording: object({ version: isCount, tool }),
   end: object({ because: isText, lines: isCount }),
-  session: object({ session: (value) => sessionFacts(value) && hasCallPaths(value as SessionFacts) }),
+  session: object({ session: (value) => sessionFacts(value) && hasOptional(value as SessionFacts) }),
   socket: object({ facts: socketFacts }),
   ended: object({ facts: socketFacts, atMs: isTime }),
   closed: object({ id: socketId, atMs: isTime }),
@@ -343,8 +343,11 @@ const isLine = tagged('type', {
   tick: object({ atMs: isTime }),
 });
 
-function hasCallPaths(session: SessionFacts): boolean {
-  return session.callPaths === undefined || callPaths(session.callPaths);
+function hasOptional(session: SessionFacts): boolean {
+  return (
+    (session.callPaths === undefined || callPaths(session.callPaths)) &&
+    (session.allow === undefined || listOf(isText)(session.allow))
+  );
 }
 
 /** Null for what is no line of this format. The version of a header may be another than this program's. */

@@ -47,6 +47,8 @@ export interface SessionOptions {
   selection?: Selection;
   /** what was started to be traced, for the report */
   command?: readonly string[];
+  /** patterns of findings that are expected */
+  allow?: readonly string[];
   /** trace children too, those that exist and those to come */
   follow: boolean;
   thresholds: Thresholds;
@@ -315,6 +317,7 @@ export class Session {
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
       callPaths: this.#callPaths(),
+      ...(this.#options.allow === undefined ? {} : { allow: [...this.#options.allow] }),
     };
   }
 
