@@ -205,21 +205,38 @@ static __always_inline bool is_wanted(const struct task_struct *task)
 	return start_ticks && *start_ticks == task->group_leader->start_boottime / NS_PER_TICK;
 }
 
-/* Turns the processes in `wanted`, and with follow_children their descendants, into traced identities. */
+static __always_inline bool is_traced(const struct task_struct *task)
+{
+	struct process_key key = process_key_of(task);
+
+	return traced_process(&key);
+}
+
+/*
+ * Turns the processes in `wanted` and those that are selected, and with follow_children the descendants of what is
+ * traced, into traced identities. Walked again and again it takes up what came to match without a fork or exec: a
+ * move to another cgroup or namespace, another user.
+ */
 SEC("iter/task")
 int select_processes(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task, *ancestor = task;
 	int depth;
 
-	if (!task || task->pid != task->tgid)
+	/* An end that has been seen stays one. */
+	if (!task || task->pid != task->tgid || whole_process_exits(task) || is_traced(task))
 		return 0;
-		/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
+	if (is_selected(task)) {
+		trace_process(task, 0, NULL);
+		return 0;
+	}
+	/* Unrolled: Linux 6.1 takes the way back from a helper call for an endless loop. */
 #pragma clang loop unroll(full)
 	for (depth = 0; depth < MAX_ANCESTORS; depth++) {
-		if (is_wanted(ancestor))
+		if (is_wanted(ancestor) || (depth && is_traced(ancestor)))
 			break;
-		if (!config.follow_children || ancestor->tgid <= 1)
+		/* What the tracer starts for itself is no descendant of what it traces. */
+		if (!config.follow_children || ancestor->tgid <= 1 || ancestor->tgid == config.tracer_tgid)
 			return 0;
 		ancestor = ancestor->real_parent;
 	}

@@ -26,8 +26,9 @@
 #define IPPROTO_MPTCP 262
 #define SOCKFS_MAGIC 0x534f434b
 /* include/linux/sched.h */
-#define PF_EXITING 0x00000004   /* getting shut down */
-#define PF_IO_WORKER 0x00000010 /* a thread of io_uring's: it has no user stack */
+#define PF_EXITING 0x00000004    /* getting shut down */
+#define PF_IO_WORKER 0x00000010  /* a thread of io_uring's: it has no user stack */
+#define PF_FORKNOEXEC 0x00000040 /* forked, and has not called exec yet */
 #define PF_KTHREAD 0x00200000
 
 /* include/net/tcp_states.h */
@@ -164,6 +165,30 @@ struct mm_struct {
 	unsigned long start_stack;
 };
 
+struct cred {
+	kuid_t euid;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
@@ -177,6 +202,8 @@ struct task_struct {
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	char comm[16];
 };
 

@@ -43,6 +43,14 @@ struct {
 	__type(value, __u64);
 } wanted SEC(".maps");
 
+/* Entries are added while a trace goes on: a service that is started again has another cgroup. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct selector);
+	__type(value, __u8);
+} selectors SEC(".maps");
+
 struct failure_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

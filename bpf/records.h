@@ -194,6 +194,21 @@ enum tracing_phase {
 	TRACING_GOES_ON = 2,
 };
 
+/* What processes are selected by; a process that any selector matches is traced from then on. */
+enum selector_type {
+	SELECT_COMM = 1,   /* value: the name, padded with zeros */
+	SELECT_CGROUP = 2, /* value: id of the cgroup or of an ancestor, 64 bits */
+	SELECT_NETNS = 3,  /* value: inode number, 32 bits */
+	SELECT_USER = 4,   /* value: effective uid in the initial user namespace, 32 bits */
+};
+
+#define SELECTOR_VALUE_LENGTH SOCKTRACE_COMM_LENGTH
+
+struct selector {
+	__u64 type; /* enum selector_type */
+	__u8 value[SELECTOR_VALUE_LENGTH];
+};
+
 /* What the tracer decides before loading; constants to the programs, so what is off is not even compiled in. */
 struct tracer_config {
 	__u64 min_age_ns;
@@ -201,8 +216,12 @@ struct tracer_config {
 	__u8 count_victims; /* failures of every process, not only of traced ones */
 	__u8 stream_events;
 	__u8 call_paths;
-	__u8 every_stack; /* neither cache nor budget: the benchmark's measure of a capture */
-	__u8 padding[3];
+	__u8 every_stack;  /* neither cache nor budget: the benchmark's measure of a capture */
+	__u8 select_all;   /* every process but the tracer's own */
+	__u8 select_types; /* 1 << enum selector_type: those that `selectors` may have */
+	__u8 padding;
+	__u32 tracer_tgid; /* its own process, which no selector matches */
+	__u32 padding2;
 };
 
 /* Per-CPU counters. Those of the host count every TCP socket, traced or not. */

@@ -3,7 +3,7 @@
 #ifndef SOCKTRACE_TARGET_BPF_H
 #define SOCKTRACE_TARGET_BPF_H
 
-#include "maps.bpf.h"
+#include "selection.bpf.h"
 
 static __always_inline struct process_key process_key_of(const struct task_struct *task)
 {
@@ -82,14 +82,16 @@ static __always_inline int on_fork(const struct task_struct *parent, const struc
 	struct code_identity code;
 	struct process_key key;
 
-	if (!tracing || !config.follow_children || child->tgid == parent->tgid)
+	if (!tracing || child->tgid == parent->tgid)
 		return 0;
 	key = process_key_of(parent);
-	process = traced_process(&key);
-	if (!process)
-		return 0;
-	code = code_of(&key, process);
-	trace_process(child, parent->tgid, &code);
+	process = config.follow_children ? traced_process(&key) : NULL;
+	if (process) {
+		code = code_of(&key, process);
+		trace_process(child, parent->tgid, &code);
+	} else if (is_selected(child)) {
+		trace_process(child, 0, NULL);
+	}
 	return 0;
 }
 
@@ -98,8 +100,11 @@ static __always_inline int on_exec(const struct task_struct *task)
 	struct process_key key = process_key_of(task);
 	struct process_row *process = tracing ? traced_process(&key) : NULL;
 
-	if (!process)
+	if (!process) {
+		if (tracing && is_selected(task))
+			trace_process(task, 0, NULL);
 		return 0;
+	}
 	__builtin_memcpy(process->comm, task->comm, sizeof(process->comm));
 	process->execs++;
 	process->code.tgid = 0;

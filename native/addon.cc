@@ -1,10 +1,12 @@
 // The door: everything that crosses to JavaScript. Nothing throws; every call answers {ok: true, ...} or
 // {ok: false, error: {step, errno, detail}}, and src/kernel/binding.ts is the only importer.
 #include <napi.h>
+#include <unistd.h>
 
 #include "census.h"
 #include "debug_file.h"
 #include "layout.h"
+#include "signals.h"
 #include "socket_namespace.h"
 #include "tracer.h"
 
@@ -93,6 +95,7 @@ public:
                        {
                            InstanceMethod<&TracerDoor::open>("open"),
                            InstanceMethod<&TracerDoor::want_process>("wantProcess"),
+                           InstanceMethod<&TracerDoor::add_selector>("addSelector"),
                            InstanceMethod<&TracerDoor::start>("start"),
                            InstanceMethod<&TracerDoor::end_seeding>("endSeeding"),
                            InstanceMethod<&TracerDoor::read>("read"),
@@ -137,6 +140,9 @@ private:
     options.config.stream_events = flag_option(asked, "streamEvents");
     options.config.call_paths = flag_option(asked, "callPaths");
     options.config.every_stack = flag_option(asked, "everyStack");
+    options.config.select_all = flag_option(asked, "selectAll");
+    options.config.select_types = static_cast<uint8_t>(number_option(asked, "selectTypes", 0));
+    options.config.tracer_tgid = static_cast<uint32_t>(getpid());
     options.stack_ring_bytes =
         static_cast<uint32_t>(number_option(asked, "stackRingBytes", options.stack_ring_bytes));
     Napi::Value unwinder = asked.Get("unwinder");
@@ -171,6 +177,15 @@ private:
     uint64_t start_ticks = static_cast<uint64_t>(info[1].As<Napi::Number>().Int64Value());
     return answer_of(info.Env(),
                      tracer_->want_process(info[0].As<Napi::Number>().Uint32Value(), start_ticks));
+  }
+
+  // addSelector(type, value: Uint8Array) -> {ok}
+  Napi::Value add_selector(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    auto type = static_cast<selector_type>(info[0].As<Napi::Number>().Uint32Value());
+    Napi::Uint8Array value = info[1].As<Napi::Uint8Array>();
+    return answer_of(info.Env(), tracer_->add_selector(type, value.Data(), value.ByteLength()));
   }
 
   Napi::Value start(const Napi::CallbackInfo &info) {
@@ -385,12 +400,26 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// passSignalsTo(pid) -> {ok}
+Napi::Value pass_signals_to_door(const Napi::CallbackInfo &info) {
+  return answer_of(info.Env(), pass_signals_to(info[0].As<Napi::Number>().Int32Value()));
+}
+
+// stopPassingSignals() -> {ok}
+Napi::Value stop_passing_signals_door(const Napi::CallbackInfo &info) {
+  stop_passing_signals();
+  return done(info.Env());
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("layout", describe_layout(env));
   exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
   exports.Set("takeCensus", Napi::Function::New(env, take_census_door, "takeCensus"));
   exports.Set("openSocketNamespace",
               Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
+  exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
+  exports.Set("stopPassingSignals",
+              Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

@@ -195,6 +195,18 @@ Status Tracer::want_process(uint32_t tgid, uint64_t start_ticks) {
   return std::nullopt;
 }
 
+Status Tracer::add_selector(selector_type type, const void *value, size_t size) {
+  selector key = {};
+  key.type = type;
+  if (size > sizeof(key.value))
+    return failure_of("select by a value that is too long", EINVAL);
+  memcpy(key.value, value, size);
+  uint8_t present = 1;
+  if (bpf_map_update_elem(map_fd("selectors"), &key, &present, BPF_ANY))
+    return failure_of("add a selector", errno);
+  return std::nullopt;
+}
+
 Status Tracer::start() {
   return switch_to(TRACING_SEEDS);
 }

@@ -73,6 +73,8 @@ public:
   }
   // `start_ticks`: as /proc/PID/stat gives it, so that a reused pid is not taken for the process.
   Status want_process(uint32_t tgid, uint64_t start_ticks);
+  // Adds a selector; its type must be among the configured ones.
+  Status add_selector(selector_type type, const void *value, size_t size);
   Status start();
   // From now on, sockets that a walk of descriptors finds came later than the trace.
   Status end_seeding();

@@ -3,6 +3,7 @@
 const everything = [
   'test/kernels/guest/kinds.test.ts',
   'test/host/holders.test.ts',
+  'test/host/selection.test.ts',
   'test/host/failures.test.ts',
   'test/host/call-paths.test.ts',
   'test/host/incident.test.ts',

@@ -5,10 +5,11 @@ import { escapeText } from '../render/escape.ts';
 import { VERSION } from '../version.ts';
 import { addDemo } from './demo.ts';
 import { addDoctor } from './doctor.ts';
-import { CannotTraceError, ExitCode, UsageError } from './exit-codes.ts';
+import { CannotTraceError, ExitCode, RunFailure, UsageError } from './exit-codes.ts';
 import { guardOutput } from './output.ts';
 import { addRecord } from './record.ts';
 import { addReport } from './report.ts';
+import { addRun } from './run.ts';
 import { addSnapshot, addSockstat } from './snapshot.ts';
 import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
@@ -21,12 +22,18 @@ const EXAMPLES = `Examples:
   socktrace --pid 1234 --json | jq .findings  the report as one JSON document
   socktrace record --pid 1234 -o leak.ndjson  a trace into a file, crash-safe
   socktrace report leak.ndjson                what it says, on any machine
+  socktrace run -- npm test                   a command and its children, from the first instruction to the end
+  socktrace --comm nginx                      every process of this name (--cgroup, --user, --netns-of, --all)
   socktrace doctor                            what this kernel and this user permit
   socktrace demo unused                       a leaking service to try it on
 `;
 
 const EXIT_STATUS = `
-Exit status: 0 done, 1 internal error, 2 usage, 3 cannot trace; with --fail-on-leak 10 leak, 11 not known.`;
+Exit status: 0 done, 1 internal error, 2 usage, 3 cannot trace; with --fail-on-leak 10 leak, 11 not known.
+"run" gives its command's status (10 and 11 when that is 0), 125 when it fails itself, 126 and 127 as the shell.`;
+
+/** Its own failures must not look like its command's. */
+let runs = false;
 
 async function main(): Promise<void> {
   const program = new Command('socktrace')
@@ -47,6 +54,10 @@ async function main(): Promise<void> {
   addReport(program);
   addDoctor(program);
   addDemo(program);
+  addRun(program);
+  program.hook('preSubcommand', (_, command) => {
+    runs = command.name() === 'run';
+  });
   await program.parseAsync();
 }
 
@@ -55,7 +66,16 @@ try {
   await main();
 } catch (error) {
   // Set, not exit(): a pipe may still hold the report.
-  process.exitCode = report(error);
+  process.exitCode = exitCodeFor(error);
+}
+
+function exitCodeFor(error: unknown): number {
+  if (error instanceof RunFailure) {
+    tell(error, ExitCode.runFailed);
+    return error.code;
+  }
+  const code = report(error);
+  return runs && code !== ExitCode.done ? ExitCode.runFailed : code;
 }
 
 function report(error: unknown): ExitCode {

@@ -13,9 +13,8 @@ import { createLog } from './log.ts';
 import { parseSize } from './size.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets } from './targets.ts';
 import { exitCodeOf } from './trace.ts';
-import { addWatchOptions, openSession, type WatchOptions, watch } from './watch.ts';
+import { addWatchOptions, openSession, targetsOf, type WatchOptions, watch } from './watch.ts';
 
 interface RecordOptions extends WatchOptions {
   output?: string;
@@ -56,8 +55,9 @@ function sizeArgument(text: string): number {
 }
 
 async function record(options: RecordOptions): Promise<ExitCode> {
-  const { pid, output, force = false } = options;
-  if (pid === undefined) throw new UsageError('no process given: socktrace record --pid PID -o FILE');
+  const { output, force = false } = options;
+  const targets = targetsOf(options);
+  if (targets === null) throw new UsageError('no process given: socktrace record --pid PID -o FILE');
   if (output === undefined) throw new UsageError('no file given: -o leak.ndjson, or -o leak.ndjson.gz to compress it');
   return refused(async () => {
     checkFile(output, force);
@@ -69,7 +69,7 @@ async function record(options: RecordOptions): Promise<ExitCode> {
         pack: output.endsWith('.gz'),
         mostBytes: options.maxSize ?? Number.POSITIVE_INFINITY,
       });
-      const session = openSession(options, checkedTargets(pid), null, { input: (input) => writer.write(input) }, log);
+      const session = openSession(options, targets, null, { input: (input) => writer.write(input) }, log);
       try {
         // Not before: a file that is to be replaced must not go for a trace that the kernel refuses.
         writer.open(output, force);

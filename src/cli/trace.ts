@@ -12,8 +12,7 @@ import { countArgument } from './options.ts';
 import { triage } from './snapshot.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets } from './targets.ts';
-import { addWatchOptions, openSession, type WatchOptions, watch } from './watch.ts';
+import { addWatchOptions, openSession, targetsOf, type WatchOptions, watch } from './watch.ts';
 
 export interface TraceOptions extends WatchOptions {
   events?: 'all';
@@ -48,7 +47,8 @@ export function addTraceOptions(command: Command): Command {
 
 /** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
 export async function trace(options: TraceOptions): Promise<ExitCode> {
-  if (options.pid === undefined) {
+  const targets = targetsOf(options);
+  if (targets === null) {
     if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);
     return triage(options.json ?? false);
   }
@@ -61,7 +61,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   };
   const ring = options.events === 'all' ? ringBytes(options.eventRing) : null;
   try {
-    const session = openSession(options, checkedTargets(options.pid), ring, sinks, log);
+    const session = openSession(options, targets, ring, sinks, log);
     try {
       await watch(session, options, {
         stop,

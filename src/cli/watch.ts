@@ -1,8 +1,9 @@
 /** What the commands that trace have in common: which processes, with what, and for how long. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { type HookSetName, KernelError, type WantedProcess } from '../kernel/binding.ts';
+import { type HookSetName, KernelError } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
+import { targetName } from '../render/names.ts';
 import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
 import {
   DEFAULT_CONFIRM_MS,
@@ -10,6 +11,7 @@ import {
   DEFAULT_MAX_SOCKETS,
   DEFAULT_SWEEP_MS,
   Session,
+  type SessionOptions,
   type SessionSinks,
   TargetGoneError,
 } from '../session/session.ts';
@@ -17,13 +19,19 @@ import { UsageError } from './exit-codes.ts';
 import type { Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
+import { addSelectionOptions, type SelectionOptions, selectionOf } from './selection.ts';
 import { StatusLine } from './status-line.ts';
 import type { StopRequest } from './stop.ts';
+import { checkedTargets } from './targets.ts';
 
-export interface WatchOptions {
+export interface WatchOptions extends SessionOptionsAsked, SelectionOptions {
   pid?: number[];
-  follow: boolean;
   duration?: number;
+}
+
+/** What any traced selection is observed with. */
+export interface SessionOptionsAsked {
+  follow: boolean;
   minAge: number;
   leakAge: number;
   leakCount: number;
@@ -44,10 +52,19 @@ const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAg
 
 /** Adds the options that select what is traced, and how. */
 export function addWatchOptions(command: Command): Command {
+  const selected = addSelectionOptions(
+    command.option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument),
+  );
+  return addSessionOptions(
+    selected
+      .option('--no-follow', 'do not trace its children')
+      .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument),
+  );
+}
+
+/** Adds the options of how things are observed and judged. */
+export function addSessionOptions(command: Command): Command {
   return command
-    .option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument)
-    .option('--no-follow', 'do not trace its children')
-    .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument)
     .addOption(
       durationOption('--min-age <time>', 'a socket unused for this long is a suspect', DEFAULT_THRESHOLDS.minAgeMs),
     )
@@ -93,12 +110,24 @@ function checkFetching({ debuginfod, paths }: WatchOptions): void {
 }
 
 /**
+ * What is to be traced; null when nothing was asked for.
+ * @throws UsageError when one of it does not exist, CannotTraceError in a nested pid namespace
+ */
+export function targetsOf(options: WatchOptions): Targets | null {
+  const selection = selectionOf(options);
+  if (options.pid === undefined && selection === undefined) return null;
+  return { targets: checkedTargets(options.pid ?? []), ...(selection === undefined ? {} : { selection }) };
+}
+
+export type Targets = Pick<SessionOptions, 'targets' | 'selection' | 'command' | 'allow'>;
+
+/**
  * Attaches. Errors of the kernel and of processes that have gone are explained.
  * @param eventRingBytes null: no event stream
  */
 export function openSession(
-  options: WatchOptions,
-  targets: WantedProcess[],
+  options: SessionOptionsAsked,
+  traced: Targets,
   eventRingBytes: number | null,
   sinks: SessionSinks,
   log: Log,
@@ -107,7 +136,7 @@ export function openSession(
   try {
     const session = Session.open(
       {
-        targets,
+        ...traced,
         follow: options.follow,
         thresholds: {
           minAgeMs: options.minAge,
@@ -134,7 +163,7 @@ export function openSession(
   } catch (error) {
     if (error instanceof KernelError) throw explainRefusal(error);
     if (error instanceof TargetGoneError)
-      throw new UsageError(`${error.message}: ${targets.map(({ pid }) => pid).join(', ')}`);
+      throw new UsageError(`${error.message}: ${traced.targets.map(({ pid }) => pid).join(', ')}`);
     throw error;
   }
 }
@@ -159,7 +188,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
   const status = process.stderr.isTTY && !quiet ? new StatusLine(process.stderr) : null;
   if (status === null)
     process.stderr.write(
-      `${doing} ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
+      `${doing} ${targetName(session.target)} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   session.takeCensus();

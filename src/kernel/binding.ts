@@ -13,13 +13,14 @@ interface NativeFailure {
 type NativeAnswer<T> = ({ ok: true } & T) | { ok: false; error: NativeFailure };
 
 interface NativeTracer {
-  open(options: TracerOptions & { unwinder: string }): NativeAnswer<{
+  open(options: NativeTracerOptions): NativeAnswer<{
     set: string;
     refused: (NativeFailure & { set: string })[];
     unseen: string[];
     pathsRefused: NativeFailure | null;
   }>;
   wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
+  addSelector(type: number, value: Uint8Array): NativeAnswer<object>;
   start(): NativeAnswer<object>;
   endSeeding(): NativeAnswer<object>;
   read(walk: number, buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
@@ -81,6 +82,8 @@ interface NativeAddon {
   tryProgram(name: string): NativeAnswer<object>;
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
+  passSignalsTo(pid: number): NativeAnswer<object>;
+  stopPassingSignals(): NativeAnswer<object>;
   Tracer: new () => NativeTracer;
 }
 
@@ -103,6 +106,42 @@ export interface TracerOptions {
   everyStack: boolean;
   /** a power of two of pages */
   stackRingBytes: number;
+  /** what `addSelector` may be given while the tracer is open */
+  selectBy: readonly SelectorType[];
+  /** every process but this one and what it starts for itself */
+  selectAll: boolean;
+}
+
+type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & { selectTypes: number; unwinder: string };
+
+/** enum selector_type of bpf/records.h */
+const SELECTOR_TYPES = { comm: 1, cgroup: 2, netns: 3, user: 4 } as const;
+export type SelectorType = keyof typeof SELECTOR_TYPES;
+
+/** What processes are matched by: any of them will do, and a process once matched stays selected. */
+export type Selector =
+  | { by: 'comm'; comm: string }
+  /** its id, which is the inode number of its directory: processes in it and below */
+  | { by: 'cgroup'; id: bigint }
+  /** inode number of the network namespace */
+  | { by: 'netns'; inode: number }
+  /** effective user, in the initial user namespace */
+  | { by: 'user'; uid: number };
+
+/** TASK_COMM_LEN, with the NUL */
+const COMM_BYTES = 16;
+
+function selectorValue(selector: Selector): Uint8Array {
+  switch (selector.by) {
+    case 'comm':
+      return Buffer.from(selector.comm, 'utf8').subarray(0, COMM_BYTES - 1);
+    case 'cgroup':
+      return new Uint8Array(new BigUint64Array([selector.id]).buffer);
+    case 'netns':
+      return new Uint8Array(new Uint32Array([selector.inode]).buffer);
+    case 'user':
+      return new Uint8Array(new Uint32Array([selector.uid]).buffer);
+  }
 }
 
 /** A process to trace, by its identity. */
@@ -204,6 +243,8 @@ export function tryCallPaths(): string | null {
       streamEvents: false,
       callPaths: true,
       everyStack: false,
+      selectBy: [],
+      selectAll: false,
       stackRingBytes: 4096,
     });
     return tracer.pathsRefused;
@@ -272,6 +313,25 @@ export function openSocketNamespace(pid: number, fd: number): { descriptor: numb
   return { descriptor, inode };
 }
 
+/**
+ * From now on the signals that would end this process go to a child of it instead, at once, whatever JavaScript does.
+ * Those of the terminal's keys reach it by themselves.
+ * @throws KernelError when the child has been waited for already
+ */
+export function passSignalsTo(pid: number): void {
+  succeed(addon().passSignalsTo(pid));
+}
+
+/** They end this process again. */
+export function stopPassingSignals(): void {
+  addon().stopPassingSignals();
+}
+
+/** The executable that waits for a byte on descriptor 3 and then becomes the command of its arguments. */
+export function launcherPath(): string {
+  return built('socktrace-launcher');
+}
+
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */
 export class Tracer {
   readonly set: HookSetName;
@@ -299,7 +359,9 @@ export class Tracer {
   /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
   static open(options: TracerOptions): Tracer {
     const native = new (addon().Tracer)();
-    const answer = succeed(native.open({ ...options, unwinder: built('socktrace-unwinder') }));
+    const { selectBy, ...rest } = options;
+    const selectTypes = selectBy.reduce((types, name) => types | (1 << SELECTOR_TYPES[name]), 0);
+    const answer = succeed(native.open({ ...rest, selectTypes, unwinder: built('socktrace-unwinder') }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     return new Tracer(
@@ -314,6 +376,11 @@ export class Tracer {
   /** Selects a process; it is followed once `tasks` has been walked, if the pid is still that process's. */
   wantProcess({ pid, startTicks }: WantedProcess): void {
     succeed(this.#native.wantProcess(pid, Number(startTicks)));
+  }
+
+  /** Processes that match it are followed from the next fork or exec, or walk of `tasks`, on. */
+  addSelector(selector: Selector): void {
+    succeed(this.#native.addSelector(SELECTOR_TYPES[selector.by], selectorValue(selector)));
   }
 
   /** Switches the hooks on. */

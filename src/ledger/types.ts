@@ -367,7 +367,17 @@ export interface SelectedTarget {
   /** the same processes, beyond reuse of their pids */
   processes: ProcessId[];
   follow: boolean;
+  /** what other processes are selected by, as asked for; absent when by nothing. `comm`, for instance: `nginx` */
+  selectors?: TargetSelector[];
+  /** what `socktrace run` started */
+  command?: string[];
 }
+
+export type TargetSelector =
+  | { by: 'comm' | 'cgroup' | 'user'; value: string }
+  /** the network namespace of this process */
+  | { by: 'netns-of'; value: string }
+  | { by: 'all' };
 
 /** Ages and counts that make a suspect and a leak. Milliseconds. */
 export interface Thresholds {
@@ -394,6 +404,8 @@ export interface SessionFacts {
   thresholds: Thresholds;
   /** the same instant on both clocks */
   clock: { monotonicMs: number; wallMs: number };
+  /** patterns of findings that are expected: see report/allow.ts */
+  allow?: string[];
   /** whether call paths are captured; absent: by a version that has none */
   callPaths?: Known<true>;
 }

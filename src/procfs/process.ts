@@ -74,6 +74,11 @@ function readNamespacePids(root: string): Known<number[]> {
   return { status: 'measured', value: pids.trim().split(/\s+/).map(Number) };
 }
 
+/** Inode number of the network namespace that a process is in. */
+export function netnsOf(pid: number, procRoot: string = PROC_ROOT): Known<number> {
+  return readNetns(`${procRoot}/${pid}`);
+}
+
 function readNetns(root: string): Known<number> {
   const link = readLink(`${root}/ns/net`);
   if (link.status === 'unavailable') return link;

@@ -252,7 +252,30 @@ const hostCensus = object<HostCensus>({
 
 const tool = object<SessionFacts['tool']>({ name: isText, version: isText });
 
-const sessionFacts = object<Omit<SessionFacts, 'callPaths'>>({
+const selectedTarget = object<Omit<SelectedTarget, 'selectors' | 'command'>>({
+  pids: listOf(isCount),
+  processes: listOf(processId),
+  follow: isBoolean,
+});
+
+const selectors = listOf(
+  tagged('by', {
+    comm: object({ value: isText }),
+    cgroup: object({ value: isText }),
+    user: object({ value: isText }),
+    'netns-of': object({ value: isText }),
+    all: () => true,
+  }),
+);
+
+function hasSelectors(target: SelectedTarget): boolean {
+  return (
+    (target.selectors === undefined || selectors(target.selectors)) &&
+    (target.command === undefined || listOf(isText)(target.command))
+  );
+}
+
+const sessionFacts = object<Omit<SessionFacts, 'callPaths' | 'allow'>>({
   tool,
   host: object<SessionFacts['host']>({
     hostname: isText,
@@ -264,7 +287,7 @@ const sessionFacts = object<Omit<SessionFacts, 'callPaths'>>({
       blindSpots: listOf(isText),
     }),
   }),
-  target: object<SelectedTarget>({ pids: listOf(isCount), processes: listOf(processId), follow: isBoolean }),
+  target: (value) => selectedTarget(value) && hasSelectors(value as SelectedTarget),
   thresholds: object<Thresholds>({
     minAgeMs: isTime,
     leakAgeMs: isTime,
@@ -286,7 +309,7 @@ function isTime(value: unknown): boolean {
 const isLine = tagged('type', {
   recording: object({ version: isCount, tool }),
   end: object({ because: isText, lines: isCount }),
-  session: object({ session: (value) => sessionFacts(value) && hasCallPaths(value as SessionFacts) }),
+  session: object({ session: (value) => sessionFacts(value) && hasOptional(value as SessionFacts) }),
   socket: object({ facts: socketFacts }),
   ended: object({ facts: socketFacts, atMs: isTime }),
   closed: object({ id: socketId, atMs: isTime }),
@@ -320,8 +343,11 @@ const isLine = tagged('type', {
   tick: object({ atMs: isTime }),
 });
 
-function hasCallPaths(session: SessionFacts): boolean {
-  return session.callPaths === undefined || callPaths(session.callPaths);
+function hasOptional(session: SessionFacts): boolean {
+  return (
+    (session.callPaths === undefined || callPaths(session.callPaths)) &&
+    (session.allow === undefined || listOf(isText)(session.allow))
+  );
 }
 
 /** Null for what is no line of this format. The version of a header may be another than this program's. */

@@ -1,5 +1,5 @@
 /** How reports name processes and targets. */
-import type { Known, ProcessId, SelectedTarget } from '../ledger/types.ts';
+import type { Known, ProcessId, SelectedTarget, TargetSelector } from '../ledger/types.ts';
 import type { Report, ReportProcess } from '../report/types.ts';
 import { escapeText } from './escape.ts';
 import { countOf } from './numbers.ts';
@@ -32,10 +32,36 @@ export class ProcessNames {
   }
 }
 
-/** `pid 1234 and its children`. */
-export function targetName({ pids, follow }: SelectedTarget): string {
-  if (pids.length === 0) return 'all processes';
-  const named = `pid${pids.length > 1 ? 's' : ''} ${pids.join(', ')}`;
-  if (!follow) return named;
-  return `${named} and ${pids.length > 1 ? 'their' : 'its'} children`;
+/** `pid 1234 and its children`, `the processes named nginx and their children`, `npm test`. */
+export function targetName({ pids, follow, selectors = [], command }: SelectedTarget): string {
+  if (command !== undefined) return commandName(command);
+  const named = [
+    ...(pids.length === 0 ? [] : [`pid${pids.length > 1 ? 's' : ''} ${pids.join(', ')}`]),
+    ...selectors.map(selectorName),
+  ];
+  if (named.length === 0 || selectors.some(({ by }) => by === 'all')) return 'all processes';
+  if (!follow) return named.join(' and ');
+  return `${named.join(' and ')} and ${pids.length > 1 || selectors.length > 0 ? 'their' : 'its'} children`;
+}
+
+function selectorName(selector: TargetSelector): string {
+  switch (selector.by) {
+    case 'comm':
+      return `the processes named ${escapeText(selector.value)}`;
+    case 'cgroup':
+      return `the processes in cgroup ${escapeText(selector.value)}`;
+    case 'user':
+      return `the processes of user ${escapeText(selector.value)}`;
+    case 'netns-of':
+      return `the processes in the network namespace of ${escapeText(selector.value)}`;
+    case 'all':
+      return 'all processes';
+  }
+}
+
+const LONGEST_COMMAND = 80;
+
+function commandName(words: readonly string[]): string {
+  const text = escapeText(words.join(' '));
+  return text.length > LONGEST_COMMAND ? `${text.slice(0, LONGEST_COMMAND)}...` : text;
 }

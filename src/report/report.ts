@@ -4,6 +4,7 @@ import { findingsOf } from '../ledger/findings.ts';
 import type { CensusInput, Ledger } from '../ledger/ledger.ts';
 import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
+import { withAllowances } from './allow.ts';
 import { reportedCallPaths } from './call-paths.ts';
 import { reportedFailures } from './failures.ts';
 import { NO_CENSUS, portsOf } from './ports.ts';
@@ -21,7 +22,7 @@ const NO_SNAPSHOT = 'a trace does not list every socket: socktrace snapshot does
 export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Report {
   const { session } = ledger;
   if (session === null) throw new Error('a report needs the session line, and the ledger has had none');
-  const findings = findingsOf(ledger, nowMs);
+  const findings = withAllowances(findingsOf(ledger, nowMs), session.allow ?? [], ledger);
   const failures = reportedFailures(ledger.failures());
   const losses = ledger.losses().sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
   const window = windowOf(session, nowMs);

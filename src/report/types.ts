@@ -63,6 +63,8 @@ export interface Finding {
   leak: boolean;
   /** no leak yet, but one if its sockets stay as they are until they are old enough */
   undecided: boolean;
+  /** the pattern that allows what would be a leak otherwise: `leak` and `undecided` are false then */
+  allowed?: string;
   /** the owner: who opened or accepted the sockets; where `processes` is more than one, that of most of them */
   process: Known<ProcessId>;
   /** more than one where processes of one program have exited, or are many */

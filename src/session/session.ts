@@ -15,6 +15,7 @@ import type {
   Known,
   LedgerInput,
   ProcessFacts,
+  SelectedTarget,
   SessionFacts,
   Thresholds,
 } from '../ledger/types.ts';
@@ -32,10 +33,17 @@ import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
 import { Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
+import type { Selection } from './selection.ts';
 import { StaleCode } from './stale-code.ts';
 
 export interface SessionOptions {
   targets: readonly WantedProcess[];
+  /** by what other processes are traced, those to come too */
+  selection?: Selection;
+  /** what was started to be traced, for the report */
+  command?: readonly string[];
+  /** patterns of findings that are expected */
+  allow?: readonly string[];
   /** trace children too, those that exist and those to come */
   follow: boolean;
   thresholds: Thresholds;
@@ -110,6 +118,7 @@ export class Session {
   readonly #sweepPace: Pace;
   readonly #confirmPace: Pace;
   readonly #samplePace: Pace;
+  readonly #selectors = new Set<string>();
   #failedWalks = 0;
   #mptcpHeld = 0;
   #eventsNotPrinted = 0;
@@ -136,6 +145,8 @@ export class Session {
       callPaths: options.callPaths,
       everyStack: options.everyStack ?? false,
       stackRingBytes: STACK_RING_BYTES,
+      selectBy: options.selection?.types ?? [],
+      selectAll: options.selection?.all ?? false,
     });
     try {
       return new Session(tracer, bootId.value, options, sinks);
@@ -192,9 +203,22 @@ export class Session {
     pace.ran(this.#walkedMs - before, monotonicMs());
   }
 
-  /** Whether every traced process has exited. */
+  /** Whether every traced process has exited, and no other can come. */
   get targetsGone(): boolean {
+    if (this.#options.selection !== undefined) return false;
     return this.#traced().every(({ exitedMs }) => exitedMs !== null);
+  }
+
+  /** Who is traced, as the report has it. */
+  get target(): SelectedTarget {
+    const { targets, follow, selection, command } = this.#options;
+    return {
+      pids: targets.map(({ pid }) => pid),
+      processes: targets.map(({ pid, startTicks }) => `${this.#bootId}:${pid}:${startTicks}`),
+      follow,
+      ...(selection === undefined ? {} : { selectors: [...selection.asked] }),
+      ...(command === undefined ? {} : { command: [...command] }),
+    };
   }
 
   /** Sockets of the traced processes that have not been destroyed, as counted now. */
@@ -279,7 +303,6 @@ export class Session {
 
   #facts(bootId: string): SessionFacts {
     const kernel = readKernelRelease();
-    const { targets } = this.#options;
     return {
       tool: { name: 'socktrace', version: VERSION },
       host: {
@@ -288,31 +311,47 @@ export class Session {
         kernel: kernel.status === 'measured' ? kernel.value : 'unknown',
         hooks: this.hooks,
       },
-      target: {
-        pids: targets.map(({ pid }) => pid),
-        processes: targets.map(({ pid, startTicks }) => `${bootId}:${pid}:${startTicks}`),
-        follow: this.#options.follow,
-      },
+      target: this.target,
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
       callPaths: this.#callPaths(),
+      ...(this.#options.allow === undefined ? {} : { allow: [...this.#options.allow] }),
     };
   }
 
   /**
-   * Processes first, then the switch, then processes again (a child forked in between), then what they hold: from
+   * Processes first, then the switch, then processes again (children forked until then), then what they hold: from
    * the switch on, whatever is opened makes its own row, so seeding afterwards leaves no gap.
    */
   #start(): void {
     for (const target of this.#options.targets) this.#tracer.wantProcess(target);
+    this.#addSelectors();
     this.#read('tasks', () => {});
     this.#tracer.start();
     this.#read('tasks', () => {});
     this.#walkDescriptors(() => {});
     this.#tracer.endSeeding();
     this.#readProcesses();
-    if (this.#traced().length === 0) throw new TargetGoneError('the processes to trace have ended');
+    if (this.#options.selection === undefined && this.#traced().length === 0)
+      throw new TargetGoneError('the processes to trace have ended');
     this.#sampleHost();
+  }
+
+  /** A cgroup that was made again has another id. */
+  #addSelectors(): void {
+    for (const selector of this.#options.selection?.now() ?? []) {
+      const known = Object.values(selector).join(':');
+      if (this.#selectors.has(known)) continue;
+      this.#tracer.addSelector(selector);
+      this.#selectors.add(known);
+    }
+  }
+
+  /** Most processes come to match by a fork or an exec, which hooks see; a move or another user only a walk does. */
+  #selectAgain(): void {
+    if (this.#options.selection === undefined) return;
+    this.#addSelectors();
+    this.#read('tasks', () => {});
   }
 
   #sweep(): void {
@@ -411,6 +450,7 @@ export class Session {
 
   /** One pass over all descriptors of the host: who holds the sockets that the ledger knows. */
   #confirm(): void {
+    this.#selectAgain();
     const atMs = monotonicMs();
     const held = new Map<string, HeldSocket>();
     const complete = this.#walkDescriptors((bytes) => {

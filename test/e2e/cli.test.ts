@@ -27,6 +27,11 @@ describe('bad input', () => {
     { name: 'not a duration', args: ['--pid', '1', '--duration', '5'], says: /no duration/ },
     { name: 'mistyped option', args: ['--pidd', '1'], says: /Did you mean --pid/ },
     { name: 'no such hook set', args: ['--pid', '1', '--hooks', 'magic'], says: /Allowed choices are auto/ },
+    { name: 'no such user', args: ['--user', 'no such user'], says: /there is no user "no such user"/ },
+    { name: 'no such cgroup', args: ['--cgroup', 'no-such.service'], says: /no cgroup, container or unit is called/ },
+    { name: 'no such cgroup path', args: ['--cgroup', '/no/such'], says: /no cgroup, container or unit is called/ },
+    { name: 'netns of no such pid', args: ['--netns-of', '4194303'], says: /--netns-of 4194303: / },
+    { name: 'recording of no such user', args: ['record', '--user', 'no-one', '-o', '/x'], says: /there is no user/ },
     { name: 'no such command', args: ['trcae'], says: /trcae|too many arguments/ },
   ])('$name: exit 2', async ({ args, says }) => {
     const { code, stderr, stdout } = await socktrace(...args);

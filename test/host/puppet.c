@@ -1263,6 +1263,12 @@ static void do_port_range(struct answer *answer, int argc, char **argv) {
     close(fd);
 }
 
+static void do_name(struct answer *answer, int argc, char **argv) {
+  (void)argc;
+  if (prctl(PR_SET_NAME, argv[1]))
+    refuse(answer, "prctl: %s", strerrorname_np(errno));
+}
+
 static void do_setuid(struct answer *answer, int argc, char **argv) {
   (void)argc;
   long uid;
@@ -1625,6 +1631,7 @@ static const struct command {
     {"exec", 1, 1, do_exec, "exec"},
     {"unshare-net", 1, 1, do_unshare_net, "unshare-net"},
     {"port-range", 3, 3, do_port_range, "port-range LOW HIGH"},
+    {"name", 2, 2, do_name, "name NAME"},
     {"setuid", 2, 2, do_setuid, "setuid UID"},
     {"fd-limit", 2, 2, do_fd_limit, "fd-limit COUNT"},
     {"churn", 4, 4, do_churn, "churn CYCLES FAMILY openclose|openbindclose|healthy|reset-storm|forks"},

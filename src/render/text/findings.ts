@@ -53,7 +53,7 @@ export function findingLines(report: Report, style: Style): string[] {
 function cells(finding: Finding, names: ProcessNames): string[] {
   const { leak, kind, count, errno, ports, oldestMs, oldestIsLowerBound, perMinute } = finding;
   return [
-    leak ? 'LEAK' : kind === 'released' ? '' : 'suspect',
+    leak ? 'LEAK' : kind === 'released' ? '' : finding.allowed === undefined ? 'suspect' : 'allowed',
     formatCount(count),
     kind,
     errno ?? '-',
@@ -66,6 +66,7 @@ function cells(finding: Finding, names: ProcessNames): string[] {
 
 function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): string[] {
   const lines = [KIND_MEANING[finding.kind], ...paths.linesOf(finding)];
+  if (finding.allowed !== undefined) lines.push(`allowed by ${escapeText(finding.allowed)}`);
   if (finding.heldAtExit > 0) {
     lines.push(
       `${finding.heldAtExit === finding.count ? 'all' : formatCount(finding.heldAtExit)} held when the process exited`,

@@ -1,0 +1,227 @@
+/** `socktrace run -- CMD ARGS`: a command from its first instruction to its end, children included, then its leaks. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Command, Option } from 'commander';
+import { KernelError, launcherPath, passSignalsTo, stopPassingSignals } from '../kernel/binding.ts';
+import { errnoName } from '../ledger/errno.ts';
+import { renderJson } from '../render/json.ts';
+import { renderRun, renderRunSummary } from '../render/run.ts';
+import { renderText } from '../render/text.ts';
+import type { Report } from '../report/types.ts';
+import type { Session } from '../session/session.ts';
+import { ExitCode, RunFailure, UsageError } from './exit-codes.ts';
+import { createLog } from './log.ts';
+import { repeated } from './selection.ts';
+import { styleFor } from './style.ts';
+import { checkedTargets, requireHostPids } from './targets.ts';
+import { exitCodeOf } from './trace.ts';
+import { addSessionOptions, openSession, type SessionOptionsAsked } from './watch.ts';
+
+interface RunOptions extends Omit<SessionOptionsAsked, 'follow'> {
+  json?: boolean;
+  output?: string;
+  failOnLeak?: boolean;
+  allow?: string[];
+  allowFile?: string[];
+}
+
+/** Code can be read while its process lives, and tests are short. */
+const POLL_MS = 5;
+/** Children that end with the command may do so a little later, and freeing a large process's memory takes a second. */
+const EXIT_PATIENCE_MS = 3_000;
+/** For children that go on: they are no reason to wait. */
+const CHILD_PATIENCE_MS = 500;
+/** Descriptor of the launcher that says when to go on. */
+const DOOR = 3;
+
+export function addRun(program: Command): void {
+  const run = program
+    .command('run')
+    .description('trace a command from its first instruction, with its children, and report what it leaked')
+    .usage('[options] -- <command> [args...]')
+    .argument('<command>', 'found as the shell finds it')
+    .argument('[args...]')
+    // What stands after the command is the command's.
+    .passThroughOptions();
+  addSessionOptions(run)
+    .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known, if the command gave 0')
+    .option('--allow <pattern>', 'what is no leak here: text of its key, program or call path (repeatable)', repeated)
+    .option('--allow-file <file>', 'a file of such patterns, one a line, # for comments (repeatable)', repeated)
+    .option('-o, --output <file>', 'write the whole report there, leak or none')
+    .addOption(new Option('--json', 'as a JSON document; without -o on stderr, after what the command says'))
+    .action(async (command: string, args: string[], options: RunOptions) => {
+      process.exitCode = await runCommand([command, ...args], options);
+    });
+}
+
+async function runCommand(words: string[], options: RunOptions): Promise<number> {
+  requireHostPids();
+  const allow = allowances(options);
+  const output = options.output === undefined ? null : openOutput(options.output);
+  const log = await createLog(options.verbose ?? false);
+  const command = await HeldCommand.start(words);
+  let session: Session;
+  try {
+    const targets = checkedTargets([command.pid]);
+    session = openSession({ ...options, follow: true }, { targets, command: words, allow }, null, {}, log);
+  } catch (error) {
+    command.abandon();
+    throw error;
+  }
+  try {
+    // The whole document has the sums of the host, which a look at all sockets takes half a second for.
+    const whole = options.verbose || options.json || output !== null;
+    if (whole) session.takeCensus();
+    const code = await followToEnd(session, command);
+    if (code === null) return command.refused();
+    await session.settle((ms) => sleep(ms));
+    const report = session.finish({ census: whole });
+    session.close();
+    tell(report, options, output);
+    return code === ExitCode.done ? exitCodeOf(report, options.failOnLeak ?? false) : code;
+  } finally {
+    session.close();
+  }
+}
+
+/** Lets the command go, and polls until it has ended. Its exit status; null when it could not be executed. */
+async function followToEnd(session: Session, command: HeldCommand): Promise<number | null> {
+  command.go();
+  while (command.code === null) {
+    session.poll();
+    await command.wait(POLL_MS);
+  }
+  stopPassingSignals();
+  if (command.error !== null) return null;
+  const ended = performance.now();
+  const since = (): number => performance.now() - ended;
+  session.poll();
+  // The end is told before descriptors are closed: what was held is known only afterwards.
+  while (session.targetsGone ? session.held > 0 && since() < EXIT_PATIENCE_MS : since() < CHILD_PATIENCE_MS) {
+    await command.wait(POLL_MS);
+    session.poll();
+  }
+  return command.code;
+}
+
+function tell(report: Report, { json, output: name, verbose }: RunOptions, output: number | null): void {
+  if (output !== null && name !== undefined) {
+    writeSync(output, json ? renderJson(report) : renderText(report));
+    closeSync(output);
+    process.stderr.write(renderRunSummary(report, name));
+  } else if (json) {
+    process.stderr.write(renderJson(report));
+  } else {
+    const style = styleFor(process.stderr);
+    process.stderr.write(verbose ? renderText(report, style) : renderRun(report, style));
+  }
+}
+
+function openOutput(path: string): number {
+  try {
+    return openSync(path, 'w');
+  } catch (error) {
+    throw new UsageError(`-o: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** @throws UsageError for a file that cannot be read, and for a pattern that would allow everything */
+function allowances({ allow = [], allowFile = [] }: RunOptions): string[] {
+  const patterns = [...allow, ...allowFile.flatMap(readPatterns)];
+  if (patterns.some((pattern) => /^[\^*$]*$/.test(pattern)))
+    throw new UsageError('--allow: an empty pattern would allow every leak');
+  return patterns;
+}
+
+function readPatterns(path: string): string[] {
+  try {
+    const lines = readFileSync(path, 'utf8').split('\n');
+    return lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'));
+  } catch (error) {
+    throw new UsageError(`--allow-file: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/**
+ * A command in its own process, which waits to become it. It is in our process group and has our terminal, so that keys
+ * reach it (and stop and continue both of us); other signals are passed on.
+ */
+class HeldCommand {
+  readonly #child: ChildProcess;
+  readonly #door: Duplex;
+  readonly #name: string;
+  #code: number | null = null;
+  #error: number | null = null;
+  #wake: () => void = () => {};
+
+  private constructor(child: ChildProcess, name: string) {
+    this.#child = child;
+    this.#name = name;
+    this.#door = child.stdio[DOOR] as Duplex;
+    this.#door.on('error', () => {}); // it has ended: its exit tells
+    this.#door.on('data', (errno: Buffer) => {
+      this.#error = errno[0] ?? null;
+    });
+    // "close" comes after all that it said at the door.
+    child.once('close', (code, signal) => {
+      this.#code = signal === null ? (code ?? ExitCode.runFailed) : 128 + constants.signals[signal];
+      this.#wake();
+    });
+  }
+
+  static async start(words: readonly string[]): Promise<HeldCommand> {
+    const child = spawn(launcherPath(), words, { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
+    const held = new HeldCommand(child, words[0] ?? '');
+    await once(child, 'spawn');
+    try {
+      passSignalsTo(held.pid);
+    } catch (error) {
+      held.abandon();
+      throw error instanceof KernelError ? new RunFailure(error.message, ExitCode.runFailed) : error;
+    }
+    return held;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
+  /** As a shell would have it; null while it runs. */
+  get code(): number | null {
+    return this.#code;
+  }
+
+  /** Errno of the exec, null when it succeeded. */
+  get error(): number | null {
+    return this.#error;
+  }
+
+  go(): void {
+    this.#door.write('g');
+  }
+
+  /** It ends without having been the command. */
+  abandon(): void {
+    stopPassingSignals();
+    this.#door.destroy();
+  }
+
+  /** Resolves after `ms`, or at once when it ends. */
+  wait(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  refused(): never {
+    throw new RunFailure(`cannot run ${this.#name}: ${errnoName(this.#error ?? 0)}`, this.#code ?? ExitCode.runFailed);
+  }
+}
