@@ -29,6 +29,7 @@ const tools = [
     present: () => process.arch !== 'x64' || works('qemu-system-x86_64'),
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
+  { name: 'tmux', package: 'tmux', present: () => works('tmux', '-V') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   // What the call paths of other languages, and other unwinders, are tried with.
   { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },

@@ -16,12 +16,12 @@ import {
   Session,
   TargetGoneError,
 } from '../session/session.ts';
+import { type Display, openDisplay } from './display.ts';
 import { ExitCode, UsageError } from './exit-codes.ts';
 import { createLog, type Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { triage } from './snapshot.ts';
-import { StatusLine } from './status-line.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets } from './targets.ts';
@@ -169,26 +169,20 @@ function ringBytes(asked: number): number {
 }
 
 async function follow(session: Session, options: TraceOptions, stop: StopRequest, log: Log): Promise<ExitCode> {
-  const status = process.stderr.isTTY && options.events === undefined ? new StatusLine(process.stderr) : null;
-  if (status === null)
+  if (!process.stderr.isTTY || options.events !== undefined)
     process.stderr.write(
       `tracing ${(options.pid ?? []).join(', ')} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
-  const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   session.takeCensus();
-  while (!stop.requested && performance.now() < end && !session.targetsGone) {
-    // Nothing is lost by waiting for a slow reader: the tables of the kernel side keep what is not read.
-    if (!options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES) session.poll();
-    status?.show(() => session.report());
-    await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+  const display = await openDisplay(session, stop, {
+    events: options.events !== undefined,
+    json: options.json === true || options.ndjson === true,
+  });
+  try {
+    await watch(session, options, stop, display);
+  } finally {
+    display?.close();
   }
-  // The exit is told before descriptors are closed: what was held is known only afterwards.
-  const closed = performance.now() + EXIT_PATIENCE_MS;
-  while (!stop.requested && session.targetsGone && session.held > 0 && performance.now() < closed) {
-    session.poll();
-    await stop.wait(POLL_MS);
-  }
-  status?.clear();
   log.debug(
     { reason: stop.requested ? 'asked to' : session.targetsGone ? 'every target exited' : 'time is up' },
     'stopping',
@@ -197,6 +191,27 @@ async function follow(session: Session, options: TraceOptions, stop: StopRequest
   session.close();
   print(report, options);
   return exitCodeOf(report, options.failOnLeak ?? false);
+}
+
+async function watch(
+  session: Session,
+  options: TraceOptions,
+  stop: StopRequest,
+  display: Display | null,
+): Promise<void> {
+  const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
+  while (!stop.requested && performance.now() < end && !session.targetsGone) {
+    // Nothing is lost by waiting for a slow reader: the tables of the kernel side keep what is not read.
+    if (!options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES) session.poll();
+    display?.show(() => session.report());
+    await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+  }
+  // The exit is told before descriptors are closed: what was held is known only afterwards.
+  const closed = performance.now() + EXIT_PATIENCE_MS;
+  while (!stop.requested && session.targetsGone && session.held > 0 && performance.now() < closed) {
+    session.poll();
+    await stop.wait(POLL_MS);
+  }
 }
 
 function print(report: Report, options: TraceOptions): void {
