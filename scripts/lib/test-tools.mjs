@@ -32,6 +32,7 @@ const tools = [
   { name: 'chromium', package: 'chromium', present: () => works('chromium') },
   { name: 'jq', package: 'jq', present: () => works('jq') },
   { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
+  { name: 'tmux', package: 'tmux', present: () => works('tmux', '-V') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   // What the call paths of other languages, and other unwinders, are tried with.
   { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },

@@ -77,7 +77,8 @@ async function record(options: RecordOptions): Promise<ExitCode> {
           stop,
           log,
           doing: 'recording',
-          quiet: false,
+          // No live view: what is traced is read from the file.
+          display: { events: false, json: true },
           mayPoll: () => writer.waiting < MOST_WAITING,
           turn: () => endOf(writer, options),
         });

@@ -3,11 +3,12 @@ import type { WriteStream } from 'node:tty';
 import { renderStatusLine } from '../render/statusline.ts';
 import type { Report } from '../report/types.ts';
 import { Pace } from '../session/pace.ts';
+import type { Display } from './display.ts';
 
 /** At least so far apart; a report of many suspects takes a while to build, and comes more rarely. */
 const REFRESH_MS = 1_000;
 
-export class StatusLine {
+export class StatusLine implements Display {
   readonly #stream: WriteStream;
   readonly #pace = new Pace(REFRESH_MS, 0);
 
@@ -25,7 +26,7 @@ export class StatusLine {
     this.#pace.ran(ended - started, ended);
   }
 
-  clear(): void {
+  close(): void {
     this.#stream.write('\r\x1b[K');
   }
 }

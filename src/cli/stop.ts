@@ -21,6 +21,11 @@ export class StopRequest {
     return this.#requested;
   }
 
+  /** Asks as a signal does: for those that come as keys, or that only a terminal's viewer wants to hear of. */
+  ask(signal: NodeJS.Signals): void {
+    this.#onSignal(signal);
+  }
+
   /** Resolves after `ms`, or at once when a stop is asked for. */
   wait(ms: number): Promise<void> {
     if (this.#requested) return Promise.resolve();

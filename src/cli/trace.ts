@@ -67,7 +67,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
         stop,
         log,
         doing: 'tracing',
-        quiet: options.events !== undefined,
+        display: { events: options.events !== undefined, json: options.json === true || options.ndjson === true },
         mayPoll: () => !options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES,
         turn: () => null,
       });

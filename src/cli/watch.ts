@@ -15,12 +15,12 @@ import {
   type SessionSinks,
   TargetGoneError,
 } from '../session/session.ts';
+import { type DisplayOptions, openDisplay } from './display.ts';
 import { UsageError } from './exit-codes.ts';
 import type { Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { addSelectionOptions, type SelectionOptions, selectionOf } from './selection.ts';
-import { StatusLine } from './status-line.ts';
 import type { StopRequest } from './stop.ts';
 import { checkedTargets } from './targets.ts';
 
@@ -172,10 +172,10 @@ export function openSession(
 export interface Watching {
   stop: StopRequest;
   log: Log;
-  /** shown once, where there is no terminal for a status line */
+  /** said once, where stderr is no terminal or has events on it */
   doing: string;
-  /** no status line: the terminal is used otherwise */
-  quiet: boolean;
+  /** what is shown meanwhile */
+  display: DisplayOptions | null;
   /** false while what was read so far waits to be passed on: the tables of the kernel side keep the rest */
   mayPoll: () => boolean;
   /** after each turn; a reason ends it */
@@ -184,29 +184,38 @@ export interface Watching {
 
 /** Polls until somebody asks to stop, time is up, or the last process has gone. Returns which. */
 export async function watch(session: Session, options: WatchOptions, watching: Watching): Promise<string> {
-  const { stop, doing, quiet, mayPoll, turn, log } = watching;
-  const status = process.stderr.isTTY && !quiet ? new StatusLine(process.stderr) : null;
-  if (status === null)
+  const { stop, doing, mayPoll, turn, log } = watching;
+  if (!process.stderr.isTTY || watching.display?.events === true)
     process.stderr.write(
       `${doing} ${targetName(session.target)} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   session.takeCensus();
+  const display = watching.display === null ? null : await openDisplay(session, stop, watching.display);
   let reason: string | null = null;
-  while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
-    if (mayPoll()) session.poll();
-    reason = turn();
-    status?.show(() => session.report());
-    await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+  try {
+    while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
+      if (mayPoll()) session.poll();
+      reason = turn();
+      display?.show(() => session.report());
+      await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+    }
+    // The exit is told before descriptors are closed: what was held is known only afterwards.
+    const closed = performance.now() + EXIT_PATIENCE_MS;
+    while (
+      reason === null &&
+      !stop.requested &&
+      session.targetsGone &&
+      session.held > 0 &&
+      performance.now() < closed
+    ) {
+      if (mayPoll()) session.poll();
+      reason = turn();
+      await stop.wait(POLL_MS);
+    }
+  } finally {
+    display?.close();
   }
-  // The exit is told before descriptors are closed: what was held is known only afterwards.
-  const closed = performance.now() + EXIT_PATIENCE_MS;
-  while (reason === null && !stop.requested && session.targetsGone && session.held > 0 && performance.now() < closed) {
-    if (mayPoll()) session.poll();
-    reason = turn();
-    await stop.wait(POLL_MS);
-  }
-  status?.clear();
   await session.settle((ms) => sleep(ms));
   reason ??= stop.requested ? 'asked to stop' : session.targetsGone ? 'every process has exited' : 'time is up';
   log.debug({ reason }, 'stopping');

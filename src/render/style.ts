@@ -5,11 +5,19 @@ export interface Style {
   red(text: string): string;
   green(text: string): string;
   yellow(text: string): string;
+  inverse(text: string): string;
 }
 
 const unchanged = (text: string): string => text;
 
-export const PLAIN: Style = { bold: unchanged, dim: unchanged, red: unchanged, green: unchanged, yellow: unchanged };
+export const PLAIN: Style = {
+  bold: unchanged,
+  dim: unchanged,
+  red: unchanged,
+  green: unchanged,
+  yellow: unchanged,
+  inverse: unchanged,
+};
 
 export const ANSI: Style = {
   bold: sgr(1, 22),
@@ -17,6 +25,7 @@ export const ANSI: Style = {
   red: sgr(31, 39),
   green: sgr(32, 39),
   yellow: sgr(33, 39),
+  inverse: sgr(7, 27),
 };
 
 function sgr(on: number, off: number): (text: string) => string {

@@ -184,10 +184,12 @@ describe('output', () => {
     expect(code).toBe(1);
   });
 
-  it('on a terminal: a status line that is rewritten, and gone at the end', async () => {
+  it('on a simple terminal: a status line that is rewritten, and gone at the end', async () => {
     await using puppet = await Puppet.start({ netns: true });
     const command = `${process.execPath} ${MAIN} --pid ${puppet.pid} --duration 1500ms`;
-    const { stdout } = await promisify(execFile)('script', ['-qec', command, '/dev/null']);
+    const { stdout } = await promisify(execFile)('script', ['-qec', command, '/dev/null'], {
+      env: { ...process.env, TERM: 'dumb' },
+    });
     const drawn = stdout.split('\r\x1b[K');
     expect(drawn.length).toBeGreaterThan(2);
     expect(drawn[1]).toContain('held');

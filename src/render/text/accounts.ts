@@ -7,7 +7,7 @@ import type { Style } from '../style.ts';
 export function accountLines({ sockets, sockstat }: Report, style: Style): string[] {
   return [
     style.bold('ACCOUNTS'),
-    `  traced    ${accounts(sockets)}`,
+    `  traced    ${accountsText(sockets)}`,
     ...(sockets.byKind.length > 0 ? [`  by kind   ${kinds(sockets.byKind)}`] : []),
     ...(sockstat.status === 'unavailable'
       ? [`  sockstat  not known: ${escapeText(sockstat.reason)}`]
@@ -20,8 +20,8 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
   ];
 }
 
-/** `preexisting 2 + opened 41 ... = held 43`. */
-export function accounts({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
+/** `preexisting 8 + opened 301 + accepted 0 - destroyed 0 = held 309`. */
+export function accountsText({ preexisting, arrived, opened, accepted, destroyed, held }: Report['sockets']): string {
   if (preexisting === null || arrived === null || opened === null || accepted === null || destroyed === null) {
     return 'not known: the counters of the hooks were never read';
   }

@@ -51,17 +51,22 @@ export function findingLines(report: Report, style: Style): string[] {
 }
 
 function cells(finding: Finding, names: ProcessNames): string[] {
-  const { leak, kind, count, errno, ports, oldestMs, oldestIsLowerBound, perMinute } = finding;
+  const { leak, kind, count, errno, ports, perMinute } = finding;
   return [
     leak ? 'LEAK' : kind === 'released' ? '' : finding.allowed === undefined ? 'suspect' : 'allowed',
     formatCount(count),
     kind,
     errno ?? '-',
     formatCount(ports),
-    oldestIsLowerBound && oldestMs === 0 ? '?' : `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`,
+    ageText(finding),
     formatRate(perMinute),
     names.ofOwners(finding),
   ];
+}
+
+/** `14s`, or `>14s` where the oldest may be older; `?` where nothing is known of it. */
+export function ageText({ oldestMs, oldestIsLowerBound }: Finding): string {
+  return oldestIsLowerBound && oldestMs === 0 ? '?' : `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`;
 }
 
 function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): string[] {
@@ -75,7 +80,7 @@ function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): s
   if (finding.process.status === 'unavailable') lines.push(`opened by: ${escapeText(finding.process.reason)}`);
   lines.push(...holders(finding, names));
   const example = finding.examples.find(({ fd }) => fd !== null) ?? finding.examples[0];
-  if (example !== undefined) lines.push(`e.g. ${describe(example, names)}`);
+  if (example !== undefined) lines.push(`e.g. ${describeExample(example, names)}`);
   if (finding.source !== undefined) lines.push(`recorded in ${escapeText(finding.source)}`);
   return lines;
 }
@@ -94,8 +99,8 @@ function holders({ holders, process, count, heldAtExit, kind }: Finding, names: 
   return [`held by ${shown.join(', ')}${more > 0 ? ` and ${countOf(more, 'more process', 'more processes')}` : ''}`];
 }
 
-/** One of the sockets of a finding. */
-export function describe(
+/** `fd 12 of leakyd[1234], socket:[4711], IPv4, port 5000, 9s in this state`. */
+export function describeExample(
   { process, fd, inode, family, localPort, ageMs }: FindingExample,
   names: ProcessNames,
 ): string {

@@ -6,7 +6,7 @@ import { escapeText } from '../../escape.ts';
 import { ProcessNames } from '../../names.ts';
 import { countOf, formatChange, formatCount, formatRate } from '../../numbers.ts';
 import { CallPathTexts } from '../../text/call-path.ts';
-import { describe } from '../../text/findings.ts';
+import { describeExample } from '../../text/findings.ts';
 import { command } from '../../text/processes.ts';
 import { KIND_MEANING } from '../../words.ts';
 import { findingsIn, restOf, type WindowedFinding } from '../windowed.ts';
@@ -178,7 +178,7 @@ class FindingTexts {
     const holders = finding?.holders
       .slice(0, 10)
       .map((one) => `${this.#names.of(one.process)} ${formatCount(one.count)}`);
-    const examples = finding?.examples.map((example) => describe(example, this.#names)) ?? [];
+    const examples = finding?.examples.map((example) => describeExample(example, this.#names)) ?? [];
     const paths = this.#paths.linesOf(asFinding(row));
     return el(
       'div',

@@ -4,7 +4,7 @@ import type { Report, ReportPortHolder, ReportPorts, ReportProcess } from '../..
 import { escapeText } from '../../escape.ts';
 import { ProcessNames } from '../../names.ts';
 import { countOf, formatCount } from '../../numbers.ts';
-import { accounts, movement } from '../../text/accounts.ts';
+import { accountsText, movement } from '../../text/accounts.ts';
 import { explain } from '../../text/classes.ts';
 import { nextSteps } from '../../text/next.ts';
 import { notSampled, unknowns } from '../../text/observation.ts';
@@ -34,7 +34,7 @@ export function accountsSection(report: Report): HTMLElement {
 }
 
 function sums({ sockets, sockstat }: OfHost): HTMLElement {
-  const traced = ['traced', accounts(sockets)] as const;
+  const traced = ['traced', accountsText(sockets)] as const;
   if (sockstat.status === 'unavailable')
     return facts([traced, ['sockstat', `not known: ${escapeText(sockstat.reason)}`]]);
   const { before, after, moved } = sockstat.value;

@@ -1,0 +1,114 @@
+/** What stands above the findings: what is traced and how, the accounts, the ports, and how suspects developed. */
+import type { Report, ReportPorts } from '../../report/types.ts';
+import { formatDuration } from '../duration.ts';
+import { targetName } from '../names.ts';
+import { countOf, formatCount, formatRate } from '../numbers.ts';
+import { accountsText } from '../text/accounts.ts';
+import type { History } from './history.ts';
+import { joined, type Line, type Span } from './line.ts';
+import { suspectsOf } from './live-report.ts';
+import { widthOf } from './width.ts';
+
+export interface HeaderFacts {
+  report: Report;
+  history: History;
+  /** characters of the sparkline, lowest first */
+  blocks: string;
+  paused: boolean;
+  /** since the last look at the ports */
+  lookedMs: number | null;
+}
+
+const LONGEST_SPARKLINE = 60;
+
+/** Lines in the order of what matters: a low terminal shows the first ones only. */
+export function headerLines(facts: HeaderFacts, width: number): Line[] {
+  return [observation(facts, width), suspects(facts, width), ports(facts, width), accounts(facts.report, width)];
+}
+
+function observation({ report, paused }: HeaderFacts, width: number): Line {
+  const { target, window, host, loss } = report;
+  const lost = loss.reasons.length;
+  return joined(
+    [
+      ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
+      { text: targetName(target), tone: 'bold' },
+      { text: formatDuration(window.durationMs) },
+      lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')}`, tone: 'yellow' },
+      { text: `hooks ${host.hooks.set}` },
+    ],
+    width,
+  );
+}
+
+/** The sparkline has what room the numbers leave. */
+function suspects({ report, history, blocks }: HeaderFacts, width: number): Line {
+  const leaks = report.findings.filter(({ leak }) => leak).length;
+  const spans: Span[] = [
+    { text: `suspects ${formatCount(suspectsOf(report))}` },
+    leaks === 0 ? { text: 'no leak yet' } : { text: `LEAKS ${formatCount(leaks)}`, tone: 'red' },
+  ];
+  const used = spans.reduce((sum, { text }) => sum + widthOf(text) + 2, 0);
+  const sparkline = history.sparkline(Math.min(LONGEST_SPARKLINE, width - used), blocks);
+  return joined([...spans, ...(sparkline === '' ? [] : [{ text: sparkline }])], width);
+}
+
+function ports({ report, lookedMs }: HeaderFacts, width: number): Line {
+  if (report.ports.status === 'unavailable') return [{ text: `ports not known: ${report.ports.reason}`, tone: 'dim' }];
+  const own = namespacesOf(report);
+  const [tightest] = report.ports.value
+    .filter(({ netns }) => own.size === 0 || own.has(netns))
+    .sort((a, b) => freeOf(a) - freeOf(b) || b.inUse - a.inUse);
+  if (tightest === undefined) return [{ text: 'ports: none in use' }];
+  const others = own.size > 1 ? [{ text: `(the fullest of ${own.size} network namespaces)` }] : [];
+  const looked = lookedMs === null ? [] : [{ text: `seen ${formatDuration(lookedMs)} ago`, tone: 'dim' } as const];
+  return joined([...range(tightest), ...looked, ...others], width);
+}
+
+/** The network namespaces of the traced processes. */
+function namespacesOf({ processes }: Report): Set<number> {
+  return new Set(
+    processes.flatMap(({ netns, activity, exited }) =>
+      netns.status === 'measured' && activity.status === 'measured' && !exited ? [netns.value] : [],
+    ),
+  );
+}
+
+function freeOf({ free }: ReportPorts): number {
+  return free.status === 'measured' ? free.value : Number.POSITIVE_INFINITY;
+}
+
+function range({ range, inRange, inUse, free, perMinute, msToFull }: ReportPorts): Span[] {
+  if (range.status === 'unavailable' || inRange === null) return [{ text: `ports ${formatCount(inUse)} in use` }];
+  const [low, high] = range.value;
+  return [
+    { text: `ports ${formatCount(inRange)} of ${formatCount(high - low + 1)} in ${low}-${high}` },
+    ...left(free, msToFull),
+    ...(perMinute.status === 'measured' ? [{ text: formatRate(perMinute.value) }] : []),
+  ];
+}
+
+function left(free: ReportPorts['free'], msToFull: ReportPorts['msToFull']): Span[] {
+  if (free.status === 'unavailable') return [];
+  if (free.value <= 0) return [{ text: 'FULL', tone: 'red' }];
+  return [
+    { text: `${formatCount(free.value)} free` },
+    ...(msToFull.status === 'measured'
+      ? [{ text: `full in ${formatDuration(msToFull.value)}`, tone: 'yellow' } as const]
+      : []),
+  ];
+}
+
+function accounts({ sockets }: Report, width: number): Line {
+  const whole = accountsText(sockets);
+  if (widthOf(whole) <= width || sockets.held === null) return [{ text: whole }];
+  return joined(
+    [
+      { text: `held ${formatCount(sockets.held)}` },
+      { text: `opened ${formatCount(sockets.opened ?? 0)}` },
+      { text: `accepted ${formatCount(sockets.accepted ?? 0)}` },
+      { text: `destroyed ${formatCount(sockets.destroyed ?? 0)}` },
+    ],
+    width,
+  );
+}

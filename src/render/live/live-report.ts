@@ -1,0 +1,31 @@
+/** One report, with what finds names and call paths in it: built once a report, not once a key. */
+import type { Finding, Report } from '../../report/types.ts';
+import { identitiesOf } from '../finding-identity.ts';
+import { ProcessNames } from '../names.ts';
+import { CallPathTexts } from '../text/call-path.ts';
+
+export interface Row {
+  id: string;
+  finding: Finding;
+}
+
+export class LiveReport {
+  readonly report: Report;
+  readonly names: ProcessNames;
+  readonly paths: CallPathTexts;
+  /** all findings */
+  readonly rows: readonly Row[];
+
+  constructor(report: Report) {
+    this.report = report;
+    this.names = new ProcessNames(report);
+    this.paths = new CallPathTexts(report);
+    const ids = identitiesOf(report.findings);
+    this.rows = report.findings.map((finding, i) => ({ id: ids[i] ?? '', finding }));
+  }
+}
+
+/** Sockets of all findings that are of no use to anybody. */
+export function suspectsOf({ findings }: Report): number {
+  return findings.reduce((sum, { kind, count }) => (kind === 'released' ? sum : sum + count), 0);
+}
