@@ -16,13 +16,13 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { CallFrame } from '../../src/ledger/types.ts';
+import type { CallFrame, LedgerInput } from '../../src/ledger/types.ts';
 import type { Report, ReportCallPath } from '../../src/report/types.ts';
 import { freePort, Program, until } from './programs.ts';
 import { type Finished, Socktrace, socktrace } from './socktrace.ts';
 
 const BUILD = resolve(import.meta.dirname, '../../build');
-const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3', '--json'];
+const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3', '--ndjson'];
 const SOCKETS = 5;
 /** Functions of the program's that lead there, innermost first. */
 const WAY = ['shared_open', 'shared_middle', 'shared_outer', 'first_way'];
@@ -76,15 +76,23 @@ async function traced(
   });
   await running.tracing();
   await program.tell(`both ${SOCKETS}`);
+  await until('all suspects', () => suspectsOf(running.stdout) === 2 * SOCKETS);
   await before();
   running.child.kill('SIGINT');
   const finished = await running.finished();
   expect(finished.stderr).not.toContain('internal error');
   expect(finished.code).toBe(0);
-  const report = JSON.parse(finished.stdout) as Report;
+  const { report } = JSON.parse(finished.stdout.trimEnd().split('\n').at(-1) ?? '') as { report: Report };
   expect(report.findings.reduce((sum, { count }) => sum + count, 0)).toBe(2 * SOCKETS);
   expect(readdirSync(temporary)).toEqual([]);
   return { ...finished, report, path: leaky(report) };
+}
+
+/** Sockets that were told of, in whole lines. */
+function suspectsOf(stdout: string): number {
+  const lines = stdout.split('\n').slice(0, -1);
+  const told = lines.map((line) => JSON.parse(line) as LedgerInput);
+  return new Set(told.flatMap((input) => (input.type === 'socket' ? [input.facts.id] : []))).size;
 }
 
 /** The path that opened the first of the findings, by the address of its functions. */
