@@ -217,17 +217,25 @@ describe('buildReport', () => {
     expect(buildReport(ledger).processes.map(({ pid }) => pid)).toEqual([1234]);
   });
 
-  it('tells how the ports of each holder grew between two looks', () => {
+  it('tells how the ports of each holder grew between two looks, and who they are', () => {
+    const neighbour = process({ id: OTHER, pid: 4321, comm: 'ftp' });
+    if (neighbour.type !== 'process') throw new Error('an input of another type');
     const at = (atMs: number, sockets: CensusSocket[]): LedgerInput => {
       const taken = census(sockets);
-      const seen = { classes: classify(taken), ports: portsOf(taken), unseen: [] };
+      const { facts } = neighbour;
+      const seen = { classes: classify(taken), ports: portsOf(taken), processes: [facts], unseen: [] };
       return { type: 'census', atMs, seen: { status: 'measured', value: seen } };
     };
     const idle = (count: number) => Array.from({ length: count }, (_, i) => onPort(50_000 + i));
     const theirs = onPort(443, { state: 'LISTEN', holders: [{ process: OTHER, pid: 13, fd: 3 }] });
     const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
     const inputs = [session(), at(0, [...idle(2), theirs]), at(30_000, [...idle(5), theirs, elsewhere])];
-    const { ports } = reportOf(inputs);
+    const { ports, processes } = reportOf(inputs);
+    // Who was not looked up is named by its pid.
+    expect(processes).toMatchObject([
+      { id: OWNER, pid: 1234, comm: '?' },
+      { id: OTHER, pid: 4321, comm: 'ftp', activity: { status: 'unavailable' } },
+    ]);
     expect(ports).toMatchObject({
       value: [
         {
@@ -243,7 +251,9 @@ describe('buildReport', () => {
         { netns: 7, perMinute: { status: 'unavailable' }, holders: [{ before: null, perMinute: null }] },
       ],
     });
-    expect(renderText(reportOf(inputs))).toMatch(/^ {6}5 {2}bound-inactive {2}\S+, \+6\/min$/m);
+    expect(renderText(reportOf(inputs))).toMatch(
+      /^ {6}5 {2}bound-inactive {2}\?\[1234\], \+6\/min\n {6}1 {2}listening +ftp\[4321\] /m,
+    );
     expectValid(inputs);
   });
 
