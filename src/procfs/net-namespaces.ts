@@ -8,6 +8,8 @@ export interface NamespacePath {
   path: string;
 }
 
+/** By `ip netns add`: a name that people know. */
+const NAMED = /^(?:\/var)?\/run\/netns\/[^/]+$/;
 const LONGEST_MOUNTINFO = 4 * 1024 * 1024;
 
 export interface NamespaceList {
@@ -19,7 +21,7 @@ export interface NamespaceList {
 }
 
 /**
- * One path for each namespace, the initial one's first.
+ * One path for each namespace, the initial one's first: the one that `ip netns` gave it, where it has one.
  * @param hold called with the path that is about to be taken for a namespace; false: it is none any more
  */
 export function listNetNamespaces(
@@ -36,7 +38,7 @@ export function listNetNamespaces(
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
   if (mounts.status === 'measured')
-    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold);
+    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold, NAMED.test(path));
   const namespaces = [...found].map(([inode, path]) => ({ inode, path }));
   return { namespaces, unread, hidden: hidesProcesses(procRoot) };
 }
@@ -77,7 +79,14 @@ function namespaceMounts(text: string): { root: string; path: string }[] {
   });
 }
 
-function add(found: Map<number, string>, link: string, path: string, hold: (path: string) => boolean): void {
+function add(
+  found: Map<number, string>,
+  link: string,
+  path: string,
+  hold: (path: string) => boolean,
+  preferred = false,
+): void {
   const inode = /^net:\[(\d{1,10})\]$/.exec(link)?.[1];
-  if (inode !== undefined && !found.has(Number(inode)) && hold(path)) found.set(Number(inode), path);
+  if (inode === undefined || (found.has(Number(inode)) && !preferred)) return;
+  if (hold(path)) found.set(Number(inode), path);
 }
