@@ -29,5 +29,6 @@ function sentence(ports: ReportPorts, names: ProcessNames): string {
   const most = largestHolder(ports);
   if (most === undefined) return used;
   const who = most.process === null ? '' : ` by ${names.of(most.process)}`;
-  return `${used}, ${formatCount(inRangeOf(most))} of them ${most.use}${who}`;
+  const share = inRangeOf(most) === ports.inRange ? 'all' : formatCount(inRangeOf(most));
+  return `${used}, ${share} of them ${most.use}${who}`;
 }
