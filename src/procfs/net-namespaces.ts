@@ -14,8 +14,8 @@ const LONGEST_MOUNTINFO = 4 * 1024 * 1024;
 
 export interface NamespaceList {
   namespaces: NamespacePath[];
-  /** processes whose namespace could not be read for want of permission; those that ended are not among them */
-  unread: number;
+  /** pids whose namespace could not be read for want of permission; those that ended are not among them */
+  unread: number[];
   /** /proc does not even list the processes of others (mount option hidepid) */
   hidden: boolean;
 }
@@ -29,12 +29,12 @@ export function listNetNamespaces(
   hold: (path: string) => boolean = () => true,
 ): NamespaceList {
   const found = new Map<number, string>();
-  let unread = 0;
+  const unread: number[] = [];
   for (const pid of processIds(procRoot)) {
     const path = `${procRoot}/${pid}/ns/net`;
     const link = readLink(path);
     if (link.status === 'measured') add(found, link.value, path, hold);
-    else if (link.reason.endsWith('permission denied')) unread += 1;
+    else if (link.reason.endsWith('permission denied')) unread.push(pid);
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
   if (mounts.status === 'measured')

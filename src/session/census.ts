@@ -6,6 +6,7 @@ import { portHoldersOf, portsOf } from '../accounting/ports.ts';
 import { parseSockstat } from '../accounting/sockstat.ts';
 import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
 import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
+import { UNKNOWN_COMM } from '../ledger/processes.ts';
 import type { Known, LedgerInput } from '../ledger/types.ts';
 import { readBootTimeMs } from '../procfs/boot.ts';
 import {
@@ -17,6 +18,7 @@ import {
 import { readProcess } from '../procfs/process.ts';
 import { PROC_ROOT } from '../procfs/read.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
+import { readStat } from '../procfs/stat.ts';
 import { monotonicMs } from './clock.ts';
 import { HeldWays } from './held-ways.ts';
 
@@ -24,6 +26,8 @@ import { HeldWays } from './held-ways.ts';
 const PATIENT_TRIES = 3;
 const HIDDEN =
   'processes that /proc does not list (hidepid, and no CAP_SYS_PTRACE): their names, and network namespaces that only they are in';
+const HIDING = 'processes hide their network namespace (permission denied)';
+const MOST_HIDING_NAMED = 3;
 /** What may not be looked into by one of its sockets may not by any. */
 const MOST_SOCKETS_TRIED = 3;
 /** A host may have very many that have a port or two. */
@@ -169,13 +173,24 @@ function unseenBy({ counters, namespaces }: RawCensus, { unread, hidden }: Names
     [counters.unixQueuesCut, 'queues of unix sockets too long to be read whole'],
     [counters.ioUringsCut, 'io_urings with too many fixed files to be read whole'],
     [counters.acceptQueuesCut, 'accept queues too long to be read whole'],
-    [unread, 'processes hide their network namespace (permission denied)'],
   ];
   return [
     ...(hidden ? [HIDDEN] : []),
     ...lines.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`),
+    ...hidingOf(unread),
     ...namespaces.flatMap(({ path, refusal }) => (refusal === null ? [] : [`hashed sockets of ${path}: ${refusal}`])),
   ];
+}
+
+/** How many they are, and the first of them. */
+function hidingOf(pids: readonly number[]): string[] {
+  if (pids.length === 0) return [];
+  const named = pids.slice(0, MOST_HIDING_NAMED).map((pid) => {
+    const stat = readStat(`${PROC_ROOT}/${pid}`);
+    return `${stat.status === 'measured' ? stat.value.comm : UNKNOWN_COMM}[${pid}]`;
+  });
+  const more = pids.length > named.length ? ', ...' : '';
+  return [`${HIDING}: ${pids.length} (${named.join(', ')}${more})`];
 }
 
 function readAlloc(): Known<number> {
