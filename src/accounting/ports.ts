@@ -88,6 +88,19 @@ export function portsOf(census: Census): NamespacePorts[] {
     .sort((a, b) => b.inUse - a.inUse || a.netns - b.netns);
 }
 
+/** The processes that `portsOf` may name, and their pids; those with most ports first. */
+export function portHoldersOf(census: Census): Map<ProcessId, number> {
+  const counts = new Map<ProcessId, { pid: number; count: number }>();
+  for (const { port, holders } of census.sockets) {
+    const [holder] = holders;
+    if (port === null || holder === undefined) continue;
+    const known = counts.get(holder.process);
+    if (known === undefined) counts.set(holder.process, { pid: holder.pid, count: 1 });
+    else known.count += 1;
+  }
+  return new Map([...counts].sort(([, a], [, b]) => b.count - a.count).map(([process, { pid }]) => [process, pid]));
+}
+
 function portsOfNamespace(
   range: Known<PortSpan>,
   reserved: Known<readonly PortSpan[]>,

@@ -14,9 +14,13 @@ interface Check {
   /** null: fine; else what went wrong */
   run: () => string | null;
   fix: string;
+  /** the check whose success `fix` counts on: else it takes rights, too */
+  relyingOn?: string;
 }
 
 const RIGHTS = 'run as root, or see the missing capabilities above';
+
+const CGROUP_HOOKS = 'cgroup2 root and socket hooks';
 
 const CHECKS: readonly Check[] = [
   {
@@ -45,7 +49,7 @@ const CHECKS: readonly Check[] = [
     fix: `${RIGHTS}; needs CONFIG_HAVE_SYSCALL_TRACEPOINTS and CONFIG_FTRACE_SYSCALLS`,
   },
   {
-    what: 'cgroup2 root and socket hooks',
+    what: CGROUP_HOOKS,
     weight: 'needed',
     run: () => refusal('cgroup_open'),
     fix: `${RIGHTS}; needs CONFIG_CGROUP_BPF, and no program attached at the root without BPF_F_ALLOW_MULTI`,
@@ -73,13 +77,15 @@ const CHECKS: readonly Check[] = [
     what: 'trampolines (fentry)',
     weight: 'preferred',
     run: () => refusal('fentry_init'),
-    fix: 'none needed: the cgroup hooks do the job, see "not seen" in the report',
+    fix: 'none needed: the cgroup hooks do the job, see "unseen" in the report',
+    relyingOn: CGROUP_HOOKS,
   },
   {
     what: 'kprobes',
     weight: 'preferred',
     run: () => refusal('kprobe_init'),
-    fix: 'none needed: the cgroup hooks do the job, see "not seen" in the report',
+    fix: 'none needed: the cgroup hooks do the job, see "unseen" in the report',
+    relyingOn: CGROUP_HOOKS,
   },
   {
     what: 'call paths',
@@ -108,6 +114,7 @@ export function addDoctor(program: Command): void {
 function doctor(): ExitCode {
   const style = styleFor(process.stdout);
   let possible = true;
+  const refused = new Set<string>();
   for (const check of CHECKS) {
     const problem = check.run();
     if (problem !== null && check.weight === 'needed') possible = false;
@@ -118,7 +125,11 @@ function doctor(): ExitCode {
           ? style.red('refused')
           : style.dim('absent ');
     process.stdout.write(`${mark} ${check.what}${problem === null ? '' : `: ${problem}`}\n`);
-    if (problem !== null) process.stdout.write(`        fix: ${check.fix}\n`);
+    if (problem === null) continue;
+    refused.add(check.what);
+    process.stdout.write(
+      `        fix: ${check.relyingOn !== undefined && refused.has(check.relyingOn) ? RIGHTS : check.fix}\n`,
+    );
   }
   process.stdout.write(
     possible

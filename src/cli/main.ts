@@ -15,7 +15,7 @@ import { addTraceOptions, type TraceOptions, trace } from './trace.ts';
 
 const EXAMPLES = `Examples:
   socktrace                                   what exists now: sums, suspects, ports, and what to type next
-  socktrace snapshot --kind bound-inactive    the sockets themselves
+  socktrace snapshot --kind closed-unknown    the sockets themselves
   socktrace sockstat                          what "closed" of ss -s is made of
   socktrace --pid 1234                        trace until Ctrl-C, then report
   socktrace --pid 1234 --duration 2m          trace for two minutes
@@ -41,6 +41,8 @@ async function main(): Promise<void> {
     .version(VERSION)
     .showSuggestionAfterError()
     .exitOverride()
+    // Not by itself where the bare command does something, too.
+    .helpCommand(true)
     // What stands after a command is the command's.
     .enablePositionalOptions()
     .addHelpText('before', EXAMPLES)

@@ -123,15 +123,23 @@ async function loadAll(files: readonly string[], options: ReportOptions): Promis
   const progress = process.stderr.isTTY ? new ProgressBar(process.stderr, sizesOf(files)) : null;
   const loaded: Named[] = [];
   for (const [i, file] of files.entries()) {
-    const part = await partOf(file, options);
     const show = (bytes: number): void => progress?.show(i, bytes);
-    const one = await loadRecording(file, { part, progress: show, timeline: options.format === 'html' });
-    loaded.push({ name: names[i] ?? file, ...one });
+    loaded.push({ name: names[i] ?? file, ...(await loadOne(file, options, show)) });
   }
   progress?.clear();
   for (const { name, replayed } of loaded) tellState(name, replayed);
   tellOverlaps(loaded);
   return loaded as [Named, ...Named[]];
+}
+
+async function loadOne(file: string, options: ReportOptions, progress: (bytes: number) => void): Promise<Loaded> {
+  try {
+    const part = await partOf(file, options);
+    return await loadRecording(file, { part, progress, timeline: options.format === 'html' });
+  } catch (error) {
+    // What read(2) refuses does not say of which file.
+    throw isSystemError(error) && !error.message.includes(file) ? new UsageError(`${file}: ${error.message}`) : error;
+  }
 }
 
 /** Of files in different folders, the whole paths. */
@@ -245,6 +253,9 @@ function writeOut(document: string | Uint8Array, { output, force }: ReportOption
 
 /** What is wrong with a file that was named. */
 function isRefusal(error: unknown): error is Error {
-  if (error instanceof RecordingError || error instanceof FileRefusedError) return true;
+  return error instanceof RecordingError || error instanceof FileRefusedError || isSystemError(error);
+}
+
+function isSystemError(error: unknown): error is Error {
   return error instanceof Error && 'code' in error && 'syscall' in error;
 }

@@ -23,6 +23,9 @@ interface SnapshotCommandOptions {
 
 const DEFAULT_LIMIT = 40;
 
+/** The kernel does not remember what was done to a closed socket that never sent a segment. */
+const TOLD_BY_HISTORY: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed'];
+
 export function addSnapshot(program: Command): void {
   program
     .command('snapshot')
@@ -41,6 +44,10 @@ export function addSnapshot(program: Command): void {
 function kindArgument(text: string, before: SocketKind[] | undefined): SocketKind[] {
   const kind = SOCKET_KINDS.find((name) => name === text);
   if (kind === undefined) throw new InvalidArgumentError(`Allowed choices are ${SOCKET_KINDS.join(', ')}.`);
+  if (TOLD_BY_HISTORY.includes(kind))
+    throw new InvalidArgumentError(
+      `one look cannot tell ${TOLD_BY_HISTORY.join(', ')} from each other: use --kind closed-unknown (a trace tells them, of sockets opened meanwhile).`,
+    );
   return [...(before ?? []), kind];
 }
 

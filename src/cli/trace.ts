@@ -47,6 +47,8 @@ export function addTraceOptions(command: Command): Command {
 
 /** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
 export async function trace(options: TraceOptions): Promise<ExitCode> {
+  if (options.json && options.ndjson)
+    throw new UsageError('--json prints one document, --ndjson many lines: give one of them');
   const targets = targetsOf(options);
   if (targets === null) {
     if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);

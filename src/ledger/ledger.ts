@@ -20,6 +20,8 @@ export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
 const SHORTEST_SAMPLE_INTERVAL_MS = 1_000;
 const SAMPLED_PER_MS = 100;
 
+const UNTRACED = { status: 'unavailable', reason: 'the process was not traced' } as const;
+
 export class Ledger {
   readonly #sockets = new SocketStore();
   readonly #processes = new ProcessStore();
@@ -69,6 +71,8 @@ export class Ledger {
         this.#advance(input.atMs);
         this.#firstCensus ??= input;
         this.#lastCensus = input;
+        if (input.seen.status === 'measured')
+          for (const facts of input.seen.value.processes ?? []) this.#processes.update(facts, UNTRACED);
         return;
       case 'loss':
         for (const loss of input.losses) this.#applyLoss(loss);

@@ -414,6 +414,8 @@ export interface SessionFacts {
 export interface HostCensus {
   classes: Classes;
   ports: NamespacePorts[];
+  /** who has these ports, as far as /proc showed it then; absent: by a version that did not look */
+  processes?: ProcessFacts[];
   /** what was not looked at, in words */
   unseen: string[];
 }

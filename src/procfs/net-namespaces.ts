@@ -8,18 +8,20 @@ export interface NamespacePath {
   path: string;
 }
 
+/** By `ip netns add`: a name that people know. */
+const NAMED = /^(?:\/var)?\/run\/netns\/[^/]+$/;
 const LONGEST_MOUNTINFO = 4 * 1024 * 1024;
 
 export interface NamespaceList {
   namespaces: NamespacePath[];
-  /** processes whose namespace could not be read for want of permission; those that ended are not among them */
-  unread: number;
+  /** pids whose namespace could not be read for want of permission; those that ended are not among them */
+  unread: number[];
   /** /proc does not even list the processes of others (mount option hidepid) */
   hidden: boolean;
 }
 
 /**
- * One path for each namespace, the initial one's first.
+ * One path for each namespace, the initial one's first: the one that `ip netns` gave it, where it has one.
  * @param hold called with the path that is about to be taken for a namespace; false: it is none any more
  */
 export function listNetNamespaces(
@@ -27,16 +29,16 @@ export function listNetNamespaces(
   hold: (path: string) => boolean = () => true,
 ): NamespaceList {
   const found = new Map<number, string>();
-  let unread = 0;
+  const unread: number[] = [];
   for (const pid of processIds(procRoot)) {
     const path = `${procRoot}/${pid}/ns/net`;
     const link = readLink(path);
     if (link.status === 'measured') add(found, link.value, path, hold);
-    else if (link.reason.endsWith('permission denied')) unread += 1;
+    else if (link.reason.endsWith('permission denied')) unread.push(pid);
   }
   const mounts = readText(`${procRoot}/self/mountinfo`, LONGEST_MOUNTINFO);
   if (mounts.status === 'measured')
-    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold);
+    for (const { root, path } of namespaceMounts(mounts.value)) add(found, root, path, hold, NAMED.test(path));
   const namespaces = [...found].map(([inode, path]) => ({ inode, path }));
   return { namespaces, unread, hidden: hidesProcesses(procRoot) };
 }
@@ -77,7 +79,14 @@ function namespaceMounts(text: string): { root: string; path: string }[] {
   });
 }
 
-function add(found: Map<number, string>, link: string, path: string, hold: (path: string) => boolean): void {
+function add(
+  found: Map<number, string>,
+  link: string,
+  path: string,
+  hold: (path: string) => boolean,
+  preferred = false,
+): void {
   const inode = /^net:\[(\d{1,10})\]$/.exec(link)?.[1];
-  if (inode !== undefined && !found.has(Number(inode)) && hold(path)) found.set(Number(inode), path);
+  if (inode === undefined || (found.has(Number(inode)) && !preferred)) return;
+  if (hold(path)) found.set(Number(inode), path);
 }

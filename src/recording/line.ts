@@ -240,7 +240,9 @@ const namespacePorts = object<NamespacePorts>({
   destinations: listOf(object<PortDestination>({ address: isText, port, count: isCount, free: isInteger })),
 });
 
-const hostCensus = object<HostCensus>({
+const portHolders = listOf(processFacts);
+
+const hostCensus = object<Omit<HostCensus, 'processes'>>({
   classes: object<Classes>({
     alloc: known(isInteger),
     classes: listOf(object<SocketClass>({ name: oneOf(SOCKET_CLASSES), count: isCount, evidence: isText })),
@@ -338,7 +340,10 @@ const isLine = tagged('type', {
       destroyed: isInteger,
     }),
   }),
-  census: object({ atMs: isTime, seen: known(hostCensus) }),
+  census: object({
+    atMs: isTime,
+    seen: known((value) => hostCensus(value) && hasPortHolders(value as HostCensus)),
+  }),
   loss: object({ losses: listOf(object<Loss>({ code: oneOf(Object.keys(LOSS_CODES)), count: isCount })) }),
   tick: object({ atMs: isTime }),
 });
@@ -348,6 +353,10 @@ function hasOptional(session: SessionFacts): boolean {
     (session.callPaths === undefined || callPaths(session.callPaths)) &&
     (session.allow === undefined || listOf(isText)(session.allow))
   );
+}
+
+function hasPortHolders({ processes }: HostCensus): boolean {
+  return processes === undefined || portHolders(processes);
 }
 
 /** Null for what is no line of this format. The version of a header may be another than this program's. */

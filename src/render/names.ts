@@ -32,6 +32,13 @@ export class ProcessNames {
   }
 }
 
+/** `network namespace blue` where `ip netns` gave it a name, else by its number and where it was found. */
+export function namespaceName({ netns, path }: { netns: number; path: string | null }): string {
+  const name = path === null ? undefined : /^(?:\/var)?\/run\/netns\/([^/]+)$/.exec(path)?.[1];
+  if (name !== undefined) return `network namespace ${escapeText(name)}`;
+  return `network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
+}
+
 /** `pid 1234 and its children`, `the processes named nginx and their children`, `npm test`. */
 export function targetName({ pids, follow, selectors = [], command }: SelectedTarget): string {
   if (command !== undefined) return commandName(command);

@@ -12,12 +12,13 @@ import { headline } from './text/headline.ts';
 import { nextLines } from './text/next.ts';
 import { portLines } from './text/ports.ts';
 import { processLines } from './text/processes.ts';
+import { shortageLines } from './text/shortage.ts';
 import { socketLines } from './text/sockets.ts';
 
 /** Every socket: wasteful ones first, at most `limit`; then the sums. */
 export function renderSnapshot(report: Report, limit: number, style: Style = PLAIN): string {
   return page([
-    headline(report, style),
+    [...headline(report, style), ...shortageLines(report, style)],
     [style.dim(subject(report))],
     findingLines(report, style),
     socketLines(report, limit, style),
@@ -31,7 +32,7 @@ export function renderSnapshot(report: Report, limit: number, style: Style = PLA
 /** The triage: what an engineer wants to know first, and what to type next. */
 export function renderTriage(report: Report, style: Style = PLAIN): string {
   return page([
-    headline(report, style),
+    [...headline(report, style), ...shortageLines(report, style)],
     [style.dim(subject(report))],
     classLines(report, style),
     findingLines(report, style),

@@ -13,12 +13,13 @@ import { nextLines } from './text/next.ts';
 import { observationLines } from './text/observation.ts';
 import { portLines } from './text/ports.ts';
 import { processLines } from './text/processes.ts';
+import { shortageLines } from './text/shortage.ts';
 import { sourceLines } from './text/sources.ts';
 
 /** Lines of about 100 columns, ending in a newline. What others chose (names, arguments) is escaped. */
 export function renderText(report: Report, style: Style = PLAIN): string {
   const sections = [
-    headline(report, style),
+    [...headline(report, style), ...shortageLines(report, style)],
     [style.dim(subject(report))],
     sourceLines(report, style),
     findingLines(report, style),

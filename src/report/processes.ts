@@ -2,14 +2,15 @@
 import type { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
 import type { ProcessId } from '../ledger/types.ts';
-import type { Failure, Finding, ReportProcess } from './types.ts';
+import type { Failure, Finding, Report, ReportProcess } from './types.ts';
 
-/** The targets, and every owner, holder and failing process, by pid. */
+/** The targets, and every owner, holder (of sockets or of ports) and failing process, by pid. */
 export function reportedProcesses(
   ledger: Ledger,
   targets: readonly ProcessId[],
   findings: readonly Finding[],
   failures: readonly Failure[],
+  ports: Report['ports'],
 ): ReportProcess[] {
   const ids = new Set<ProcessId>();
   for (const id of targets) if (ledger.process(id) !== undefined) ids.add(id);
@@ -18,6 +19,8 @@ export function reportedProcesses(
     for (const holder of holders) ids.add(holder.process);
     for (const example of examples) if (example.process !== null) ids.add(example.process);
   }
+  if (ports.status === 'measured')
+    for (const { holders } of ports.value) for (const { process } of holders) if (process !== null) ids.add(process);
   const failing = new Map(failures.map((failure) => [failure.process, failure]));
   for (const id of failing.keys()) ids.add(id);
   return [...ids]

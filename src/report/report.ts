@@ -26,6 +26,7 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
   const failures = reportedFailures(ledger.failures());
   const losses = ledger.losses().sort((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1));
   const window = windowOf(session, nowMs);
+  const ports = portsOf(ledger);
   return {
     schemaVersion: SCHEMA_VERSION,
     tool: session.tool,
@@ -38,12 +39,12 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
     },
     sockets: accountsOf(ledger, losses),
-    processes: reportedProcesses(ledger, session.target.processes, findings, failures),
+    processes: reportedProcesses(ledger, session.target.processes, findings, failures, ports),
     ...reportedCallPaths(ledger.callPaths, session.callPaths ?? unavailable(NO_CALL_PATHS), findings, failures),
     findings,
     failures: { status: 'measured', value: failures },
     sockstat: sockstatOf(ledger),
-    ports: portsOf(ledger),
+    ports,
     snapshot: unavailable(NO_SNAPSHOT),
   };
 }

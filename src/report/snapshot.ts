@@ -22,7 +22,7 @@ export interface SnapshotInputs {
   /** the same census, as the ledger takes it */
   input: Extract<LedgerInput, { type: 'census' }>;
   sockstat: Known<Sockstat>;
-  /** everybody who holds a socket that is shown */
+  /** everybody who holds a socket that is shown, or a port */
   processes: Extract<LedgerInput, { type: 'process' }>[];
   /** show sockets of these kinds only; null for all */
   kinds: readonly SocketKind[] | null;
@@ -72,7 +72,13 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
     window: { ...report.window, durationMs: census.tookMs },
     verdict: verdictOf(findings, census),
     sockets: { ...report.sockets, held: selected.length, byKind: countByKind(entries, []) },
-    processes: reportedProcesses(ledger, [...session.target.processes, ...holdersOf(selected).keys()], findings, []),
+    processes: reportedProcesses(
+      ledger,
+      [...session.target.processes, ...holdersOf(selected).keys()],
+      findings,
+      [],
+      report.ports,
+    ),
     findings,
     callPaths: UNTRACED,
     callPathsNotSampled: null,

@@ -2,19 +2,23 @@
 import type { Census } from '../accounting/census.ts';
 import { classify } from '../accounting/classes.ts';
 import { parsePortRange, parseReservedPorts } from '../accounting/port-range.ts';
-import { portsOf } from '../accounting/ports.ts';
+import { portHoldersOf, portsOf } from '../accounting/ports.ts';
 import { parseSockstat } from '../accounting/sockstat.ts';
 import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
 import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
+import { UNKNOWN_COMM } from '../ledger/processes.ts';
 import type { Known, LedgerInput } from '../ledger/types.ts';
+import { readBootTimeMs } from '../procfs/boot.ts';
 import {
   listNetNamespaces,
   type NamespaceList,
   type NamespacePath,
   threadNamespaces,
 } from '../procfs/net-namespaces.ts';
+import { readProcess } from '../procfs/process.ts';
 import { PROC_ROOT } from '../procfs/read.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
+import { readStat } from '../procfs/stat.ts';
 import { monotonicMs } from './clock.ts';
 import { HeldWays } from './held-ways.ts';
 
@@ -22,8 +26,14 @@ import { HeldWays } from './held-ways.ts';
 const PATIENT_TRIES = 3;
 const HIDDEN =
   'processes that /proc does not list (hidepid, and no CAP_SYS_PTRACE): their names, and network namespaces that only they are in';
+const HIDING = 'processes hide their network namespace (permission denied)';
+const MOST_HIDING_NAMED = 3;
 /** What may not be looked into by one of its sockets may not by any. */
 const MOST_SOCKETS_TRIED = 3;
+/** A host may have very many that have a port or two. */
+const MOST_PORT_HOLDERS = 1_000;
+/** Arguments may hold secrets, and nobody asked to trace these. */
+const NOT_KEPT = { status: 'unavailable', reason: 'of a process that was not traced: not kept' } as const;
 /** Sockets may be opened while it is taken. */
 const SPARE_SOCKETS = 4096;
 
@@ -50,11 +60,28 @@ export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): C
 export function censusInput(bootId: string): Extract<LedgerInput, { type: 'census' }> {
   try {
     // What a traced process does goes on meanwhile: waiting for it to stand still would stretch the trace.
-    return inputOf(readCensus(bootId, 1));
+    const census = readCensus(bootId, 1);
+    return withPortHolders(inputOf(census), census, bootId);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     return { type: 'census', atMs: monotonicMs(), seen: { status: 'unavailable', reason: error.message } };
   }
+}
+
+/** Who has ports need not hold a socket that the ledger knows, and may have ended before a report names it. */
+function withPortHolders(
+  input: Extract<LedgerInput, { type: 'census' }>,
+  census: Census,
+  bootId: string,
+): Extract<LedgerInput, { type: 'census' }> {
+  if (input.seen.status === 'unavailable') return input;
+  const boot = { bootId, bootTimeMs: readBootTimeMs() };
+  const processes = [...portHoldersOf(census)].slice(0, MOST_PORT_HOLDERS).flatMap(([process, pid]) => {
+    const read = readProcess(pid, boot);
+    // A pid that means another process by now says nothing about this one.
+    return read.status === 'measured' && read.value.id === process ? [{ ...read.value, cmdline: NOT_KEPT }] : [];
+  });
+  return { ...input, seen: { status: 'measured', value: { ...input.seen.value, processes } } };
 }
 
 export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }> {
@@ -146,13 +173,24 @@ function unseenBy({ counters, namespaces }: RawCensus, { unread, hidden }: Names
     [counters.unixQueuesCut, 'queues of unix sockets too long to be read whole'],
     [counters.ioUringsCut, 'io_urings with too many fixed files to be read whole'],
     [counters.acceptQueuesCut, 'accept queues too long to be read whole'],
-    [unread, 'processes hide their network namespace (permission denied)'],
   ];
   return [
     ...(hidden ? [HIDDEN] : []),
     ...lines.filter(([count]) => count > 0).map(([count, what]) => `${what}: ${count}`),
+    ...hidingOf(unread),
     ...namespaces.flatMap(({ path, refusal }) => (refusal === null ? [] : [`hashed sockets of ${path}: ${refusal}`])),
   ];
+}
+
+/** How many they are, and the first of them. */
+function hidingOf(pids: readonly number[]): string[] {
+  if (pids.length === 0) return [];
+  const named = pids.slice(0, MOST_HIDING_NAMED).map((pid) => {
+    const stat = readStat(`${PROC_ROOT}/${pid}`);
+    return `${stat.status === 'measured' ? stat.value.comm : UNKNOWN_COMM}[${pid}]`;
+  });
+  const more = pids.length > named.length ? ', ...' : '';
+  return [`${HIDING}: ${pids.length} (${named.join(', ')}${more})`];
 }
 
 function readAlloc(): Known<number> {

@@ -1,5 +1,6 @@
 /** Takes a snapshot: a census, and who the processes are that hold what it found. */
 import { hostname } from 'node:os';
+import { portHoldersOf } from '../accounting/ports.ts';
 import type { WantedProcess } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
 import type { SessionFacts, SocketKind } from '../ledger/types.ts';
@@ -31,7 +32,7 @@ export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOp
   const sockstat = readSockstat();
   const session = sessionFacts(bootId.value, targets);
   const directory = new ProcessDirectory({ bootId: bootId.value, bootTimeMs: readBootTimeMs() }, hideArguments);
-  const holders = holdersOf(selectSockets(census, session));
+  const holders = new Map([...holdersOf(selectSockets(census, session)), ...portHoldersOf(census)]);
   return buildSnapshotReport({
     session,
     census,

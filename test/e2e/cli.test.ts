@@ -24,6 +24,13 @@ describe('bad input', () => {
     { name: 'no pid', args: ['--duration', '1s'], says: /no process given/ },
     { name: 'snapshot of no such pid', args: ['snapshot', '--pid', '4194303'], says: /there is no process 4194303/ },
     { name: 'snapshot of no such kind', args: ['snapshot', '--kind', 'magic'], says: /Allowed choices are unused/ },
+    {
+      name: 'a kind that one look cannot tell',
+      args: ['snapshot', '--kind', 'unused'],
+      says: /use --kind closed-unknown/,
+    },
+    { name: 'two formats', args: ['--pid', '1', '--json', '--ndjson'], says: /give one of them/ },
+    { name: 'a folder for a recording', args: ['report', '/proc/self'], says: /\/proc\/self: EISDIR/ },
     { name: 'not a duration', args: ['--pid', '1', '--duration', '5'], says: /no duration/ },
     { name: 'mistyped option', args: ['--pidd', '1'], says: /Did you mean --pid/ },
     { name: 'no such hook set', args: ['--pid', '1', '--hooks', 'magic'], says: /Allowed choices are auto/ },

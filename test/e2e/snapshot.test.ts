@@ -95,8 +95,8 @@ function asNobody(...options: string[]): string[] {
 
 describe('where the processes of others may not be looked into', () => {
   it.each([
-    { hidepid: 0, says: /^processes hide their network namespace \(permission denied\): \d+$/ },
-    { hidepid: 1, says: /^processes hide their network namespace \(permission denied\): \d+$/ },
+    { hidepid: 0, says: /^processes hide their network namespace \(permission denied\): \d+ \(.+\[\d+\].*\)$/ },
+    { hidepid: 1, says: /^processes hide their network namespace \(permission denied\): \d+ \(.+\[\d+\].*\)$/ },
     { hidepid: 2, says: /^processes that \/proc does not list \(hidepid/ },
     { hidepid: 4, says: /^processes that \/proc does not list \(hidepid/ },
   ])('hidepid=$hidepid: the sockets are all there, and what was not seen is said', async ({ hidepid, says }) => {

@@ -226,9 +226,26 @@ describe('network namespaces', () => {
     writeProcess(7);
     writeProcess(8);
     const only = { inode: 4026531840, path: `${root}/7/ns/net` };
-    expect(listNetNamespaces(root)).toEqual({ namespaces: [only], unread: 0, hidden: true });
+    expect(listNetNamespaces(root)).toEqual({ namespaces: [only], unread: [], hidden: true });
     writeProcess(1);
     const first = { inode: 4026531840, path: `${root}/1/ns/net` };
-    expect(listNetNamespaces(root)).toEqual({ namespaces: [first], unread: 0, hidden: false });
+    expect(listNetNamespaces(root)).toEqual({ namespaces: [first], unread: [], hidden: false });
+  });
+
+  it('prefers the name that ip netns gave it', () => {
+    writeProcess(7);
+    mkdirSync(join(root, 'self'));
+    const mount = (inode: number, path: string) => `581 24 0:4 net:[${inode}] ${path} rw shared:9 - nsfs nsfs rw`;
+    writeFileSync(
+      join(root, 'self/mountinfo'),
+      [mount(4026531840, '/srv/other'), mount(4026531840, '/run/netns/blue'), mount(9, '/srv/mine')].join('\n'),
+    );
+    expect(listNetNamespaces(root).namespaces).toEqual([
+      { inode: 4026531840, path: '/run/netns/blue' },
+      { inode: 9, path: '/srv/mine' },
+    ]);
+    // Where that is no way in any more, the process is.
+    const { namespaces } = listNetNamespaces(root, (path) => !path.startsWith('/run'));
+    expect(namespaces[0]?.path).toBe(`${root}/7/ns/net`);
   });
 });

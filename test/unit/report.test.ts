@@ -106,6 +106,11 @@ describe('the schema', () => {
   });
 });
 
+/** Of a process that is not traced. */
+function stranger(input: Extract<LedgerInput, { type: 'process' }>): LedgerInput {
+  return { ...input, activity: { status: 'unavailable', reason: 'the process was not traced' } };
+}
+
 describe('buildReport', () => {
   it('tells incident A: who, how many, why, and that the sums close', () => {
     const report = reportOf(incidentInputs());
@@ -217,17 +222,25 @@ describe('buildReport', () => {
     expect(buildReport(ledger).processes.map(({ pid }) => pid)).toEqual([1234]);
   });
 
-  it('tells how the ports of each holder grew between two looks', () => {
+  it('tells how the ports of each holder grew between two looks, and who they are', () => {
+    const neighbour = process({ id: OTHER, pid: 4321, comm: 'ftp' });
+    if (neighbour.type !== 'process') throw new Error('an input of another type');
     const at = (atMs: number, sockets: CensusSocket[]): LedgerInput => {
       const taken = census(sockets);
-      const seen = { classes: classify(taken), ports: portsOf(taken), unseen: [] };
+      const { facts } = neighbour;
+      const seen = { classes: classify(taken), ports: portsOf(taken), processes: [facts], unseen: [] };
       return { type: 'census', atMs, seen: { status: 'measured', value: seen } };
     };
     const idle = (count: number) => Array.from({ length: count }, (_, i) => onPort(50_000 + i));
     const theirs = onPort(443, { state: 'LISTEN', holders: [{ process: OTHER, pid: 13, fd: 3 }] });
     const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
     const inputs = [session(), at(0, [...idle(2), theirs]), at(30_000, [...idle(5), theirs, elsewhere])];
-    const { ports } = reportOf(inputs);
+    const { ports, processes } = reportOf(inputs);
+    // Who was not looked up is named by its pid.
+    expect(processes).toMatchObject([
+      { id: OWNER, pid: 1234, comm: '?' },
+      { id: OTHER, pid: 4321, comm: 'ftp', activity: { status: 'unavailable' } },
+    ]);
     expect(ports).toMatchObject({
       value: [
         {
@@ -243,8 +256,43 @@ describe('buildReport', () => {
         { netns: 7, perMinute: { status: 'unavailable' }, holders: [{ before: null, perMinute: null }] },
       ],
     });
-    expect(renderText(reportOf(inputs))).toMatch(/^ {6}5 {2}bound-inactive {2}\S+, \+6\/min$/m);
+    expect(renderText(reportOf(inputs))).toMatch(
+      /^ {6}5 {2}bound-inactive {2}\?\[1234\], \+6\/min\n {6}1 {2}listening +ftp\[4321\] /m,
+    );
     expectValid(inputs);
+  });
+
+  it('says who took the last port, and calls only others victims of that', () => {
+    const here = { status: 'measured', value: 1 } as const;
+    const names: LedgerInput[] = [
+      process({ netns: here }),
+      process({ id: OTHER, pid: 4321, comm: 'hog', netns: here }),
+    ].map((input) => (input.type === 'process' && input.facts.id === OTHER ? stranger(input) : input));
+    const at = (mine: number, theirs: number): LedgerInput => {
+      const taken = census([
+        ...Array.from({ length: mine }, (_, i) => onPort(50_000 + i, { state: 'ESTABLISHED' })),
+        ...Array.from({ length: theirs }, (_, i) =>
+          onPort(50_000 + mine + i, { holders: [{ process: OTHER, pid: 4321, fd: 3 }] }),
+        ),
+      ]);
+      const [namespace] = taken.namespaces;
+      if (namespace === undefined) throw new Error('a census without a namespace');
+      const ports = portsOf({ ...taken, namespaces: [{ ...namespace, path: '/run/netns/blue' }] });
+      const seen = { classes: classify(taken), ports, unseen: [] };
+      return { type: 'census', atMs: 30_000, seen: { status: 'measured', value: seen } };
+    };
+    const noPort = { operation: 'connect', errno: 'EADDRNOTAVAIL', cause: 'no-free-port', netns: 1 } as const;
+    const failures = [failure({ ...noPort, count: 5 }), failure({ ...noPort, process: OWNER, pid: 1234, count: 3 })];
+    const textOf = (mine: number, theirs: number) =>
+      renderText(reportOf([session(), ...names, at(mine, theirs), ...failures]));
+    const text = textOf(3, 6);
+    expect(text).toMatch(
+      /^NO PORTS LEFT {2}in network namespace blue: 9 of 10 ports in use, 6 of them bound-inactive by hog\[4321\]$/m,
+    );
+    expect(text).toMatch(/^ {2}socktrace --pid 4321 +# it has most idle ports of network namespace blue$/m);
+    expect(text.match(/VICTIM.*/g)).toEqual([expect.stringContaining('[1234]')]);
+    expect(textOf(6, 3).match(/VICTIM.*/g)).toEqual([expect.stringContaining('[4321]')]);
+    expect(textOf(3, 5)).not.toMatch(/PORTS LEFT/);
   });
 
   it('needs a session line', () => {

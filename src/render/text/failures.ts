@@ -1,4 +1,6 @@
 /** Failed socket calls, and who suffers from a shortage of ports. */
+import type { ProcessId } from '../../ledger/types.ts';
+import { hogsOf } from '../../report/port-shortage.ts';
 import type { Failure, Report } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
 import { countOf, formatCount } from '../numbers.ts';
@@ -48,12 +50,15 @@ export function failureLines(report: Report, style: Style): string[] {
   return lines;
 }
 
-/** A victim found no port and is not the one that leaks them. */
-export function victimTest({ findings }: Report): (failure: Failure) => boolean {
+/** A victim found no port, and is neither the one that leaks them nor the one that has most of them. */
+export function victimTest({ findings, ports, processes }: Report): (failure: Failure) => boolean {
+  const hogs = hogsOf(ports);
+  const places = new Map(processes.map(({ id, netns }) => [id, netns.status === 'measured' ? netns.value : null]));
+  const isHog = (process: ProcessId): boolean => hogs.get(places.get(process) ?? -1) === process;
   const leakers = new Set(
     findings.flatMap(({ leak, process }) => (leak && process.status === 'measured' ? [process.value] : [])),
   );
-  return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process);
+  return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process) && !isHog(process);
 }
 
 function cells(failure: Failure, victim: boolean, paths: CallPathTexts): string[] {

@@ -1,7 +1,8 @@
 /** What to type next. Only commands that exist. */
+import { largestWaster, shortagesOf } from '../../report/port-shortage.ts';
 import type { Finding, Report } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
-import { ProcessNames } from '../names.ts';
+import { namespaceName, ProcessNames } from '../names.ts';
 import type { Style } from '../style.ts';
 
 export interface Step {
@@ -20,7 +21,7 @@ export function nextLines(report: Report, style: Style): string[] {
 }
 
 export function nextSteps(report: Report): Step[] {
-  return unique([...inspect(report), ...traceSuspects(report), ...watchLonger(report)]);
+  return unique([...inspect(report), ...traceSuspects(report), ...traceHogs(report), ...watchLonger(report)]);
 }
 
 /** For the first finding whose sockets somebody still holds. */
@@ -55,6 +56,16 @@ function traceSuspects({ findings, host, target, processes }: Report): Step[] {
     { command: `socktrace snapshot --pid ${pid}`, why: 'its sockets, one by one' },
     { command: `socktrace --pid ${pid} --duration 5m`, why: 'whether it goes on, how fast, and who suffers' },
   ];
+}
+
+/** Where ports are out: whoever has them without use, and was not looked at. */
+function traceHogs({ ports, processes, target }: Report): Step[] {
+  return shortagesOf(ports).flatMap((one) => {
+    const holder = processes.find(({ id }) => id === largestWaster(one));
+    const isTraced = holder?.activity.status === 'measured' || target.processes.includes(holder?.id ?? '');
+    if (holder === undefined || holder.exited || isTraced) return [];
+    return [{ command: `socktrace --pid ${holder.pid}`, why: `it has most idle ports of ${namespaceName(one)}` }];
+  });
 }
 
 /** When time is what is missing. */

@@ -1,0 +1,58 @@
+/** Port ranges that have no port left, or hardly any, and who has taken them. */
+import type { PortUse } from '../accounting/ports.ts';
+import type { ProcessId } from '../ledger/types.ts';
+import type { Report, ReportPortHolder, ReportPorts } from './types.ts';
+
+/** Ports that a program has and makes no use of. */
+const IDLE_USES: readonly PortUse[] = ['bound-inactive', 'close-wait'];
+
+/** One in a hundred is left, or less: the next burst finds none. */
+const FEW = 100;
+
+/** Whoever has less than one in ten of a range has not emptied it. */
+const SHARE_OF_HOG = 10;
+
+/** Network namespaces in which ports are out, or nearly. */
+export function shortagesOf(ports: Report['ports']): ReportPorts[] {
+  if (ports.status === 'unavailable') return [];
+  return ports.value.filter((one) => one.free.status === 'measured' && one.free.value * FEW < sizeOf(one));
+}
+
+/** How many ports the range has; 0 when it is not known. */
+export function sizeOf({ range }: ReportPorts): number {
+  return range.status === 'measured' ? range.value[1] - range.value[0] + 1 : 0;
+}
+
+/** Who has most ports of the range, for one use. */
+export function largestHolder({ holders }: ReportPorts): ReportPortHolder | undefined {
+  return mostOf(holders);
+}
+
+/** The process that has most ports of the range and makes no use of them. */
+export function largestWaster({ holders }: ReportPorts): ProcessId | null {
+  return mostOf(holders.filter(({ process, use }) => process !== null && IDLE_USES.includes(use)))?.process ?? null;
+}
+
+/** The processes that have most of the ports of their network namespace: what they lack they have taken themselves. */
+export function hogsOf(ports: Report['ports']): Map<number, ProcessId> {
+  const hogs = new Map<number, ProcessId>();
+  if (ports.status === 'unavailable') return hogs;
+  for (const one of ports.value) {
+    const sums = new Map<ProcessId | null, number>();
+    for (const holder of one.holders) sums.set(holder.process, (sums.get(holder.process) ?? 0) + inRangeOf(holder));
+    const [most] = [...sums].sort(([, a], [, b]) => b - a);
+    if (most === undefined) continue;
+    const [process, count] = most;
+    if (process !== null && count > 0 && count * SHARE_OF_HOG >= sizeOf(one)) hogs.set(one.netns, process);
+  }
+  return hogs;
+}
+
+/** Of the range, where it is known. */
+export function inRangeOf({ count, inRange }: ReportPortHolder): number {
+  return inRange ?? count;
+}
+
+function mostOf(holders: readonly ReportPortHolder[]): ReportPortHolder | undefined {
+  return [...holders].sort((a, b) => inRangeOf(b) - inRangeOf(a))[0];
+}
