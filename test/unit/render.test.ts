@@ -199,6 +199,24 @@ describe('renderText', () => {
     expect(text).toMatch(/unused.*parent\[4321\]\n.*\n {4}held by leakyd\[1234\] 1\n/);
   });
 
+  it('says of a suspect why it is no leak yet, and of a short watch what it could not judge', () => {
+    const sockets = Array.from({ length: 12 }, (_, i) => socket(i, 1_000));
+    const at = (count: number, atMs: number) => {
+      const held = sockets.slice(0, count);
+      return renderText(reportOf([session(), process(), ...held.map(row), walk(atMs, held), tick(atMs)]));
+    };
+    expect(at(12, 20_000)).toMatch(/^ {4}no leak yet: none is 30s old$/m);
+    expect(at(9, 60_000)).toMatch(/^ {4}no leak yet: fewer than 10, and not growing$/m);
+    expect(at(12, 60_000)).not.toContain('no leak yet');
+    expect(at(9, 60_000)).toMatch(/^ {2}9 suspect sockets of leakyd\[1234\] below/m);
+    const short = (atMs: number) =>
+      renderText(reportOf([session(), process(), hostSample(0, 1, {}, { preexisting: 500, opened: 3 }), tick(atMs)]));
+    expect(short(4_000)).toMatch(
+      /^ {2}503 sockets held \(500 were when the trace began: .*: socktrace snapshot --pid 1234 lists them$/m,
+    );
+    expect(short(60_000)).not.toContain('lists them');
+  });
+
   it('lets no name, argument or reason reach the terminal raw', () => {
     const hostile = reportOf([
       session({

@@ -175,7 +175,7 @@ describe('buildReport', () => {
     ];
     expect(reportOf(inputs(young, 70_000)).verdict).toEqual({
       is: 'not-known',
-      because: ['12 unused sockets that are not old enough to be called a leak, or none'],
+      because: ['12 unused sockets of leakyd[1234] that are too young to tell: a leak, or none'],
     });
     expect(reportOf(inputs(young, 90_000)).verdict.is).toBe('leak');
     // Too few to be a leak at any age.
