@@ -138,9 +138,12 @@ describe('renderText', () => {
   it('begins with the verdict: who, how many, why, how fast', () => {
     const [first, second] = renderText(reportOf(incidentInputs())).split('\n');
     expect(first).toBe(
-      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, +28/min',
+      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, steady',
     );
-    expect(second).toBe('LEAK  leakyd[1234] holds 12 sockets bound and never used, 12 ports, oldest 1m 19s, +9.6/min');
+    expect(second).toBe('LEAK  leakyd[1234] holds 12 sockets bound and never used, 12 ports, oldest 1m 19s, steady');
+    const report = reportOf(incidentInputs());
+    const rising = { ...report, findings: report.findings.map((finding) => ({ ...finding, perMinute: 28 })) };
+    expect(renderText(rising).split('\n')[0]).toMatch(/, oldest 1m 7s, \+28\/min$/);
   });
 
   it('names victims, sums that close, and what to type next', () => {
@@ -286,7 +289,7 @@ describe('call paths as text', () => {
   it('name the code in the headline, and the way to it in the finding', () => {
     const text = renderText(reportOf(incidentWithPaths()));
     expect(text.split('\n')[0]).toBe(
-      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, +28/min, opened at acquire_port (leak_worker.c:41)',
+      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, steady, opened at acquire_port (leak_worker.c:41)',
     );
     expect(text).toContain(
       [
