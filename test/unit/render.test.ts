@@ -375,6 +375,16 @@ describe('call paths as text', () => {
     ]);
   });
 
+  it('advise no flag that this Python does not have', () => {
+    const notes = ['Python functions are not told apart: run it with -X perf (3.12 or newer)'];
+    const adviceFor = (module: string) =>
+      pathLines(resolved('a'), path('a', [frame('main', null, { module })], { notes })).join('\n');
+    expect(adviceFor('/usr/bin/python3.11')).toContain('told apart: this is 3.11, and -X perf came with 3.12');
+    expect(adviceFor('/usr/lib/libpython3.9.so.1.0')).toContain('this is 3.9');
+    for (const module of ['/usr/bin/python3.12', '/usr/bin/python3', '/opt/app'])
+      expect(adviceFor(module)).toContain('run it with -X perf (3.12 or newer)');
+  });
+
   it('show all frames where none is of the program, and do not accuse libc in the headline', () => {
     const inputs = [path('a', [libcFrame('socket'), libcFrame('start_thread')], { quality: 'truncated' })];
     expect(pathLines(resolved('a'), ...inputs)).toEqual([
