@@ -47,11 +47,16 @@ export class GrowthSeries {
     this.#intervalMs = (2 * (atMs - (this.#samples[0]?.atMs ?? atMs))) / MOST_SAMPLES;
   }
 
-  /** Net growth a minute over the whole window; null when it was watched for less than ten seconds. */
+  /**
+   * Net growth a minute over the later half of the window, or its last ten seconds if they are more: over all of it, a
+   * burst would look like growth for as long as it is watched. Null when it was watched for less than ten seconds.
+   */
   perMinute(nowMs: number, suspects: SuspectCount): number | null {
     const [first] = this.#samples;
     if (first === undefined || nowMs - first.atMs < SHORTEST_WINDOW_MS) return null;
-    return ((this.#net(suspects) - first.net) / (nowMs - first.atMs)) * 60_000;
+    const fromMs = nowMs - Math.max((nowMs - first.atMs) / 2, SHORTEST_WINDOW_MS);
+    const from = this.#samples.findLast(({ atMs }) => atMs <= fromMs) ?? first;
+    return ((this.#net(suspects) - from.net) / (nowMs - from.atMs)) * 60_000;
   }
 
   /**

@@ -9,6 +9,8 @@ export interface Judged {
   leak: boolean;
   /** would be a leak if its sockets were old enough */
   undecided: boolean;
+  /** whose sockets they are, for a reader */
+  of: string;
 }
 
 /**
@@ -30,7 +32,7 @@ export function decideVerdict(
     ...blindness,
     ...findings
       .filter(({ undecided }) => undecided)
-      .map(({ count, kind }) => `${count} ${kind} sockets that are not old enough to be called a leak, or none`),
+      .map(({ count, kind, of }) => `${count} ${kind} sockets of ${of} that are too young to tell: a leak, or none`),
   ];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };
 }

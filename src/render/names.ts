@@ -34,9 +34,19 @@ export class ProcessNames {
 
 /** `network namespace blue` where `ip netns` gave it a name, else by its number and where it was found. */
 export function namespaceName({ netns, path }: { netns: number; path: string | null }): string {
-  const name = path === null ? undefined : /^(?:\/var)?\/run\/netns\/([^/]+)$/.exec(path)?.[1];
-  if (name !== undefined) return `network namespace ${escapeText(name)}`;
+  const name = givenName(path);
+  if (name !== null) return `network namespace ${name}`;
   return `network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
+}
+
+/** `blue`, or its number. */
+export function namespaceShort({ netns, path }: { netns: number; path: string | null }): string {
+  return givenName(path) ?? String(netns);
+}
+
+function givenName(path: string | null): string | null {
+  const name = /^(?:\/var)?\/run\/netns\/([^/]+)$/.exec(path ?? '')?.[1];
+  return name === undefined ? null : escapeText(name);
 }
 
 /** `pid 1234 and its children`, `the processes named nginx and their children`, `npm test`. */

@@ -9,7 +9,7 @@ import { reportedCallPaths } from './call-paths.ts';
 import { reportedFailures } from './failures.ts';
 import { NO_CENSUS, portsOf } from './ports.ts';
 import { reportedProcesses } from './processes.ts';
-import { type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
+import { type Finding, type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
 
 const NO_CALL_PATHS = 'this version does not capture call paths';
 const NO_SNAPSHOT = 'a trace does not list every socket: socktrace snapshot does';
@@ -33,7 +33,11 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     host: session.host,
     target: session.target,
     window,
-    verdict: decideVerdict(findings, losses, blindnessOf(ledger, window)),
+    verdict: decideVerdict(
+      findings.map((finding) => ({ ...finding, of: ownersOf(ledger, finding) })),
+      losses,
+      blindnessOf(ledger, window),
+    ),
     loss: {
       complete: losses.length === 0,
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
@@ -47,6 +51,13 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     ports,
     snapshot: unavailable(NO_SNAPSHOT),
   };
+}
+
+/** `leakyd[1234]`, as verdicts name them. */
+export function ownersOf(ledger: Ledger, { process, processes }: Finding): string {
+  if (processes > 1) return `${processes} processes`;
+  const facts = process.status === 'measured' ? ledger.process(process.value)?.facts : undefined;
+  return facts === undefined ? 'an unknown process' : `${facts.comm}[${facts.pid}]`;
 }
 
 /** What makes "no leak" uncertain although nothing was lost. */

@@ -10,7 +10,7 @@ import { compareText } from '../ledger/order.ts';
 import type { Known, LedgerInput, ProcessId, SessionFacts, SocketKind, Sockstat, Verdict } from '../ledger/types.ts';
 import { entriesOf, kindInState } from './one-look.ts';
 import { reportedProcesses } from './processes.ts';
-import { buildReport, classesOf } from './report.ts';
+import { buildReport, classesOf, ownersOf } from './report.ts';
 import type { Finding, Report, SnapshotSocket } from './types.ts';
 
 const UNTRACED = { status: 'unavailable', reason: 'nothing was traced: this is one look at what exists' } as const;
@@ -70,7 +70,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
   return {
     ...report,
     window: { ...report.window, durationMs: census.tookMs },
-    verdict: verdictOf(findings, census),
+    verdict: verdictOf(findings, census, ledger),
     sockets: { ...report.sockets, held: selected.length, byKind: countByKind(entries, []) },
     processes: reportedProcesses(
       ledger,
@@ -106,11 +106,16 @@ export function kindNow(socket: CensusSocket): SocketKind {
   return socket.holders.length === 0 && isWasteful(kind) ? 'released' : kind;
 }
 
-function verdictOf(findings: readonly Finding[], { unseen }: Census): Verdict {
+function verdictOf(findings: readonly Finding[], { unseen }: Census, ledger: Ledger): Verdict {
   const leaks = findings.filter(({ leak }) => leak).map(({ key }) => key);
   if (leaks.length > 0) return { is: 'leak', findings: leaks };
   const suspects = findings.filter(({ kind }) => kind !== 'released').reduce((sum, { count }) => sum + count, 0);
-  const because = [...unseen, ...(suspects > 0 ? [`${suspects} suspects, and ${ONE_LOOK}`] : [])];
+  const owners = new Set(
+    findings.filter(({ kind }) => kind !== 'released').map((finding) => ownersOf(ledger, finding)),
+  );
+  const [most] = owners;
+  const of = most === undefined ? '' : ` of ${most}${owners.size > 1 ? ' and others' : ''}`;
+  const because = [...unseen, ...(suspects > 0 ? [`${suspects} suspects${of}, and ${ONE_LOOK}`] : [])];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };
 }
 

@@ -80,7 +80,7 @@ export interface Finding {
   oldestMs: number;
   /** some existed before they were first seen: the oldest may be older */
   oldestIsLowerBound: boolean;
-  /** growth over the window in which it was watched; null while too short to tell */
+  /** growth over the later half of the window in which it was watched; null while too short to tell */
   perMinute: number | null;
   /** of `count`: ended, because their last holder exited */
   heldAtExit: number;

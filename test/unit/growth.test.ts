@@ -28,7 +28,16 @@ describe('GrowthSeries', () => {
   });
 
   it('does not call a burst at the start growth that goes on', () => {
-    expect(watched(600, (second) => Math.min(second, 30)).growing).toBe(false);
+    expect(watched(600, (second) => Math.min(second, 30))).toEqual({ growing: false, perMinute: 0 });
+    // All in one instant: a rate while it may go on, none when it has not.
+    const burst = (second: number) => (second < 6 ? 0 : 539);
+    expect(watched(11, burst).perMinute).toBeGreaterThan(1_000);
+    for (const seconds of [17, 30, 600, 20_000]) expect(watched(seconds, burst).perMinute, `${seconds}s`).toBe(0);
+  });
+
+  it('tells the rate of late, not that of the whole watch', () => {
+    expect(watched(600, (second) => Math.max(0, second - 300)).perMinute).toBeCloseTo(60, -1);
+    expect(watched(600, (second) => Math.max(0, second - 450)).perMinute).toBeCloseTo(30, -1);
   });
 
   it('does not call what shrinks or swings growth', () => {

@@ -138,9 +138,12 @@ describe('renderText', () => {
   it('begins with the verdict: who, how many, why, how fast', () => {
     const [first, second] = renderText(reportOf(incidentInputs())).split('\n');
     expect(first).toBe(
-      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, +28/min',
+      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, steady',
     );
-    expect(second).toBe('LEAK  leakyd[1234] holds 12 sockets bound and never used, 12 ports, oldest 1m 19s, +9.6/min');
+    expect(second).toBe('LEAK  leakyd[1234] holds 12 sockets bound and never used, 12 ports, oldest 1m 19s, steady');
+    const report = reportOf(incidentInputs());
+    const rising = { ...report, findings: report.findings.map((finding) => ({ ...finding, perMinute: 28 })) };
+    expect(renderText(rising).split('\n')[0]).toMatch(/, oldest 1m 7s, \+28\/min$/);
   });
 
   it('names victims, sums that close, and what to type next', () => {
@@ -197,6 +200,24 @@ describe('renderText', () => {
     const inputs = [session(), process(), process({ id: OTHER, pid: 4321, comm: 'parent' }), row(facts)];
     const text = renderText(reportOf([...inputs, walk(5_000, [facts]), tick(60_000)]));
     expect(text).toMatch(/unused.*parent\[4321\]\n.*\n {4}held by leakyd\[1234\] 1\n/);
+  });
+
+  it('says of a suspect why it is no leak yet, and of a short watch what it could not judge', () => {
+    const sockets = Array.from({ length: 12 }, (_, i) => socket(i, 1_000));
+    const at = (count: number, atMs: number) => {
+      const held = sockets.slice(0, count);
+      return renderText(reportOf([session(), process(), ...held.map(row), walk(atMs, held), tick(atMs)]));
+    };
+    expect(at(12, 20_000)).toMatch(/^ {4}no leak yet: none is 30s old$/m);
+    expect(at(9, 60_000)).toMatch(/^ {4}no leak yet: fewer than 10, and not growing$/m);
+    expect(at(12, 60_000)).not.toContain('no leak yet');
+    expect(at(9, 60_000)).toMatch(/^ {2}9 suspect sockets of leakyd\[1234\] below/m);
+    const short = (atMs: number) =>
+      renderText(reportOf([session(), process(), hostSample(0, 1, {}, { preexisting: 500, opened: 3 }), tick(atMs)]));
+    expect(short(4_000)).toMatch(
+      /^ {2}503 sockets held \(500 were when the trace began: .*: socktrace snapshot --pid 1234 lists them$/m,
+    );
+    expect(short(60_000)).not.toContain('lists them');
   });
 
   it('lets no name, argument or reason reach the terminal raw', () => {
@@ -268,7 +289,7 @@ describe('call paths as text', () => {
   it('name the code in the headline, and the way to it in the finding', () => {
     const text = renderText(reportOf(incidentWithPaths()));
     expect(text.split('\n')[0]).toBe(
-      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, +28/min, opened at acquire_port (leak_worker.c:41)',
+      'LEAK  leakyd[1234] holds 29 sockets left open after bind() failed (EADDRINUSE), oldest 1m 7s, steady, opened at acquire_port (leak_worker.c:41)',
     );
     expect(text).toContain(
       [
@@ -352,6 +373,16 @@ describe('call paths as text', () => {
       '    opened at    no frame could be read',
       '                 no caller could be found on the stack',
     ]);
+  });
+
+  it('advise no flag that this Python does not have', () => {
+    const notes = ['Python functions are not told apart: run it with -X perf (3.12 or newer)'];
+    const adviceFor = (module: string) =>
+      pathLines(resolved('a'), path('a', [frame('main', null, { module })], { notes })).join('\n');
+    expect(adviceFor('/usr/bin/python3.11')).toContain('told apart: this is 3.11, and -X perf came with 3.12');
+    expect(adviceFor('/usr/lib/libpython3.9.so.1.0')).toContain('this is 3.9');
+    for (const module of ['/usr/bin/python3.12', '/usr/bin/python3', '/opt/app'])
+      expect(adviceFor(module)).toContain('run it with -X perf (3.12 or newer)');
   });
 
   it('show all frames where none is of the program, and do not accuse libc in the headline', () => {

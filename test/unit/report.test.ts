@@ -107,7 +107,8 @@ describe('the schema', () => {
 });
 
 /** Of a process that is not traced. */
-function stranger(input: Extract<LedgerInput, { type: 'process' }>): LedgerInput {
+function stranger(input: LedgerInput): LedgerInput {
+  if (input.type !== 'process') throw new Error('an input of another type');
   return { ...input, activity: { status: 'unavailable', reason: 'the process was not traced' } };
 }
 
@@ -175,7 +176,7 @@ describe('buildReport', () => {
     ];
     expect(reportOf(inputs(young, 70_000)).verdict).toEqual({
       is: 'not-known',
-      because: ['12 unused sockets that are not old enough to be called a leak, or none'],
+      because: ['12 unused sockets of leakyd[1234] that are too young to tell: a leak, or none'],
     });
     expect(reportOf(inputs(young, 90_000)).verdict.is).toBe('leak');
     // Too few to be a leak at any age.
@@ -262,12 +263,27 @@ describe('buildReport', () => {
     expectValid(inputs);
   });
 
+  it('puts failures of other network namespaces last, and marks them', () => {
+    const foreign = stranger(process({ id: OTHER, pid: 4321, comm: 'ftp', netns: { status: 'measured', value: 7 } }));
+    const inputs = [
+      session(),
+      process(),
+      failure({ count: 50 }),
+      failure({ process: OWNER, pid: 1234, comm: 'leakyd', errno: 'ECONNREFUSED', cause: 'refused', count: 1 }),
+    ];
+    const rowsOf = (text: string) => text.match(/^.*(?:connect|bind)\(\).*$/gm);
+    expect(rowsOf(renderText(reportOf([...inputs, foreign])))).toEqual([
+      expect.stringMatching(/leakyd\[1234\] +the peer/),
+      expect.stringMatching(/ftp\[4321\] \(netns 7\)/),
+    ]);
+    // Where it is not known to be elsewhere, the victim comes first.
+    expect(rowsOf(renderText(reportOf(inputs)))?.[0]).toMatch(/VICTIM.*\[4321\] {2}/);
+  });
+
   it('says who took the last port, and calls only others victims of that', () => {
     const here = { status: 'measured', value: 1 } as const;
-    const names: LedgerInput[] = [
-      process({ netns: here }),
-      process({ id: OTHER, pid: 4321, comm: 'hog', netns: here }),
-    ].map((input) => (input.type === 'process' && input.facts.id === OTHER ? stranger(input) : input));
+    const hog = stranger(process({ id: OTHER, pid: 4321, comm: 'hog', netns: here }));
+    const names = [process({ netns: here }), hog];
     const at = (mine: number, theirs: number): LedgerInput => {
       const taken = census([
         ...Array.from({ length: mine }, (_, i) => onPort(50_000 + i, { state: 'ESTABLISHED' })),

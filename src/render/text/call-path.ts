@@ -156,12 +156,22 @@ function withRepetitions(texts: readonly string[]): string[] {
   return steps.map(({ text, times }) => (times === 1 ? text : `${text} (${formatCount(times)} times)`));
 }
 
-function remarks({ quality, notes }: ReportCallPath, isOwnCode: boolean): string[] {
+/** No advice that this Python cannot take: the names of its files tell its version. */
+function forThisPython(note: string, { frames }: ReportCallPath): string {
+  const minors = frames.flatMap(({ module }) => /\/(?:lib)?python3\.(\d{1,2})(?:\D|$)/.exec(module ?? '')?.[1] ?? []);
+  const minor = minors.map(Number).find((number) => number < 12);
+  return minor === undefined
+    ? note
+    : note.replace('run it with -X perf (3.12 or newer)', `this is 3.${minor}, and -X perf came with 3.12`);
+}
+
+function remarks(path: ReportCallPath, isOwnCode: boolean): string[] {
+  const { quality, notes } = path;
   const doubts = QUALITY[quality];
   return [
     ...(isOwnCode ? [] : [NO_OWN_CODE]),
     ...(doubts === null ? [] : [doubts]),
-    ...notes.slice(0, MOST_NOTES).map((note) => escapeWithin(note, LONGEST_NOTE)),
+    ...notes.slice(0, MOST_NOTES).map((note) => escapeWithin(forThisPython(note, path), LONGEST_NOTE)),
   ];
 }
 

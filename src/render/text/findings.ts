@@ -25,7 +25,11 @@ const COLUMNS: readonly Column[] = [
 
 export function findingLines(report: Report, style: Style): string[] {
   if (report.findings.length === 0) {
-    return [style.bold('FINDINGS'), `  none older than ${formatDuration(report.window.minAgeMs)}`];
+    return [
+      style.bold('FINDINGS'),
+      `  none older than ${formatDuration(report.window.minAgeMs)}`,
+      ...notYetSuspects(report),
+    ];
   }
   const names = new ProcessNames(report);
   const paths = new CallPathTexts(report);
@@ -37,7 +41,10 @@ export function findingLines(report: Report, style: Style): string[] {
   const lines = [style.bold('FINDINGS'), style.dim(`  ${table.title}`)];
   shown.forEach((finding, i) => {
     const row = `  ${table.rows[i] ?? ''}`;
-    lines.push(finding.leak ? style.red(row) : row, ...details(finding, names, paths).map((line) => `    ${line}`));
+    lines.push(
+      finding.leak ? style.red(row) : row,
+      ...details(finding, report, names, paths).map((line) => `    ${line}`),
+    );
   });
   const hidden = report.findings.slice(MOST_FINDINGS);
   if (hidden.length > 0) {
@@ -48,6 +55,19 @@ export function findingLines(report: Report, style: Style): string[] {
   }
   if (paths.hasDoubtful(shown)) lines.push(style.dim(`  ${DOUBTFUL_LEGEND}`));
   return lines;
+}
+
+/** After a short watch nothing is a suspect yet, whatever the processes hold. */
+function notYetSuspects({ sockets, window, target, processes }: Report): string[] {
+  const { held, preexisting } = sockets;
+  // Of a snapshot every socket is shown; after a long watch what is held is in use.
+  if (held === null || held === 0 || preexisting === null || window.durationMs >= 2 * window.minAgeMs) return [];
+  const pids = processes.filter(({ id, exited }) => !exited && target.processes.includes(id)).map(({ pid }) => pid);
+  const old =
+    preexisting === 0 ? '' : ` (${formatCount(preexisting)} were when the trace began: their age is not known)`;
+  const list =
+    pids.length === 0 ? '' : `: socktrace snapshot ${pids.map((pid) => `--pid ${pid}`).join(' ')} lists them`;
+  return [`  ${countOf(held, 'socket')} held${old}, too briefly watched to tell what for${list}`];
 }
 
 function cells(finding: Finding, names: ProcessNames): string[] {
@@ -69,7 +89,18 @@ export function ageText({ oldestMs, oldestIsLowerBound }: Finding): string {
   return oldestIsLowerBound && oldestMs === 0 ? '?' : `${oldestIsLowerBound ? '>' : ''}${formatDuration(oldestMs)}`;
 }
 
-function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): string[] {
+/** What a suspect lacks to be called a leak. One look tells of none how long it has been so. */
+function whyNoLeak({ leak, kind, oldestMs, count }: Finding, { window, host }: Report): string[] {
+  if (leak || kind === 'released' || host.hooks.set === 'none') return [];
+  const isIdle = kind === 'close-wait' || kind === 'disconnected';
+  const neededMs = isIdle ? window.idleLeakAgeMs : window.leakAgeMs;
+  const age = `${formatDuration(neededMs)} ${isIdle ? 'idle' : 'old'}`;
+  if (oldestMs < neededMs) return [`no leak yet: none is ${age}`];
+  if (count < window.leakCount) return [`no leak yet: fewer than ${window.leakCount}, and not growing`];
+  return [`no leak yet: fewer than ${window.leakCount} are ${age}, and they do not grow`];
+}
+
+function details(finding: Finding, report: Report, names: ProcessNames, paths: CallPathTexts): string[] {
   const lines = [KIND_MEANING[finding.kind], ...paths.linesOf(finding)];
   if (finding.allowed !== undefined) lines.push(`allowed by ${escapeText(finding.allowed)}`);
   if (finding.heldAtExit > 0) {
@@ -81,6 +112,7 @@ function details(finding: Finding, names: ProcessNames, paths: CallPathTexts): s
   lines.push(...holders(finding, names));
   const example = finding.examples.find(({ fd }) => fd !== null) ?? finding.examples[0];
   if (example !== undefined) lines.push(`e.g. ${describeExample(example, names)}`);
+  lines.push(...whyNoLeak(finding, report));
   if (finding.source !== undefined) lines.push(`recorded in ${escapeText(finding.source)}`);
   return lines;
 }

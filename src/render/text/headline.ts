@@ -116,11 +116,17 @@ function held({ holders, process }: Finding, names: ProcessNames): string {
   return `opened, and ${names.of(most.process)}${more} now ${holders.length > 1 ? 'hold' : 'holds'},`;
 }
 
-function suspectLine({ findings, window }: Report): string[] {
-  const suspects = findings.filter(({ kind }) => kind !== 'released').reduce((sum, { count }) => sum + count, 0);
-  if (suspects === 0) return [];
+function suspectLine(report: Report): string[] {
+  const { findings, window } = report;
+  const suspects = findings.filter(({ kind }) => kind !== 'released');
+  const [first] = suspects;
+  if (first === undefined) return [];
+  const names = new ProcessNames(report);
+  const most = names.ofOwners(first);
+  const others = suspects.some((finding) => names.ofOwners(finding) !== most) ? ' and others' : '';
+  const count = suspects.reduce((sum, finding) => sum + finding.count, 0);
   return [
-    `  ${countOf(suspects, 'suspect socket')} below: a leak is ${formatDuration(window.leakAgeMs)} old (close-wait and ` +
+    `  ${countOf(count, 'suspect socket')} of ${most}${others} below: a leak is ${formatDuration(window.leakAgeMs)} old (close-wait and ` +
       `disconnected ${formatDuration(window.idleLeakAgeMs)} idle), and grows or numbers ${window.leakCount}`,
   ];
 }
