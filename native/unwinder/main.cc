@@ -1,7 +1,9 @@
 // socktrace-unwinder: turns copied stacks into frames and names. Started by the tracer, of which it knows one socket; it
 // reads files that the traced side wrote, and so it may do nothing else.
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -9,6 +11,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -110,7 +113,8 @@ bool Server::take_module(Packet &packet) {
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
   modules_[message.module] = ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name));
-  return true;
+  ModuleTakenMessage taken = {{MessageType::kModuleTaken, sizeof(taken)}, message.module, 0};
+  return send(&taken, sizeof(taken));
 }
 
 bool Server::take_process(Packet &packet) {
@@ -313,11 +317,20 @@ int Server::run() {
 } // namespace socktrace::unwinder
 
 int main() {
+  using namespace socktrace;
   // Whatever the tracer had open without close-on-exec stays out of reach.
-  syscall(SYS_close_range, socktrace::kUnwinderSocket + 1, ~0u, 0);
-  if (!socktrace::unwinder::give_up_privileges())
+  syscall(SYS_close_range, kUnwinderSocket + 1, ~0u, 0);
+  // It was started by a descriptor's name.
+  prctl(PR_SET_NAME, "socktrace-unwinder", 0, 0, 0);
+  // Who stops a service or closes a terminal means the tracer, which asks for names until its own end.
+  for (int number : {SIGINT, SIGTERM, SIGHUP})
+    signal(number, SIG_IGN);
+  if (std::optional<ConfinementStep> failed = unwinder::give_up_privileges()) {
+    RefusedMessage refused = {{MessageType::kRefused, sizeof(refused)}, *failed, errno};
+    sendto(kUnwinderSocket, &refused, sizeof(refused), MSG_NOSIGNAL, nullptr, 0);
     return 2;
-  int result = socktrace::unwinder::Server().run();
+  }
+  int result = unwinder::Server().run();
   // Nothing that destructors would do matters any more.
   _exit(result);
 }
