@@ -270,6 +270,10 @@ bool Reader::take_file(const Mapped &mapped, CodeFile *file) {
   if (is_users(path))
     return false;
   file->descriptor = open_for_reading(path);
+  struct statx here;
+  file->here = statx(AT_FDCWD, mapped.path.c_str(), AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &here) == 0 &&
+               here.stx_ino == facts.stx_ino && here.stx_dev_major == facts.stx_dev_major &&
+               here.stx_dev_minor == facts.stx_dev_minor;
   return file->descriptor.valid();
 }
 
@@ -289,7 +293,7 @@ uint32_t Reader::vdso() {
   if (!copy.valid() ||
       write(copy.get(), reinterpret_cast<void *>(start), bytes) != static_cast<ssize_t>(bytes))
     return 0;
-  maps_.files.push_back({{{0, 0, bytes, 0, 0}, "[vdso]"}, std::move(copy)});
+  maps_.files.push_back({{{0, 0, bytes, 0, 0}, "[vdso]"}, false, std::move(copy)});
   return static_cast<uint32_t>(maps_.files.size());
 }
 
@@ -300,7 +304,7 @@ uint32_t Reader::file_of(const Mapped &mapped) {
   auto [at, is_new] = seen_.try_emplace({mapped.device, mapped.inode, mapped.path}, 0);
   if (!is_new)
     return at->second;
-  CodeFile file;
+  CodeFile file = {};
   if (is_vdso) {
     at->second = vdso();
   } else if (take_file(mapped, &file)) {

@@ -55,6 +55,7 @@ struct FileName {
 
 struct CodeFile {
   FileName name;
+  bool here;             // its path leads to it in the tracer's view, too
   Descriptor descriptor; // of a file that is known already, none
 };
 

@@ -275,7 +275,8 @@ void UnwinderClient::stop() {
 // What it was working on killed it, or was answered with a lie: that one is not tried again.
 void UnwinderClient::died() {
   counters_.deaths++;
-  if (!ready_)
+  // Of nothing that it was given.
+  if (!ready_ || sent_.empty())
     launch_failed();
   if (!sent_.empty()) {
     Request culprit = std::move(sent_.front());
@@ -296,14 +297,14 @@ bool UnwinderClient::may_launch() const {
 }
 
 bool UnwinderClient::is_out_of_reach() const {
-  return failed_launches_ >= kMaxFailedLaunches;
+  return failed_launches_ >= kMaxFailedLaunches && (pid_ < 0 || !ready_);
 }
 
 // It is tried again, now and then; but nobody waits for it.
 void UnwinderClient::launch_failed() {
   failed_launches_++;
   next_launch_ns_ = now_ns() + kLaunchPause;
-  if (!is_out_of_reach())
+  if (failed_launches_ < kMaxFailedLaunches)
     return;
   for (const Request &request : waiting_)
     answer_unreadable(request, kNoteNoUnwinder);
@@ -417,6 +418,7 @@ uint32_t UnwinderClient::module_of(const ProcessKey &key, CodeFile &file) {
   ModuleMessage message = {};
   message.module = at->second;
   message.name_bytes = static_cast<uint32_t>(path.size());
+  message.here = file.here;
   std::vector<char> bytes = message_of(message, MessageType::kModule, path.size());
   bytes.insert(bytes.end(), path.begin(), path.end());
   queue(std::move(bytes), std::move(file.descriptor));
@@ -703,12 +705,11 @@ bool UnwinderClient::accept(const char *bytes, size_t size) {
     ReadyMessage ready;
     ready_ = header.type == MessageType::kReady && size == sizeof(ready) &&
              read_value(bytes, size, 0, &ready) && ready.version == kProtocolVersion;
-    if (ready_)
-      failed_launches_ = 0;
     return ready_;
   }
   if (sent_.empty())
     return false;
+  failed_launches_ = 0;
   switch (header.type) {
   case MessageType::kModuleTaken:
     return accept_module(bytes, size);

@@ -191,7 +191,7 @@ private:
   bool ready_ = false;
   uint64_t progress_ns_ = 0; // when it last answered, or began to have something to do
   std::deque<uint64_t> launches_;
-  size_t failed_launches_ = 0; // in a row: it could not be started, or ended before it was ready
+  size_t failed_launches_ = 0; // in a row: it could not be started, or ended of itself
   uint64_t next_launch_ns_ = 0;
   std::deque<Request> waiting_, sent_; // sent ones are answered in their order
   size_t sample_bytes_ = 0;

@@ -112,7 +112,8 @@ bool Server::take_module(Packet &packet) {
       message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules || packet.descriptor < 0)
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
-  modules_[message.module] = ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name));
+  modules_[message.module] =
+      ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name), message.here != 0);
   ModuleTakenMessage taken = {{MessageType::kModuleTaken, sizeof(taken)}, message.module, 0};
   return send(&taken, sizeof(taken));
 }
@@ -193,6 +194,7 @@ bool Server::take_sample(const Packet &packet) {
   auto at = processes_.find(message.process);
   if (at == processes_.end() || !at->second->complete())
     return send_path(sample->ref, {{}, PathQuality::kUnreadable, kNoteExited, false, false}, 0);
+  at->second->perf_map().expect_news();
   Unwound unwound = unwind(sample, *at->second);
   bool is_old = unwound.met_unnamed && now_ns() - at->second->told_ns() > kPerfMapAge;
   if ((unwound.met_unmapped || is_old) && !message.final) {

@@ -97,6 +97,8 @@ struct ModuleMessage {
   MessageHeader header;
   uint32_t module;
   uint32_t name_bytes;
+  uint32_t here; // the name leads to the file in the unwinder's view, too
+  uint32_t reserved;
   // the name follows: the path in the process's own view
 };
 

@@ -35,6 +35,12 @@ for (const kind of ['good', 'torn', 'again', 'sparse'])
     expect(generated(kind)).toEqual({ name: 'generated', notes: [] });
   });
 
+test('memory that is used again has the name of its latest function', (context) => {
+  requireTools(context, 'gcc');
+  const { named } = probe([jit(), 'good'], { flags: ['-n', '0'] });
+  expect(named.map(({ frames }) => functionsOf(frames)[2])).toEqual(['generated', 'second', 'third']);
+});
+
 test('a perf map of garbage names nothing', (context) => {
   requireTools(context, 'gcc');
   const { name, notes } = generated('garbage');
@@ -95,7 +101,11 @@ for (const [what, script] of Object.entries(frauds))
     const fake = fakeUnwinder(what.replaceAll(' ', '-'), script);
     const { unwound, end } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake, '-t', '300'] });
     expect(unwound).toHaveLength(1);
-    expect(unwound[0]).toMatchObject({ quality: 'unreadable', frames: [], notes: [expect.stringContaining('died')] });
+    expect(unwound[0]).toMatchObject({
+      quality: 'unreadable',
+      frames: [],
+      notes: [expect.stringMatching(/died|not be started/)],
+    });
     expect(end.deaths).toBeGreaterThanOrEqual(1);
   });
 

@@ -156,6 +156,25 @@ test('stripped, with its debug file elsewhere', (context) => {
   expect(functionsOf(probeOne([program, 'chain']).names).slice(1, 6)).toEqual(Array(5).fill('[linked]'));
 });
 
+test('a debug file that is a FIFO, or lies where only this host sees it, is left alone', (context) => {
+  requireTools(context, 'gcc', 'objcopy', 'strip', 'mkfifo', 'unshare', 'mount');
+  const built = workshop.c('chain-no-id', ['-O2', '-Wl,--build-id=none']);
+  const inside = workshop.path('with-debug-link');
+  const outside = workshop.path('beside-another');
+  mkdirSync(`${outside}/.debug`, { recursive: true });
+  mkdirSync(`${inside}/.debug`, { recursive: true });
+  workshop.run('objcopy', '--only-keep-debug', built, `${outside}/.debug/service.debug`);
+  workshop.run('strip', '-o', `${inside}/service`, built);
+  workshop.run('objcopy', `--add-gnu-debuglink=${outside}/.debug/service.debug`, `${inside}/service`);
+  workshop.run('mkfifo', `${inside}/.debug/service.debug`);
+  const own = probe([`${inside}/service`, 'chain']);
+  expect(own.end.deaths).toBe(0);
+  expect(functionsOf(own.named[0]?.frames ?? []).slice(1, 6)).toEqual(Array(5).fill('[service]'));
+  const script = `mount --bind ${inside} ${outside} && exec ${outside}/service chain`;
+  const elsewhere = probeOne(['unshare', '--mount', 'sh', '-c', script]);
+  expect(functionsOf(elsewhere.names).slice(1, 6)).toEqual(Array(5).fill('[service]'));
+});
+
 test('a program that was deleted, and replaced by another one', (context) => {
   requireTools(context, 'gcc');
   const program = workshop.path('replaced');
