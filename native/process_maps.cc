@@ -293,7 +293,7 @@ uint32_t Reader::vdso() {
   if (!copy.valid() ||
       write(copy.get(), reinterpret_cast<void *>(start), bytes) != static_cast<ssize_t>(bytes))
     return 0;
-  maps_.files.push_back({{{0, 0, bytes, 0, 0}, "[vdso]"}, false, std::move(copy)});
+  maps_.files.push_back({{{0, 0, bytes, 0, 0}, "[vdso]"}, false, false, std::move(copy)});
   return static_cast<uint32_t>(maps_.files.size());
 }
 
@@ -312,6 +312,10 @@ uint32_t Reader::file_of(const Mapped &mapped) {
     at->second = static_cast<uint32_t>(maps_.files.size());
   } else if (!is_anonymous(mapped)) {
     maps_.notes |= kNoteFileRefused;
+    // Told apart by name: what runs there is no generated code.
+    FileIdentity unread = {0, mapped.inode, UINT64_MAX, 0, 0};
+    maps_.files.push_back({{unread, mapped.path.substr(0, kMaxModuleName)}, false, true, Descriptor()});
+    at->second = static_cast<uint32_t>(maps_.files.size());
   }
   return at->second;
 }

@@ -56,6 +56,7 @@ struct FileName {
 struct CodeFile {
   FileName name;
   bool here;             // its path leads to it in the tracer's view, too
+  bool refused;          // it could not be opened: it has a name, and no more
   Descriptor descriptor; // of a file that is known already, none
 };
 

@@ -433,7 +433,7 @@ uint32_t UnwinderClient::module_of(const ProcessKey &key, CodeFile &file) {
 // Tells the unwinder what is mapped. False: a file is missing that it knew and does not know any more.
 bool UnwinderClient::introduce(const ProcessKey &key, Known &process, CodeMaps &maps) {
   for (const CodeFile &file : maps.files)
-    if (!file.descriptor.valid() && modules_.count(file.name) == 0)
+    if (!file.descriptor.valid() && !file.refused && modules_.count(file.name) == 0)
       return false;
   if (process.id == 0 || process.borrowed)
     process.id = next_process_++;

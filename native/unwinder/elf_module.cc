@@ -57,6 +57,8 @@ std::shared_ptr<ElfModule> ElfModule::open(int descriptor, std::string name, boo
   identity.add(base_name(module->name_));
   module->identity_ = identity.value();
   module->runtime_ = runtime_by_name(base_name(module->name_));
+  if (descriptor < 0)
+    return module;
   module->dwfl_.reset(dwfl_begin(&kCallbacks));
   if (!module->dwfl_) {
     close(descriptor);

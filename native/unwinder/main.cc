@@ -109,7 +109,7 @@ bool Server::send(const void *bytes, size_t size) {
 bool Server::take_module(Packet &packet) {
   ModuleMessage message;
   if (!read_message(packet, &message) || packet.bytes.size() != sizeof(message) + message.name_bytes ||
-      message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules || packet.descriptor < 0)
+      message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules)
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
   modules_[message.module] =

@@ -145,6 +145,19 @@ test('root without the right to change its user has call paths too', (context) =
   expect(probeOne([workshop.c('chain', ['-O2']), 'chain'], { under })).toMatchObject({ quality: 'complete' });
 });
 
+test('code of a file that cannot be opened has the name of the file, and a place in it', (context) => {
+  requireTools(context, 'gcc', 'setpriv');
+  const program = workshop.path('removed');
+  copyFileSync(workshop.c('chain', ['-O2', '-fno-omit-frame-pointer']), program);
+  // Without the right to /proc/PID/map_files, what has no name any more is out of reach.
+  const under = ['setpriv', '--bounding-set', '-all,+sys_ptrace'];
+  const script = `exec 3<${program}; rm ${program}; exec /proc/self/fd/3 chain`;
+  const path = probeOne(['/bin/sh', '-c', script], { under });
+  expect(path.notes).toContain('a file of its code could not be opened');
+  const own = path.names.find(({ module }) => module === `${program} (deleted)`);
+  expect(own).toMatchObject({ function: '', offset: expect.stringMatching(/^1[0-9a-f]{3}$/) });
+});
+
 test('a library that takes the place of another one is not called by its name', (context) => {
   requireTools(context, 'gcc');
   const former = workshop.c('former.so', ['-O2', '-shared', '-fPIC', '-DINNER=former_inner'], 'plugin.c');
