@@ -33,6 +33,12 @@ const char *path_note_text(PathNote note) {
     return "it goes on on another stack (a signal's, a coroutine's), which was not copied";
   case kNoteRefused:
     return "its memory map may not be read";
+  case kNoteLate:
+    return "its code could not be read in time";
+  case kNoteExeced:
+    return "the process has called exec since";
+  case kNoteNoUnwinder:
+    return "the unwinder could not be started";
   case kNoteTooManyMappings:
     return "it has more mappings than are read";
   }

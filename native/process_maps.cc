@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <set>
 #include <string_view>
+
+#include "unwinder/hash.h"
 
 namespace socktrace {
 
@@ -24,7 +29,7 @@ namespace {
 
 constexpr size_t kMaxTextBytes = 64 << 20; // of maps: long paths, many mappings
 constexpr size_t kMaxLine = 8192;
-constexpr size_t kMaxCodeFiles = 512; // of one process
+constexpr size_t kMaxCompared = 1024; // mappings of files, of one process
 constexpr size_t kMaxArgumentBytes = 64 << 10;
 constexpr uint64_t kNanosecondsATick = 10'000'000; // USER_HZ is 100 on all that socktrace runs on
 
@@ -193,9 +198,18 @@ FileIdentity identity_of(const struct statx &facts) {
           nanoseconds(facts.stx_mtime), nanoseconds(facts.stx_ctime)};
 }
 
+// Also of one that no mount shows any more. What a user's program answers for is asked here, and may keep us waiting; who
+// reads the file later may not be kept.
+bool is_users(const Descriptor &path) {
+  struct statfs about;
+  return fstatfs(path.get(), &about) != 0 || about.f_type == FUSE_SUPER_MAGIC;
+}
+
+using IsKnown = std::function<bool(const FileName &)>;
+
 class Reader {
 public:
-  explicit Reader(Descriptor process) : process_(std::move(process)) {}
+  Reader(Descriptor process, const IsKnown &is_known) : process_(std::move(process)), is_known_(is_known) {}
   Result<CodeMaps> read();
 
 private:
@@ -204,13 +218,16 @@ private:
   uint32_t vdso();
   Descriptor open_mapped(const Mapped &mapped);
   bool take_file(const Mapped &mapped, CodeFile *file);
+  bool is_on_users_device(const Descriptor &path) const;
   void find_perf_map();
   bool mentions(const char *file_name, const char *text);
 
   Descriptor process_;
+  const IsKnown &is_known_;
   std::set<std::string> users_devices_;
   std::map<std::tuple<std::string, uint64_t, std::string>, uint32_t> seen_;
   bool generated_code_ = false, is_jvm_ = false;
+  unwinder::Hash all_, all_backed_;
   CodeMaps maps_;
 };
 
@@ -233,6 +250,12 @@ Descriptor Reader::open_mapped(const Mapped &mapped) {
   return path;
 }
 
+bool Reader::is_on_users_device(const Descriptor &path) const {
+  struct statx facts;
+  return !about(path, &facts) ||
+         users_devices_.count(device_text(facts.stx_dev_major, facts.stx_dev_minor)) != 0;
+}
+
 bool Reader::take_file(const Mapped &mapped, CodeFile *file) {
   if (users_devices_.count(mapped.device))
     return false;
@@ -241,9 +264,16 @@ bool Reader::take_file(const Mapped &mapped, CodeFile *file) {
   if (!path.valid() || !about(path, &facts) || !S_ISREG(facts.stx_mode) ||
       users_devices_.count(device_text(facts.stx_dev_major, facts.stx_dev_minor)))
     return false;
+  file->name = {identity_of(facts), mapped.path.substr(0, kMaxModuleName)};
+  if (is_known_(file->name))
+    return true;
+  if (is_users(path))
+    return false;
   file->descriptor = open_for_reading(path);
-  file->identity = identity_of(facts);
-  file->path = mapped.path.substr(0, kMaxModuleName);
+  struct statx here;
+  file->here = statx(AT_FDCWD, mapped.path.c_str(), AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &here) == 0 &&
+               here.stx_ino == facts.stx_ino && here.stx_dev_major == facts.stx_dev_major &&
+               here.stx_dev_minor == facts.stx_dev_minor;
   return file->descriptor.valid();
 }
 
@@ -263,7 +293,7 @@ uint32_t Reader::vdso() {
   if (!copy.valid() ||
       write(copy.get(), reinterpret_cast<void *>(start), bytes) != static_cast<ssize_t>(bytes))
     return 0;
-  maps_.files.push_back({"[vdso]", {0, 0, bytes, 0, 0}, std::move(copy)});
+  maps_.files.push_back({{{0, 0, bytes, 0, 0}, "[vdso]"}, false, false, std::move(copy)});
   return static_cast<uint32_t>(maps_.files.size());
 }
 
@@ -274,7 +304,7 @@ uint32_t Reader::file_of(const Mapped &mapped) {
   auto [at, is_new] = seen_.try_emplace({mapped.device, mapped.inode, mapped.path}, 0);
   if (!is_new)
     return at->second;
-  CodeFile file;
+  CodeFile file = {};
   if (is_vdso) {
     at->second = vdso();
   } else if (take_file(mapped, &file)) {
@@ -282,6 +312,10 @@ uint32_t Reader::file_of(const Mapped &mapped) {
     at->second = static_cast<uint32_t>(maps_.files.size());
   } else if (!is_anonymous(mapped)) {
     maps_.notes |= kNoteFileRefused;
+    // Told apart by name: what runs there is no generated code.
+    FileIdentity unread = {0, mapped.inode, UINT64_MAX, 0, 0};
+    maps_.files.push_back({{unread, mapped.path.substr(0, kMaxModuleName)}, false, true, Descriptor()});
+    at->second = static_cast<uint32_t>(maps_.files.size());
   }
   return at->second;
 }
@@ -299,6 +333,16 @@ void Reader::add(const Mapped &mapped) {
   generated_code_ |= mapping.anonymous;
   is_jvm_ |= mapped.path.find("/libjvm.so") != std::string::npos;
   maps_.mappings.push_back(mapping);
+  unwinder::Hash one;
+  for (uint64_t number : {mapping.start, mapping.end, mapping.file_offset, mapped.inode})
+    one.add(number);
+  one.add(mapped.device);
+  all_.add(one.value());
+  if (mapping.anonymous)
+    return;
+  all_backed_.add(one.value());
+  if (maps_.backed.size() <= kMaxCompared)
+    maps_.backed.push_back(one.value());
 }
 
 bool Reader::mentions(const char *file_name, const char *text) {
@@ -323,13 +367,12 @@ void Reader::find_perf_map() {
       parse(line, &uid, 10); // the last one, by which it makes files
   });
   Descriptor root = open_at(process_, "root", O_PATH | O_DIRECTORY);
-  if (inner_pid == 0 || !root.valid())
+  if (inner_pid == 0 || !root.valid() || is_on_users_device(root))
     return;
   Descriptor folder = resolve(root, "tmp", O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-  struct statx facts;
-  if (!folder.valid() || !about(folder, &facts) ||
-      users_devices_.count(device_text(facts.stx_dev_major, facts.stx_dev_minor)))
+  if (!folder.valid() || is_on_users_device(folder))
     return;
+  struct statx facts;
   std::string name = "perf-" + std::to_string(inner_pid) + ".map";
   Descriptor path = resolve(folder, name.c_str(), O_PATH | O_NOFOLLOW,
                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
@@ -342,6 +385,7 @@ void Reader::find_perf_map() {
   if (about(path, &facts) && S_ISREG(facts.stx_mode) && (facts.stx_uid == uid || facts.stx_uid == 0) &&
       facts.stx_nlink <= 1)
     maps_.perf_map = open_for_reading(path);
+  all_.add(facts.stx_ino);
   if (maps_.perf_map.valid())
     maps_.flags |= kHasPerfMap;
   else
@@ -368,12 +412,17 @@ Result<CodeMaps> Reader::read() {
   constexpr const char *kOption = "+PreserveFramePointer";
   if (is_jvm_ && (mentions("cmdline", kOption) || mentions("environ", kOption)))
     maps_.flags |= kKeepsFramePointers;
+  if (maps_.backed.size() > kMaxCompared)
+    maps_.backed = {all_backed_.value()};
+  std::sort(maps_.backed.begin(), maps_.backed.end());
+  all_.add(uint64_t{maps_.flags} << 32 | maps_.notes);
+  maps_.fingerprint = all_.value();
   return std::move(maps_);
 }
 
 } // namespace
 
-Result<CodeMaps> read_code_maps(const ProcessKey &key) {
+Result<CodeMaps> read_code_maps(const ProcessKey &key, const IsKnown &is_known) {
   std::string folder = "/proc/" + std::to_string(key.tgid);
   // Everything is opened from here: it stays the same process's, or fails.
   Descriptor process(open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -381,7 +430,7 @@ Result<CodeMaps> read_code_maps(const ProcessKey &key) {
     return Failure{"open " + folder, errno == ENOENT ? ESRCH : errno, ""};
   if (!is_process(process, key.start_ns))
     return Failure{"find the process in " + folder, ESRCH, "it has gone"};
-  return Reader(std::move(process)).read();
+  return Reader(std::move(process), is_known).read();
 }
 
 } // namespace socktrace

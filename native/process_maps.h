@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -42,10 +43,21 @@ struct FileIdentity {
   }
 };
 
-struct CodeFile {
-  std::string path; // in the process's own view
+// One file may have another name for each process: none is to be shown under a name that only another one gave it.
+struct FileName {
   FileIdentity identity;
-  Descriptor descriptor;
+  std::string path; // in the process's own view
+
+  bool operator<(const FileName &other) const {
+    return std::tie(identity, path) < std::tie(other.identity, other.path);
+  }
+};
+
+struct CodeFile {
+  FileName name;
+  bool here;             // its path leads to it in the tracer's view, too
+  bool refused;          // it could not be opened: it has a name, and no more
+  Descriptor descriptor; // of a file that is known already, none
 };
 
 struct CodeMapping {
@@ -58,11 +70,15 @@ struct CodeMaps {
   std::vector<CodeMapping> mappings; // executable ones, in rising order
   std::vector<CodeFile> files;
   Descriptor perf_map;
+  // To compare with another time: of everything, and of each mapping of a file (in no order; of too many, one for all).
+  uint64_t fingerprint = 0;
+  std::vector<uint64_t> backed;
   uint32_t flags = 0; // ProcessFlag
   uint32_t notes = 0; // PathNote
 };
 
-// Fails with ESRCH when the process is not there any more, or is another one of the same pid.
-Result<CodeMaps> read_code_maps(const ProcessKey &key);
+// Fails with ESRCH when the process is not there any more, or is another one of the same pid. Files that `is_known` are not
+// opened. May never return: a file system that a user's program answers for need not answer.
+Result<CodeMaps> read_code_maps(const ProcessKey &key, const std::function<bool(const FileName &)> &is_known);
 
 } // namespace socktrace

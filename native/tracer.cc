@@ -81,7 +81,10 @@ Status Tracer::load(const TracerOptions &options) {
 Status Tracer::load_with_paths(const TracerOptions &asked) {
   TracerOptions options = asked;
   if (options.config.call_paths) {
-    Result<std::unique_ptr<UnwinderClient>> started = UnwinderClient::start({options.unwinder});
+    UnwinderOptions wanted;
+    wanted.executable = options.unwinder;
+    wanted.live_execs = [this](uint32_t tgid, uint64_t start_ns) { return execs_of(tgid, start_ns); };
+    Result<std::unique_ptr<UnwinderClient>> started = UnwinderClient::start(wanted);
     if (started.ok()) {
       unwinder_ = std::move(started.value());
     } else {
@@ -249,6 +252,16 @@ Result<size_t> Tracer::drain_events(void *buffer, size_t size) {
   return ring_target_.used;
 }
 
+std::optional<uint32_t> Tracer::execs_of(uint32_t tgid, uint64_t start_ns) const {
+  process_key key = {};
+  key.start_ns = start_ns;
+  key.tgid = tgid;
+  process_row row;
+  if (bpf_map_lookup_elem(map_fd("processes"), &key, &row))
+    return std::nullopt;
+  return row.execs;
+}
+
 bool Tracer::offer_stack(const stack_sample *sample, size_t size) {
   // Should it be gone, the process whose code it ran tells which code it was.
   const code_identity &code = sample->code;
@@ -284,12 +297,13 @@ Result<UnwinderAnswers> Tracer::pump_paths() {
     if (got < 0 && got != -EAGAIN)
       return failure_of("drain captured stacks", -got);
   }
-  Result<UnwinderAnswers> answers = unwinder_->poll();
-  if (!answers.ok())
-    return answers;
-  for (const UnwoundPath &path : answers.value().unwound)
+  UnwinderAnswers answers = unwinder_->poll();
+  // Before the new answers: those are about the code that is there now.
+  for (const ProcessKey &process : answers.changed)
+    path_cache_->code_changed(process);
+  for (const UnwoundPath &path : answers.unwound)
     path_cache_->unwound(path);
-  for (const NamedPath &path : answers.value().named)
+  for (const NamedPath &path : answers.named)
     if (path.frames.empty())
       path_cache_->forgotten(path.path_id);
   return answers;

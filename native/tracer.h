@@ -118,6 +118,7 @@ private:
   Status load_programs(const TracerOptions &options);
   Status load_with_paths(const TracerOptions &options);
   Status make_rings();
+  std::optional<uint32_t> execs_of(uint32_t tgid, uint64_t start_ns) const;
   bool offer_stack(const stack_sample *sample, size_t size);
   bool drop_refused();
   const char *program_of(Walk walk) const;

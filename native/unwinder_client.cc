@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -23,6 +24,11 @@ constexpr uint64_t kSecond = 1'000'000'000;
 // A crash loop must cost little: this many starts in such a time.
 constexpr size_t kMaxLaunches = 20;
 constexpr uint64_t kLaunchPeriod = 10 * kSecond;
+constexpr int kReadyPatienceMs = 5000;
+constexpr size_t kMaxFailedLaunches = 3; // in a row: then nobody waits for it any more
+constexpr uint64_t kLaunchPause = kSecond;
+// Above what the unwinder gets: dup2 onto itself would leave close-on-exec set.
+constexpr int kOwnDescriptors = kUnwinderSocket + 2;
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
@@ -101,6 +107,22 @@ std::string hex(const char *bytes, size_t size) {
   return text;
 }
 
+const char *confinement_text(ConfinementStep step) {
+  switch (step) {
+  case ConfinementStep::kLimits:
+    return "limit its resources";
+  case ConfinementStep::kUser:
+    return "become another user";
+  case ConfinementStep::kCapabilities:
+    return "drop its capabilities";
+  case ConfinementStep::kNoNewPrivileges:
+    return "renounce new privileges";
+  case ConfinementStep::kFilter:
+    return "filter its system calls";
+  }
+  return "give up its privileges";
+}
+
 class SpawnSettings {
 public:
   SpawnSettings() {
@@ -113,22 +135,27 @@ public:
   SpawnSettings(const SpawnSettings &) = delete;
   SpawnSettings &operator=(const SpawnSettings &) = delete;
 
-  // With this socket, no other descriptor, no environment, and signals as they are by default.
-  int spawn(pid_t *pid, const std::string &executable, int socket) {
+  // With this socket, no other descriptor but its program's, no environment, and signals as they are by default. In a session
+  // of its own: what a terminal sends is for the tracer, which needs it until its own end.
+  int spawn(pid_t *pid, int program, int socket) {
     sigset_t all, none;
     sigfillset(&all);
     sigemptyset(&none);
+    constexpr int kProgram = kUnwinderSocket + 1;
+    std::string path = "/proc/self/fd/" + std::to_string(kProgram);
     if (!ok_ || posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0) ||
         posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0) ||
         posix_spawn_file_actions_addopen(&actions_, 2, "/dev/null", O_WRONLY, 0) ||
         posix_spawn_file_actions_adddup2(&actions_, socket, kUnwinderSocket) ||
+        posix_spawn_file_actions_adddup2(&actions_, program, kProgram) ||
         posix_spawnattr_setsigdefault(&attributes_, &all) ||
         posix_spawnattr_setsigmask(&attributes_, &none) ||
-        posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+        posix_spawnattr_setflags(&attributes_,
+                                 POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID))
       return ENOMEM;
     char *arguments[] = {const_cast<char *>("socktrace-unwinder"), nullptr};
     char *environment[] = {nullptr};
-    return posix_spawn(pid, executable.c_str(), &actions_, &attributes_, arguments, environment);
+    return posix_spawn(pid, path.c_str(), &actions_, &attributes_, arguments, environment);
   }
 
 private:
@@ -141,9 +168,49 @@ private:
 
 Result<std::unique_ptr<UnwinderClient>> UnwinderClient::start(const UnwinderOptions &options) {
   std::unique_ptr<UnwinderClient> client(new UnwinderClient(options));
+  if (Status failed = client->open_program())
+    return *failed;
   if (Status failed = client->launch())
     return *failed;
+  if (Status failed = client->await_ready())
+    return *failed;
   return client;
+}
+
+// Kept open: it can be started again when an upgrade has removed it, and is the same one then.
+Status UnwinderClient::open_program() {
+  Descriptor program(open(options_.executable.c_str(), O_PATH | O_CLOEXEC));
+  program_ = Descriptor(fcntl(program.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
+  if (!program_.valid())
+    return Failure{"open " + options_.executable, errno, ""};
+  return std::nullopt;
+}
+
+// Where it may not give up its privileges, it does not work at all: that is known before anybody relies on it.
+Status UnwinderClient::await_ready() {
+  const std::string step = "start " + options_.executable;
+  for (uint64_t begun = now_ns(); !ready_;) {
+    int left = kReadyPatienceMs - static_cast<int>((now_ns() - begun) / 1'000'000);
+    pollfd waiting = {socket_.get(), POLLIN, 0};
+    int got = left > 0 ? ::poll(&waiting, 1, left) : 0;
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got <= 0)
+      return Failure{step, got < 0 ? errno : ETIMEDOUT, "it does not answer"};
+    char bytes[sizeof(RefusedMessage) + 1];
+    ssize_t size = recv(socket_.get(), bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (size == 0)
+      return Failure{step, 0, "it ended at once"};
+    if (size < 0 && (errno == EINTR || errno == EAGAIN))
+      continue;
+    RefusedMessage refused;
+    if (size == sizeof(refused) && read_value(bytes, sizeof(refused), 0, &refused) &&
+        refused.header.type == MessageType::kRefused)
+      return Failure{step, refused.error, std::string("it may not ") + confinement_text(refused.step)};
+    if (size < 0 || !accept(bytes, static_cast<size_t>(size)))
+      return Failure{step, size < 0 ? errno : 0, "it does not talk as it should"};
+  }
+  return std::nullopt;
 }
 
 UnwinderClient::~UnwinderClient() {
@@ -166,13 +233,11 @@ Status UnwinderClient::launch() {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
     return Failure{"make a socket for the unwinder", errno, ""};
-  Descriptor own(pair[0]), other(pair[1]);
-  // dup2 onto itself would leave close-on-exec set.
-  if (other.get() == kUnwinderSocket)
-    other = Descriptor(fcntl(other.get(), F_DUPFD_CLOEXEC, kUnwinderSocket + 1));
+  Descriptor own(pair[0]), made(pair[1]);
+  Descriptor other(fcntl(made.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
   SpawnSettings settings;
   pid_t pid;
-  if (int error = settings.spawn(&pid, options_.executable, other.get()))
+  if (int error = other.valid() ? settings.spawn(&pid, program_.get(), other.get()) : errno)
     return Failure{"start " + options_.executable, error, ""};
   launches_.push_back(now_ns());
   if (launches_.size() > kMaxLaunches)
@@ -195,52 +260,79 @@ void UnwinderClient::stop() {
   outgoing_.clear();
   outgoing_bytes_ = 0;
   modules_.clear();
+  reader_.knows_nothing();
   assembly_.reset();
   for (auto &[key, process] : processes_)
     process.id = 0;
   // They are told again, before those that were still waiting.
-  while (!sent_.empty()) {
-    waiting_.push_front(std::move(sent_.back()));
-    sent_.pop_back();
-  }
+  for (; !sent_.empty(); sent_.pop_back())
+    if (sent_.back().kind != Kind::kModule)
+      waiting_.push_front(std::move(sent_.back()));
+  for (Request &request : waiting_)
+    request.asked = request.asked_parent = false;
 }
 
 // What it was working on killed it, or was answered with a lie: that one is not tried again.
 void UnwinderClient::died() {
   counters_.deaths++;
+  // Of nothing that it was given.
+  if (!ready_ || sent_.empty())
+    launch_failed();
   if (!sent_.empty()) {
     Request culprit = std::move(sent_.front());
     sent_.pop_front();
-    if (culprit.is_sample()) {
-      auto at = processes_.find(process_of(*culprit.stack()));
-      if (at != processes_.end())
-        at->second.deaths++;
-    }
+    auto at = processes_.find(culprit.owner);
+    if (at != processes_.end())
+      at->second.deaths++;
     sample_bytes_ -= culprit.sample_bytes;
-    answer_unreadable(culprit, kNoteUnwinderDied);
+    if (culprit.kind != Kind::kModule)
+      answer_unreadable(culprit, kNoteUnwinderDied);
   }
   stop();
 }
 
 bool UnwinderClient::may_launch() const {
-  return launches_.size() < kMaxLaunches || now_ns() - launches_.front() >= kLaunchPeriod;
+  return now_ns() >= next_launch_ns_ &&
+         (launches_.size() < kMaxLaunches || now_ns() - launches_.front() >= kLaunchPeriod);
+}
+
+bool UnwinderClient::is_out_of_reach() const {
+  return failed_launches_ >= kMaxFailedLaunches && (pid_ < 0 || !ready_);
+}
+
+// It is tried again, now and then; but nobody waits for it.
+void UnwinderClient::launch_failed() {
+  failed_launches_++;
+  next_launch_ns_ = now_ns() + kLaunchPause;
+  if (failed_launches_ < kMaxFailedLaunches)
+    return;
+  for (const Request &request : waiting_)
+    answer_unreadable(request, kNoteNoUnwinder);
+  waiting_.clear();
+  sample_bytes_ = 0;
 }
 
 void UnwinderClient::answer_unreadable(const Request &request, uint32_t notes) {
   counters_.unreadable++;
-  if (!request.build_id.empty())
+  if (request.kind == Kind::kDebugFile)
     answers_.debug_files.push_back({hex(request.build_id.data(), request.build_id.size()), false});
-  else if (request.names)
+  else if (request.kind == Kind::kNames)
     answers_.named.push_back({request.id, PathQuality::kUnreadable, notes, {}});
   else
     answers_.unwound.push_back({request.id, 0, PathQuality::kUnreadable, notes, {}});
 }
 
 bool UnwinderClient::submit(const stack_sample *sample, size_t bytes, const ProcessKey *parent) {
-  if (pending() >= kMaxRequests || sample_bytes_ + bytes > kMaxSampleMemory || pid_ < 0 || is_worn())
+  if (pending() >= kMaxRequests || sample_bytes_ + bytes > kMaxSampleMemory)
+    return false;
+  if (!is_out_of_reach() && (pid_ < 0 || is_worn()))
     return false;
   Request request = {};
   request.id = bytes >= sizeof(*sample) ? sample->ref : 0;
+  if (is_out_of_reach()) {
+    answer_unreadable(request, kNoteNoUnwinder);
+    return true;
+  }
   if (!is_well_formed(sample, bytes)) {
     answer_unreadable(request, 0);
     return true;
@@ -253,12 +345,18 @@ bool UnwinderClient::submit(const stack_sample *sample, size_t bytes, const Proc
   request.sample.resize((used + 7) / 8);
   memcpy(request.sample.data(), sample, used);
   request.sample_bytes = used;
+  request.owner = process_of(*sample);
   request.has_parent = parent != nullptr;
   if (parent)
     request.parent = *parent;
   sample_bytes_ += used;
   // Now, and not when its turn comes: the process may be gone by then.
-  known(process_of(*sample), parent);
+  Known &process = processes_[request.owner];
+  process.code = {sample->code.tgid, sample->code.execs, sample->code.start_ns};
+  uint32_t note;
+  standing_of(request, &note);
+  if (is_old(process))
+    ask(request.owner, process);
   waiting_.push_back(std::move(request));
   advance();
   return true;
@@ -269,7 +367,14 @@ bool UnwinderClient::want_names(uint64_t path_id) {
     return false;
   Request request = {};
   request.id = path_id;
-  request.names = true;
+  request.kind = Kind::kNames;
+  if (is_out_of_reach()) {
+    answer_unreadable(request, kNoteNoUnwinder);
+    return true;
+  }
+  auto owner = owners_.find(path_id);
+  if (owner != owners_.end())
+    request.owner = owner->second;
   waiting_.push_back(std::move(request));
   advance();
   return true;
@@ -281,8 +386,13 @@ bool UnwinderClient::offer_debug_file(const std::string &build_id, const Descrip
   if (pending() >= kMaxRequests || !copy.valid() || build_id.empty() || build_id.size() > kMaxBuildIdBytes)
     return false;
   Request request = {};
+  request.kind = Kind::kDebugFile;
   request.build_id = build_id;
   request.debug_file = std::move(copy);
+  if (is_out_of_reach()) {
+    answer_unreadable(request, kNoteNoUnwinder);
+    return true;
+  }
   waiting_.push_back(std::move(request));
   advance();
   return true;
@@ -292,6 +402,10 @@ void UnwinderClient::forget(const ProcessKey &key) {
   auto at = processes_.find(key);
   if (at == processes_.end())
     return;
+  if (is_wanted(key)) {
+    leaving_.push_back(key);
+    return;
+  }
   uint32_t id = at->second.id;
   bool borrowed = at->second.borrowed;
   processes_.erase(at);
@@ -307,33 +421,46 @@ void UnwinderClient::queue(std::vector<char> bytes, Descriptor descriptor) {
   outgoing_.push_back({std::move(bytes), std::move(descriptor)});
 }
 
-uint32_t UnwinderClient::module_of(CodeFile &file) {
-  auto [at, is_new] = modules_.try_emplace(file.identity, static_cast<uint32_t>(modules_.size() + 1));
+bool UnwinderClient::is_wanted(const ProcessKey &key) const {
+  auto is_key = [&key](const ProcessKey &other) { return !(other < key) && !(key < other); };
+  return std::any_of(waiting_.begin(), waiting_.end(), [&](const Request &request) {
+    return request.kind == Kind::kSample &&
+           (is_key(request.owner) || (request.has_parent && is_key(request.parent)));
+  });
+}
+
+uint32_t UnwinderClient::module_of(const ProcessKey &key, CodeFile &file) {
+  auto [at, is_new] = modules_.try_emplace(file.name, static_cast<uint32_t>(modules_.size() + 1));
   if (!is_new)
     return at->second;
+  reader_.knows(file.name);
+  const std::string &path = file.name.path;
   ModuleMessage message = {};
   message.module = at->second;
-  message.name_bytes = static_cast<uint32_t>(file.path.size());
-  std::vector<char> bytes = message_of(message, MessageType::kModule, file.path.size());
-  bytes.insert(bytes.end(), file.path.begin(), file.path.end());
+  message.name_bytes = static_cast<uint32_t>(path.size());
+  message.here = file.here;
+  std::vector<char> bytes = message_of(message, MessageType::kModule, path.size());
+  bytes.insert(bytes.end(), path.begin(), path.end());
   queue(std::move(bytes), std::move(file.descriptor));
+  Request told = {};
+  told.kind = Kind::kModule;
+  told.id = at->second;
+  told.owner = key;
+  expect(std::move(told));
   return at->second;
 }
 
-// Reads what is mapped and tells the unwinder. False: the process has gone.
-bool UnwinderClient::introduce(const ProcessKey &key, Known &process) {
-  uint64_t begun = now_ns();
-  Result<CodeMaps> read = read_code_maps(key);
-  process.refused = !read.ok() && read.failure().error != ESRCH;
-  if (!read.ok())
-    return false;
-  CodeMaps &maps = read.value();
+// Tells the unwinder what is mapped. False: a file is missing that it knew and does not know any more.
+bool UnwinderClient::introduce(const ProcessKey &key, Known &process, CodeMaps &maps) {
+  for (const CodeFile &file : maps.files)
+    if (!file.descriptor.valid() && !file.refused && modules_.count(file.name) == 0)
+      return false;
   if (process.id == 0 || process.borrowed)
     process.id = next_process_++;
   process.borrowed = false;
   std::vector<uint32_t> modules = {kNoModule};
   for (CodeFile &file : maps.files)
-    modules.push_back(module_of(file));
+    modules.push_back(module_of(key, file));
   ProcessMessage message = {};
   message.process = process.id;
   message.flags = maps.flags;
@@ -352,68 +479,142 @@ bool UnwinderClient::introduce(const ProcessKey &key, Known &process) {
     }
     queue(std::move(bytes));
   }
-  process.read_ns = now_ns();
-  process.read_took_ns = process.read_ns - begun;
   return true;
 }
 
-// The process, introduced to the unwinder; its id is 0 when it has gone without a trace.
-UnwinderClient::Known &UnwinderClient::known(const ProcessKey &key, const ProcessKey *parent) {
-  Known &process = processes_[key];
-  if (process.id != 0 || process.deaths >= kMaxDeaths || introduce(key, process) || !parent ||
-      !(*parent < key || key < *parent))
-    return process;
-  // A child that has not called exec has its parent's code where the parent has it.
-  Known &source = processes_[*parent];
-  if (source.id != 0 || introduce(*parent, source)) {
-    process.id = source.id;
-    process.borrowed = true;
-  }
-  return process;
+void UnwinderClient::ask(const ProcessKey &key, Known &process) {
+  if (process.reading)
+    return;
+  process.reading = reader_.ask(key);
+  questions_[process.reading] = key;
 }
 
-bool UnwinderClient::send_request(Request &request) {
-  if (request.names) {
-    NamesMessage message = {};
-    message.path = request.id;
-    queue(message_of(message, MessageType::kNames));
-    return true;
-  }
-  if (!request.is_sample()) {
-    Descriptor copy(fcntl(request.debug_file.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy.valid()) {
-      answer_unreadable(request, 0);
-      return false;
+// What was true once may have been replaced since, at the same address.
+bool UnwinderClient::is_old(const Known &process) const {
+  return process.id != 0 && !process.borrowed && process.refusal != kNoteLate &&
+         now_ns() - process.read_ns >= std::max(options_.fresh_ns, kRereadFactor * process.read_took_ns);
+}
+
+// Tells whoever believes in earlier answers when some of the code that they may be about is there no more.
+void UnwinderClient::compare(const ProcessKey &key, const CodeMaps &maps, Known &process) {
+  if (!std::includes(maps.backed.begin(), maps.backed.end(), process.backed.begin(), process.backed.end()))
+    answers_.changed.push_back(process.code.tgid ? process.code : key);
+  process.backed = maps.backed;
+}
+
+void UnwinderClient::take_code() {
+  if (outgoing_bytes_ >= kEnoughOutgoing)
+    return;
+  for (ReadCode &read : reader_.take()) {
+    auto question = questions_.find(read.number);
+    ProcessKey key = question->second;
+    questions_.erase(question);
+    auto at = processes_.find(key);
+    if (at == processes_.end() || at->second.reading != read.number)
+      continue;
+    Known &process = at->second;
+    process.reading = 0;
+    process.read_ns = now_ns();
+    process.read_took_ns = read.took_ns;
+    process.refusal = 0;
+    if (!read.maps.ok()) {
+      int error = read.maps.failure().error;
+      process.refusal = error == ESRCH ? kNoteExited : error == ETIMEDOUT ? kNoteLate : kNoteRefused;
+      continue;
     }
+    // Asked afterwards: what was read is the code of the program that the process ran at the time of the sample, or is left.
+    std::optional<uint32_t> execs;
+    if (options_.live_execs)
+      execs = options_.live_execs(key.tgid, key.start_ns);
+    if (execs && *execs != key.execs) {
+      process.refusal = kNoteExeced;
+      continue;
+    }
+    CodeMaps &maps = read.maps.value();
+    compare(key, maps, process);
+    bool is_same = process.id != 0 && !process.borrowed && process.fingerprint == maps.fingerprint;
+    process.fingerprint = maps.fingerprint;
+    if (!is_same && !introduce(key, process, maps))
+      ask(key, process);
+  }
+}
+
+// Whether its process has been introduced to the unwinder; asks for what is missing. A child that has not called exec has
+// its parent's code where the parent has it.
+UnwinderClient::Standing UnwinderClient::standing_of(Request &request, uint32_t *note) {
+  if (request.kind == Kind::kDebugFile) {
+    // One for this life of the unwinder; the request keeps its own for the next.
+    request.copy = Descriptor(fcntl(request.debug_file.get(), F_DUPFD_CLOEXEC, 0));
+    return request.copy.valid() ? Standing::kReady : Standing::kLost;
+  }
+  if (request.kind == Kind::kNames) {
+    auto at = processes_.find(request.owner);
+    *note = kNoteUnwinderDied;
+    return at != processes_.end() && at->second.deaths >= kMaxDeaths ? Standing::kLost : Standing::kReady;
+  }
+  Known &process = processes_[request.owner];
+  *note = kNoteUnwinderDied;
+  if (process.deaths >= kMaxDeaths)
+    return Standing::kLost;
+  if (request.reread) {
+    request.reread = false;
+    request.final = true;
+    process.fingerprint = 0; // a perf map may have been written anew
+    // One that has gone meanwhile keeps what was read first.
+    if (!process.borrowed && process.refusal != kNoteLate)
+      ask(request.owner, process);
+  }
+  if (process.reading) {
+    request.asked = true;
+    return Standing::kWaits;
+  }
+  if (process.id != 0)
+    return Standing::kReady;
+  if (!request.asked && process.refusal != kNoteLate) {
+    request.asked = true;
+    ask(request.owner, process);
+    return Standing::kWaits;
+  }
+  *note = process.refusal;
+  if (!request.has_parent || !(request.parent < request.owner || request.owner < request.parent))
+    return Standing::kLost;
+  Known &parent = processes_[request.parent];
+  if (parent.reading)
+    return Standing::kWaits;
+  if (parent.id != 0) {
+    process.id = parent.id;
+    process.borrowed = true;
+    return Standing::kReady;
+  }
+  if (request.asked_parent || parent.deaths >= kMaxDeaths || parent.refusal == kNoteLate)
+    return Standing::kLost;
+  request.asked_parent = true;
+  ask(request.parent, parent);
+  return Standing::kWaits;
+}
+
+void UnwinderClient::send_request(Request &request) {
+  if (request.kind == Kind::kDebugFile) {
     DebugFileMessage message = {};
     message.build_id_bytes = static_cast<uint32_t>(request.build_id.size());
     std::vector<char> bytes = message_of(message, MessageType::kDebugFile, request.build_id.size());
     bytes.insert(bytes.end(), request.build_id.begin(), request.build_id.end());
-    queue(std::move(bytes), std::move(copy));
-    return true;
+    queue(std::move(bytes), std::move(request.copy));
+    return;
   }
-  Known &process = known(process_of(*request.stack()), request.has_parent ? &request.parent : nullptr);
-  if (process.id == 0) {
-    answer_unreadable(request, process.deaths >= kMaxDeaths ? kNoteUnwinderDied
-                               : process.refused            ? kNoteRefused
-                                                            : kNoteExited);
-    return false;
-  }
-  if (request.reread) {
-    request.reread = false;
-    request.final = true;
-    // One that has gone meanwhile keeps what was read first.
-    if (!process.borrowed)
-      introduce(process_of(*request.stack()), process);
+  if (request.kind == Kind::kNames) {
+    NamesMessage message = {};
+    message.path = request.id;
+    queue(message_of(message, MessageType::kNames));
+    return;
   }
   SampleMessage message = {};
-  message.process = process.id;
+  message.process = processes_[request.owner].id;
   message.final = request.final;
   std::vector<char> bytes = message_of(message, MessageType::kSample, request.sample_bytes);
   auto *start = reinterpret_cast<const char *>(request.sample.data());
   bytes.insert(bytes.end(), start, start + request.sample_bytes);
   queue(std::move(bytes));
-  return true;
 }
 
 // Its tables are bounded; a fresh one costs less than their upkeep.
@@ -424,26 +625,44 @@ bool UnwinderClient::is_worn() const {
 
 // Hands over what can be handed over now.
 void UnwinderClient::advance() {
-  if (pid_ < 0)
+  if (pid_ < 0 || !ready_)
     return;
+  take_code();
   // A worn one finishes what it has.
-  uint64_t now = now_ns();
+  const uint64_t now = now_ns();
   for (auto request = waiting_.begin();
        !is_worn() && request != waiting_.end() && outgoing_bytes_ < kEnoughOutgoing;) {
-    if (request->not_before_ns > now) {
+    uint32_t note = 0;
+    Standing standing = request->not_before_ns > now ? Standing::kWaits : standing_of(*request, &note);
+    if (standing == Standing::kWaits) {
       ++request;
       continue;
     }
     Request next = std::move(*request);
     request = waiting_.erase(request);
-    if (sent_.empty())
-      progress_ns_ = now;
-    if (send_request(next))
-      sent_.push_back(std::move(next));
-    else
+    if (standing == Standing::kLost) {
       sample_bytes_ -= next.sample_bytes;
+      answer_unreadable(next, note);
+      continue;
+    }
+    send_request(next);
+    expect(std::move(next));
   }
   flush();
+  auto has_left = [this](const ProcessKey &key) {
+    if (is_wanted(key))
+      return false;
+    forget(key);
+    return true;
+  };
+  leaving_.erase(std::remove_if(leaving_.begin(), leaving_.end(), has_left), leaving_.end());
+}
+
+// Answers come in the order of what is asked.
+void UnwinderClient::expect(Request request) {
+  if (sent_.empty())
+    progress_ns_ = now_ns();
+  sent_.push_back(std::move(request));
 }
 
 void UnwinderClient::flush() {
@@ -478,7 +697,7 @@ void UnwinderClient::flush() {
   }
 }
 
-Result<UnwinderAnswers> UnwinderClient::poll() {
+UnwinderAnswers UnwinderClient::poll() {
   reap();
   advance();
   while (pid_ >= 0) {
@@ -487,7 +706,7 @@ Result<UnwinderAnswers> UnwinderClient::poll() {
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      if (!sent_.empty() && now_ns() - progress_ns_ > options_.patience_ns)
+      if ((!ready_ || !sent_.empty()) && now_ns() - progress_ns_ > options_.patience_ns)
         died();
       break;
     }
@@ -503,9 +722,8 @@ Result<UnwinderAnswers> UnwinderClient::poll() {
     next_process_ = 1;
     stop();
   }
-  if (pid_ < 0 && may_launch())
-    if (Status failed = launch())
-      return *failed;
+  if (pid_ < 0 && may_launch() && launch())
+    launch_failed();
   advance();
   UnwinderAnswers answers = std::move(answers_);
   answers_ = {};
@@ -524,7 +742,10 @@ bool UnwinderClient::accept(const char *bytes, size_t size) {
   }
   if (sent_.empty())
     return false;
+  failed_launches_ = 0;
   switch (header.type) {
+  case MessageType::kModuleTaken:
+    return accept_module(bytes, size);
   case MessageType::kPath:
     return accept_path(bytes, size);
   case MessageType::kNeedsMaps:
@@ -543,10 +764,31 @@ void UnwinderClient::finish_first() {
   sent_.pop_front();
 }
 
+bool UnwinderClient::accept_module(const char *bytes, size_t size) {
+  ModuleTakenMessage message;
+  const Request &told = sent_.front();
+  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || told.kind != Kind::kModule ||
+      message.module != told.id)
+    return false;
+  finish_first();
+  return true;
+}
+
+// Its files are read once more when names are wanted.
+void UnwinderClient::remember_owner(uint64_t path, const ProcessKey &owner) {
+  if (!owners_.insert_or_assign(path, owner).second)
+    return;
+  owned_.push_back(path);
+  if (owned_.size() <= kMaxPaths)
+    return;
+  owners_.erase(owned_.front());
+  owned_.pop_front();
+}
+
 bool UnwinderClient::accept_path(const char *bytes, size_t size) {
   PathMessage message;
   const Request &request = sent_.front();
-  if (!read_value(bytes, size, 0, &message) || !request.is_sample() || message.ref != request.id ||
+  if (!read_value(bytes, size, 0, &message) || request.kind != Kind::kSample || message.ref != request.id ||
       message.count > kMaxPathFrames || size != sizeof(message) + message.count * sizeof(PathFrame) ||
       !is_quality(message.quality) || (message.path == 0) != (message.count == 0))
     return false;
@@ -560,6 +802,8 @@ bool UnwinderClient::accept_path(const char *bytes, size_t size) {
       frame.return_offset = -1;
     path.frames.push_back(frame);
   }
+  if (message.path)
+    remember_owner(message.path, request.owner);
   counters_.unwound++;
   if (message.quality == PathQuality::kUnreadable)
     counters_.unreadable++;
@@ -571,10 +815,10 @@ bool UnwinderClient::accept_path(const char *bytes, size_t size) {
 bool UnwinderClient::accept_needs_maps(const char *bytes, size_t size) {
   NeedsMapsMessage message;
   Request &request = sent_.front();
-  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || !request.is_sample() ||
+  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || request.kind != Kind::kSample ||
       message.ref != request.id || request.final)
     return false;
-  auto at = processes_.find(process_of(*request.stack()));
+  auto at = processes_.find(request.owner);
   request.reread = true;
   if (at != processes_.end())
     request.not_before_ns = at->second.read_ns + kRereadFactor * at->second.read_took_ns;
@@ -585,8 +829,8 @@ bool UnwinderClient::accept_needs_maps(const char *bytes, size_t size) {
 
 bool UnwinderClient::accept_names(const char *bytes, size_t size) {
   NamedPathMessage message;
-  if (!read_value(bytes, size, 0, &message) || !sent_.front().names || message.path != sent_.front().id ||
-      message.count > kMaxNamedFrames || !is_quality(message.quality))
+  if (!read_value(bytes, size, 0, &message) || sent_.front().kind != Kind::kNames ||
+      message.path != sent_.front().id || message.count > kMaxNamedFrames || !is_quality(message.quality))
     return false;
   if (!assembly_)
     assembly_ = NamedPath{message.path, message.quality, message.notes & kAllNotes, {}};
@@ -628,7 +872,8 @@ bool UnwinderClient::accept_names(const char *bytes, size_t size) {
 bool UnwinderClient::accept_debug_file(const char *bytes, size_t size) {
   DebugFileReadMessage message;
   const std::string &build_id = sent_.front().build_id;
-  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) || build_id.empty())
+  if (!read_value(bytes, size, 0, &message) || size != sizeof(message) ||
+      sent_.front().kind != Kind::kDebugFile)
     return false;
   answers_.debug_files.push_back({hex(build_id.data(), build_id.size()), message.is_right == 1});
   finish_first();

@@ -6,13 +6,16 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "callpath_records.h"
+#include "code_reader.h"
 #include "descriptor.h"
 #include "process_maps.h"
 #include "result.h"
@@ -54,11 +57,18 @@ struct UnwinderAnswers {
   std::vector<UnwoundPath> unwound;
   std::vector<NamedPath> named;
   std::vector<ReadDebugFile> debug_files;
+  // Whose code is not the code any more that earlier answers were about: something was unmapped, or replaced. Named as
+  // samples name it (stack_sample::code).
+  std::vector<ProcessKey> changed;
 };
 
 struct UnwinderOptions {
   std::string executable;
-  uint64_t patience_ns = 20'000'000'000; // one answer takes no longer, or the unwinder hangs
+  uint64_t patience_ns = 20'000'000'000;     // one answer takes no longer, or the unwinder hangs
+  uint64_t read_patience_ns = 2'000'000'000; // nor does it take longer to read what one process has mapped
+  uint64_t fresh_ns = 1'000'000'000;         // what is mapped is believed that long
+  // How often the process has called exec by now; nothing where nobody counts it.
+  std::function<std::optional<uint32_t>(uint32_t tgid, uint64_t start_ns)> live_execs = nullptr;
 };
 
 struct UnwinderCounters {
@@ -89,8 +99,8 @@ public:
   bool offer_debug_file(const std::string &build_id, const Descriptor &file);
   // The process has gone, or has called exec.
   void forget(const ProcessKey &key);
-  // Never blocks. Starts the unwinder again where it died; fails only when that is impossible.
-  Result<UnwinderAnswers> poll();
+  // Never blocks. Starts the unwinder again where it died; while that is impossible, all answers are unreadable.
+  UnwinderAnswers poll();
   // Samples and names not answered yet.
   size_t pending() const {
     return waiting_.size() + sent_.size();
@@ -104,53 +114,80 @@ public:
   }
 
 private:
+  enum class Kind {
+    kSample,
+    kNames,
+    kDebugFile,
+    kModule, // a file that it is told of
+  };
   struct Request {
-    uint64_t id; // the sample's ref, or the path
-    bool names;
+    Kind kind;
+    uint64_t id;      // the sample's ref, the path, or the module
+    ProcessKey owner; // who is to blame, should the unwinder die of it
     bool has_parent;
-    bool reread; // the maps are to be read again first
-    bool final;  // they have been
+    bool asked, asked_parent; // what is mapped has been asked for since it waits
+    bool reread;              // the maps are to be read again first
+    bool final;               // they have been
     uint64_t not_before_ns;
     ProcessKey parent;
     std::vector<uint64_t> sample; // aligned
     size_t sample_bytes;
-    std::string build_id; // of a debug file, else empty
-    Descriptor debug_file;
+    std::string build_id; // of the debug file
+    Descriptor debug_file, copy;
 
-    bool is_sample() const {
-      return !sample.empty();
-    }
     const stack_sample *stack() const {
       return reinterpret_cast<const stack_sample *>(sample.data());
     }
   };
   struct Known {
     uint32_t id = 0;       // 0: this unwinder has not been told of it
-    bool refused = false;  // it may not be read
+    uint64_t reading = 0;  // the question to the reader that is not answered; 0: none
+    uint32_t refusal = 0;  // why it could not be read when it was last tried: PathNote
     bool borrowed = false; // the id is its parent's
-    uint32_t deaths = 0;   // of unwinders, at samples of it
+    uint32_t deaths = 0;   // of unwinders, of what it gave them to read
     uint64_t read_ns = 0, read_took_ns = 0;
+    ProcessKey code{}; // as its samples name it
+    uint64_t fingerprint = 0;
+    std::vector<uint64_t> backed; // CodeMaps::backed
+  };
+  enum class Standing {
+    kWaits,
+    kReady,
+    kLost,
   };
   struct Outgoing {
     std::vector<char> bytes;
     Descriptor descriptor;
   };
 
-  explicit UnwinderClient(UnwinderOptions options) : options_(std::move(options)) {}
+  explicit UnwinderClient(UnwinderOptions options)
+      : options_(std::move(options)), reader_(options_.read_patience_ns) {}
+  Status open_program();
   Status launch();
+  Status await_ready();
   bool may_launch() const;
+  void launch_failed();
+  bool is_out_of_reach() const;
   bool is_worn() const;
   void stop();
   bool reap();
   void died();
   void advance();
-  bool send_request(Request &request);
-  Known &known(const ProcessKey &key, const ProcessKey *parent);
-  bool introduce(const ProcessKey &key, Known &process);
-  uint32_t module_of(CodeFile &file);
+  void send_request(Request &request);
+  void expect(Request request);
+  Standing standing_of(Request &request, uint32_t *note);
+  void ask(const ProcessKey &key, Known &process);
+  void take_code();
+  bool is_old(const Known &process) const;
+  void compare(const ProcessKey &key, const CodeMaps &maps, Known &process);
+  bool introduce(const ProcessKey &key, Known &process, CodeMaps &maps);
+  bool is_wanted(const ProcessKey &key) const;
+  uint32_t module_of(const ProcessKey &key, CodeFile &file);
   void queue(std::vector<char> bytes, Descriptor descriptor = Descriptor());
   void flush();
   bool accept(const char *bytes, size_t size);
+  bool accept_module(const char *bytes, size_t size);
+  void remember_owner(uint64_t path, const ProcessKey &owner);
   bool accept_path(const char *bytes, size_t size);
   bool accept_needs_maps(const char *bytes, size_t size);
   bool accept_names(const char *bytes, size_t size);
@@ -160,18 +197,26 @@ private:
 
   UnwinderOptions options_;
   UnwinderCounters counters_;
+  Descriptor program_;
   pid_t pid_ = -1;
   std::vector<pid_t> dying_; // killed, not ended yet
   Descriptor socket_;
   bool ready_ = false;
   uint64_t progress_ns_ = 0; // when it last answered, or began to have something to do
   std::deque<uint64_t> launches_;
+  size_t failed_launches_ = 0; // in a row: it could not be started, or ended of itself
+  uint64_t next_launch_ns_ = 0;
   std::deque<Request> waiting_, sent_; // sent ones are answered in their order
   size_t sample_bytes_ = 0;
   std::deque<Outgoing> outgoing_;
   size_t outgoing_bytes_ = 0;
+  CodeReader reader_;
+  std::map<uint64_t, ProcessKey> questions_; // to the reader
   std::map<ProcessKey, Known> processes_;
-  std::map<FileIdentity, uint32_t> modules_;
+  std::unordered_map<uint64_t, ProcessKey> owners_; // of paths: the last process that came that way
+  std::deque<uint64_t> owned_;                      // the oldest first
+  std::vector<ProcessKey> leaving_;                 // forgotten once no sample of them waits
+  std::map<FileName, uint32_t> modules_;
   uint32_t next_process_ = 1;
   std::optional<NamedPath> assembly_; // comes in several messages
   UnwinderAnswers answers_;           // until the next poll

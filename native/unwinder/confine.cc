@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 // In place of the C library's: libdw would load libdebuginfod, and with it the network, when it finds no debug file.
@@ -48,8 +49,17 @@ bool limit(int what, rlim_t wanted) {
   return setrlimit(static_cast<__rlimit_resource>(what), &then) == 0;
 }
 
+bool may_change_user() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = {};
+  constexpr uint32_t kNeeded = 1u << CAP_SETUID | 1u << CAP_SETGID;
+  return syscall(SYS_capget, &header, has) == 0 && (has[0].effective & kNeeded) == kNeeded;
+}
+
+// A user's own unwinder stays that user's; so does root's where root may not change its user, as in a container that keeps
+// the needed capabilities only. Either has no capabilities then, and few system calls.
 bool become_nobody() {
-  if (geteuid() != 0 && getuid() != 0)
+  if (!may_change_user())
     return true;
   return setgroups(0, nullptr) == 0 && setresgid(kNobody, kNobody, kNobody) == 0 &&
          setresuid(kNobody, kNobody, kNobody) == 0;
@@ -75,9 +85,23 @@ public:
     answer(SECCOMP_RET_KILL_PROCESS);
     load(offsetof(seccomp_data, nr));
   }
+  // Where this argument is one of these values.
+  void allow_with(long number, int argument, std::initializer_list<uint32_t> values) {
+    auto count = static_cast<uint8_t>(values.size());
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, static_cast<uint8_t>(3 + count));
+    load(low_word_of_argument(argument));
+    for (uint32_t value : values)
+      add(BPF_JMP | BPF_JEQ | BPF_K, value, count--, 0);
+    answer(SECCOMP_RET_KILL_PROCESS);
+    answer(SECCOMP_RET_ALLOW);
+  }
   void allow(long number) {
     add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1);
     answer(SECCOMP_RET_ALLOW);
+  }
+  void refuse(long number) {
+    add(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 0, 1);
+    answer(SECCOMP_RET_ERRNO | EACCES);
   }
   // Where none of these bits is set in an argument.
   void allow_without(long number, int argument, uint32_t bits) {
@@ -113,16 +137,24 @@ bool filter_system_calls() {
          SYS_read, SYS_pread64, SYS_readv, SYS_close, SYS_fstat, SYS_newfstatat, SYS_statx, SYS_lseek,
              SYS_readlinkat, SYS_faccessat, SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk, SYS_futex,
              SYS_sendto, SYS_recvmsg, SYS_rt_sigreturn, SYS_exit, SYS_exit_group, SYS_clock_gettime,
-             SYS_getrandom, SYS_sysinfo, SYS_getpid, SYS_gettid, SYS_tgkill, SYS_rt_sigprocmask, SYS_getcwd,
-             SYS_fcntl, SYS_restart_syscall,
+             SYS_getrandom, SYS_sysinfo, SYS_getpid, SYS_gettid, SYS_rt_sigprocmask, SYS_getcwd,
+             SYS_restart_syscall,
 #if defined(__x86_64__)
              SYS_stat, SYS_lstat, SYS_readlink, SYS_access,
 #endif
        })
     filter.allow(number);
+  // How abort() ends itself; and nobody else.
+  filter.allow_with(SYS_tgkill, 0, {static_cast<uint32_t>(getpid())});
+  filter.allow_with(SYS_fcntl, 1, {F_GETFD, F_SETFD, F_GETFL, F_DUPFD, F_DUPFD_CLOEXEC});
   constexpr uint32_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
+  // Root's files are open to root without any capability; debug files are not worth that.
+  if (geteuid() == 0)
+    filter.refuse(SYS_openat);
   filter.allow_without(SYS_openat, 2, kWriting);
 #if defined(__x86_64__)
+  if (geteuid() == 0)
+    filter.refuse(SYS_open);
   filter.allow_without(SYS_open, 1, kWriting);
 #endif
   filter.allow_without(SYS_mmap, 2, PROT_EXEC);
@@ -132,16 +164,26 @@ bool filter_system_calls() {
 
 } // namespace
 
-bool give_up_privileges() {
+std::optional<ConfinementStep> give_up_privileges() {
+  // Others of its user are not to read what it reads, from the first moment on.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+    return ConfinementStep::kUser;
   if (!limit(RLIMIT_AS, kAddressSpace) || !limit(RLIMIT_CORE, 0) || !limit(RLIMIT_NOFILE, kDescriptors) ||
       !limit(RLIMIT_FSIZE, 0))
-    return false;
-  if (!become_nobody() || !drop_capabilities())
-    return false;
-  // After the change of user, which clears it. A tracer that has died before is seen by the end of its socket.
+    return ConfinementStep::kLimits;
+  if (!become_nobody())
+    return ConfinementStep::kUser;
+  // Again: with the user it became what the system's setting says.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+    return ConfinementStep::kUser;
+  if (!drop_capabilities())
+    return ConfinementStep::kCapabilities;
+  // After the change of user, which clears the first. A tracer that has died before is seen by the end of its socket.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    return false;
-  return filter_system_calls();
+    return ConfinementStep::kNoNewPrivileges;
+  if (!filter_system_calls())
+    return ConfinementStep::kFilter;
+  return std::nullopt;
 }
 
 } // namespace socktrace::unwinder

@@ -1,9 +1,13 @@
 // Gives up everything that reading ELF files does not need, before the first byte of one is read.
 #pragma once
 
+#include <optional>
+
+#include "protocol.h"
+
 namespace socktrace::unwinder {
 
-// False: something could not be given up, and nothing may be read.
-bool give_up_privileges();
+// What could not be given up, with errno; then nothing may be read.
+std::optional<ConfinementStep> give_up_privileges();
 
 } // namespace socktrace::unwinder

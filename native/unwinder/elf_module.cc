@@ -11,10 +11,10 @@ namespace socktrace::unwinder {
 namespace {
 
 // A debug file is the right one if it has the build-id, or the checksum that the program has of it. libdwfl would
-// otherwise take any file of a fitting name.
+// otherwise take any file of a fitting name. One beside the program is looked for where the program is; `user` says so.
 int find_debug_file(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *file,
                     const char *link, GElf_Word checksum, char **found) {
-  if (!link)
+  if (!link || !*user)
     return dwfl_build_id_find_debuginfo(module, user, name, base, file, link, checksum, found);
   return dwfl_standard_find_debuginfo(module, user, name, base, file, link, checksum, found);
 }
@@ -51,12 +51,14 @@ Runtime runtime_by_name(std::string_view base) {
 
 } // namespace
 
-std::shared_ptr<ElfModule> ElfModule::open(int descriptor, std::string name) {
+std::shared_ptr<ElfModule> ElfModule::open(int descriptor, std::string name, bool here) {
   std::shared_ptr<ElfModule> module(new ElfModule(std::move(name)));
   Hash identity;
   identity.add(base_name(module->name_));
   module->identity_ = identity.value();
   module->runtime_ = runtime_by_name(base_name(module->name_));
+  if (descriptor < 0)
+    return module;
   module->dwfl_.reset(dwfl_begin(&kCallbacks));
   if (!module->dwfl_) {
     close(descriptor);
@@ -67,6 +69,9 @@ std::shared_ptr<ElfModule> ElfModule::open(int descriptor, std::string name) {
       dwfl_report_elf(module->dwfl_.get(), module->name_.c_str(), module->name_.c_str(), descriptor, 0, true);
   if (!found)
     close(descriptor);
+  void **user;
+  if (found && dwfl_module_info(found, &user, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr))
+    *user = here ? found : nullptr;
   dwfl_report_end(module->dwfl_.get(), nullptr, nullptr);
   GElf_Addr bias = 0;
   Elf *elf = found ? dwfl_module_getelf(found, &bias) : nullptr;

@@ -26,8 +26,9 @@ enum class Runtime {
 
 class ElfModule {
 public:
-  // Takes the descriptor. Always gives a module; one that is no ELF file has a name, and no more.
-  static std::shared_ptr<ElfModule> open(int descriptor, std::string name);
+  // Takes the descriptor; -1: nobody could open the file. Always gives a module; one that is no ELF file has a name, and no more. `here`: the file lies under
+  // its name in this process's view; else what lies beside that name belongs to somebody else.
+  static std::shared_ptr<ElfModule> open(int descriptor, std::string name, bool here);
 
   bool is_elf() const {
     return module_ != nullptr;

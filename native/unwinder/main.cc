@@ -1,7 +1,9 @@
 // socktrace-unwinder: turns copied stacks into frames and names. Started by the tracer, of which it knows one socket; it
 // reads files that the traced side wrote, and so it may do nothing else.
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -9,6 +11,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -108,15 +111,17 @@ bool Server::send(const void *bytes, size_t size) {
 bool Server::take_module(Packet &packet) {
   ModuleMessage message;
   if (!read_message(packet, &message) || packet.bytes.size() != sizeof(message) + message.name_bytes ||
-      message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules || packet.descriptor < 0)
+      message.name_bytes > kMaxModuleName || modules_.size() >= kMaxModules)
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
-  std::shared_ptr<ElfModule> module = ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name));
+  std::shared_ptr<ElfModule> module =
+      ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name), message.here != 0);
   auto debug_file = debug_files_.find(module->build_id());
   if (debug_file != debug_files_.end())
     module->use_debug_file(debug_file->second);
   modules_[message.module] = std::move(module);
-  return true;
+  ModuleTakenMessage taken = {{MessageType::kModuleTaken, sizeof(taken)}, message.module, 0};
+  return send(&taken, sizeof(taken));
 }
 
 bool Server::take_process(Packet &packet) {
@@ -195,6 +200,7 @@ bool Server::take_sample(const Packet &packet) {
   auto at = processes_.find(message.process);
   if (at == processes_.end() || !at->second->complete())
     return send_path(sample->ref, {{}, PathQuality::kUnreadable, kNoteExited, false, false}, 0);
+  at->second->perf_map().expect_news();
   Unwound unwound = unwind(sample, *at->second);
   bool is_old = unwound.met_unnamed && now_ns() - at->second->told_ns() > kPerfMapAge;
   if ((unwound.met_unmapped || is_old) && !message.final) {
@@ -284,7 +290,7 @@ bool Server::take_debug_file(Packet &packet) {
       debug_files_.size() >= kMaxDebugFiles)
     return false;
   std::string build_id(packet.bytes.data() + sizeof(message), message.build_id_bytes);
-  std::shared_ptr<ElfModule> file = ElfModule::open(std::exchange(packet.descriptor, -1), "debug file");
+  std::shared_ptr<ElfModule> file = ElfModule::open(std::exchange(packet.descriptor, -1), "debug file", false);
   // Whoever gave it may be wrong, or lie: lines of another build would be believed.
   Dwarf_Addr bias;
   bool is_right = file->is_elf() && file->build_id() == build_id &&
@@ -347,11 +353,20 @@ int Server::run() {
 } // namespace socktrace::unwinder
 
 int main() {
+  using namespace socktrace;
   // Whatever the tracer had open without close-on-exec stays out of reach.
-  syscall(SYS_close_range, socktrace::kUnwinderSocket + 1, ~0u, 0);
-  if (!socktrace::unwinder::give_up_privileges())
+  syscall(SYS_close_range, kUnwinderSocket + 1, ~0u, 0);
+  // It was started by a descriptor's name.
+  prctl(PR_SET_NAME, "socktrace-unwinder", 0, 0, 0);
+  // Who stops a service or closes a terminal means the tracer, which asks for names until its own end.
+  for (int number : {SIGINT, SIGTERM, SIGHUP})
+    signal(number, SIG_IGN);
+  if (std::optional<ConfinementStep> failed = unwinder::give_up_privileges()) {
+    RefusedMessage refused = {{MessageType::kRefused, sizeof(refused)}, *failed, errno};
+    sendto(kUnwinderSocket, &refused, sizeof(refused), MSG_NOSIGNAL, nullptr, 0);
     return 2;
-  int result = socktrace::unwinder::Server().run();
+  }
+  int result = unwinder::Server().run();
   // Nothing that destructors would do matters any more.
   _exit(result);
 }

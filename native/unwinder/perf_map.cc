@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "protocol.h"
@@ -15,6 +17,14 @@ namespace {
 constexpr uint64_t kMaxBytes = 64 << 20;
 constexpr size_t kMaxEntries = 1'000'000;
 constexpr size_t kMaxLine = 4096;
+constexpr size_t kCompared = 4096;
+constexpr uint64_t kWholeFactor = 20; // at most a twentieth of the time goes into reading one from its start
+
+uint64_t now_ns() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
 
 // Takes a hexadecimal number and the space after it.
 bool take_number(std::string_view *text, uint64_t *number) {
@@ -47,10 +57,9 @@ PerfMap::~PerfMap() {
 std::string_view PerfMap::find(uint64_t address) {
   if (!present())
     return {};
-  std::string_view name = look(address);
-  if (!name.empty())
-    return name;
-  read_on();
+  if (!looked_)
+    refresh();
+  looked_ = true;
   return look(address);
 }
 
@@ -62,15 +71,46 @@ std::string_view PerfMap::look(uint64_t address) const {
   return address < after->second.end ? std::string_view(after->second.name) : std::string_view();
 }
 
-void PerfMap::read_on() {
+// Memory is used again under another name, and a map is written anew by each jcmd: what was read once is not for ever.
+void PerfMap::refresh() {
   struct stat about;
-  if (fstat(descriptor_, &about) == 0 && static_cast<uint64_t>(about.st_size) < offset_) {
-    // Written anew.
+  if (fstat(descriptor_, &about) != 0)
+    return;
+  auto size = static_cast<uint64_t>(about.st_size);
+  int64_t changed = about.st_mtim.tv_sec * 1'000'000'000 + about.st_mtim.tv_nsec;
+  bool is_whole = offset_ == 0;
+  if (!is_whole && size == size_ && changed == changed_ns_)
+    return;
+  if (size < offset_ || !is_as_read()) {
     entries_.clear();
     partial_.clear();
+    head_.clear();
+    tail_.clear();
     offset_ = 0;
     skipping_ = false;
+    is_whole = true;
   }
+  uint64_t begun = now_ns();
+  if (is_whole && begun < next_whole_ns_)
+    return;
+  size_ = size;
+  changed_ns_ = changed;
+  read_on();
+  if (is_whole)
+    next_whole_ns_ = now_ns() + kWholeFactor * (now_ns() - begun);
+}
+
+bool PerfMap::is_as_read() const {
+  auto is_at = [this](const std::string &bytes, uint64_t offset) {
+    std::string now(bytes.size(), '\0');
+    return pread(descriptor_, now.data(), now.size(), static_cast<off_t>(offset)) ==
+               static_cast<ssize_t>(now.size()) &&
+           now == bytes;
+  };
+  return is_at(head_, 0) && is_at(tail_, offset_ - tail_.size());
+}
+
+void PerfMap::read_on() {
   char buffer[64 << 10];
   while (offset_ < kMaxBytes) {
     ssize_t got = pread(descriptor_, buffer, sizeof(buffer), static_cast<off_t>(offset_));
@@ -80,6 +120,9 @@ void PerfMap::read_on() {
       return;
     offset_ += static_cast<uint64_t>(got);
     std::string_view rest(buffer, static_cast<size_t>(got));
+    head_.append(rest.substr(0, kCompared - std::min(kCompared, head_.size())));
+    tail_.append(rest);
+    tail_.erase(0, tail_.size() - std::min(kCompared, tail_.size()));
     for (size_t end; (end = rest.find('\n')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
       if (!skipping_ && partial_.size() + end <= kMaxLine) {
         partial_.append(rest.substr(0, end));

@@ -19,7 +19,11 @@ public:
   bool present() const {
     return descriptor_ >= 0;
   }
-  // Reads on when the address is in none of the entries so far. Empty: not named.
+  // The file may have grown, or have been written anew: the next question looks.
+  void expect_news() {
+    looked_ = false;
+  }
+  // Empty: not named.
   std::string_view find(uint64_t address);
 
 private:
@@ -28,11 +32,18 @@ private:
     std::string name;
   };
   std::string_view look(uint64_t address) const;
+  void refresh();
+  bool is_as_read() const;
   void read_on();
   void take_line(std::string_view line);
   void insert(uint64_t start, uint64_t end, std::string name);
 
   int descriptor_;
+  bool looked_ = false;
+  uint64_t size_ = 0;
+  int64_t changed_ns_ = 0;
+  uint64_t next_whole_ns_ = 0; // it may be read from its start again then
+  std::string head_, tail_;    // the first bytes that were read, and the last ones
   uint64_t offset_ = 0;
   std::string partial_;               // the last line, not ended yet
   bool skipping_ = false;             // the rest of a line that is too long

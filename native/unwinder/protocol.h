@@ -31,7 +31,7 @@ constexpr size_t kMaxSampleBytes = sizeof(stack_sample) + size_t{STACK_CHUNKS_DE
 
 enum class MessageType : uint32_t {
   // tracer -> unwinder
-  kModule = 1, // an ELF file, with its descriptor
+  kModule = 1, // an ELF file, with its descriptor; answered by kModuleTaken
   kProcess,    // begins (or replaces) a process; may bring the descriptor of a perf map
   kMappings,   // more of its mappings, in rising order; the last one has kLastMappings
   kForget,     // this process has gone
@@ -44,6 +44,8 @@ enum class MessageType : uint32_t {
   kNeedsMaps, // code was met that no mapping covers: read them again, then offer the sample again
   kNamedPath,
   kDebugFileRead,
+  kRefused,     // it may not give up its privileges, and ends
+  kModuleTaken, // it has read the file, as far as it reads it at once
 };
 
 enum class PathQuality : uint32_t {
@@ -83,7 +85,10 @@ enum PathNote : uint32_t {
   kNoteTooManyMappings = 1 << 12,
   kNoteOtherStack = 1 << 13,
   kNoteRefused = 1 << 14,
-  kNoteLast = kNoteRefused,
+  kNoteLate = 1 << 15,
+  kNoteExeced = 1 << 16,
+  kNoteNoUnwinder = 1 << 17,
+  kNoteLast = kNoteNoUnwinder,
 };
 
 struct MessageHeader {
@@ -95,7 +100,15 @@ struct ModuleMessage {
   MessageHeader header;
   uint32_t module;
   uint32_t name_bytes;
+  uint32_t here; // the name leads to the file in the unwinder's view, too
+  uint32_t reserved;
   // the name follows: the path in the process's own view
+};
+
+struct ModuleTakenMessage {
+  MessageHeader header;
+  uint32_t module;
+  uint32_t reserved;
 };
 
 enum ProcessFlag : uint32_t {
@@ -152,6 +165,20 @@ struct DebugFileMessage {
   uint32_t build_id_bytes;
   uint32_t reserved;
   // the build-id follows
+};
+
+enum class ConfinementStep : uint32_t {
+  kLimits = 1,
+  kUser,
+  kCapabilities,
+  kNoNewPrivileges,
+  kFilter,
+};
+
+struct RefusedMessage {
+  MessageHeader header;
+  ConfinementStep step;
+  int32_t error;
 };
 
 struct ReadyMessage {

@@ -92,8 +92,11 @@ void Walk::push(uint64_t pc, uint64_t return_address_at, FrameHow how, bool is_c
       frame.flags |= kFrameInterpreter;
   } else if (range->module) {
     frame.module = range->module;
-    uint64_t address;
-    if (range->module->address_of(code - range->start + range->file_offset, &address))
+    // Of a file that could not be read, the place in it.
+    uint64_t address = code - range->start + range->file_offset;
+    if (!range->module->is_elf())
+      frame.address = address + (is_call ? 1 : 0);
+    else if (range->module->address_of(code - range->start + range->file_offset, &address))
       frame.address = address + (is_call ? 1 : 0);
     if (range->module->runtime() == Runtime::kOtherInterpreter)
       frame.flags |= kFrameInterpreter;

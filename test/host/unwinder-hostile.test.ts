@@ -1,9 +1,9 @@
 // What the traced side may put before the unwinder: no file of it blocks or crashes the tracer, a crash of the unwinder
 // costs one answer, and nothing is believed that was not checked.
-import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { functionsOf, probe, probeOne, requireTools, Workshop } from './unwinder-probe.ts';
+import { functionsOf, probe, probeOne, requireTools, unwinder, Workshop } from './unwinder-probe.ts';
 
 const workshop = new Workshop();
 const perfMaps = () => readdirSync('/tmp').filter((name) => /^perf-\d+\.map(\.other)?$/.test(name));
@@ -34,6 +34,12 @@ for (const kind of ['good', 'torn', 'again', 'sparse'])
     requireTools(context, 'gcc');
     expect(generated(kind)).toEqual({ name: 'generated', notes: [] });
   });
+
+test('memory that is used again has the name of its latest function', (context) => {
+  requireTools(context, 'gcc');
+  const { named } = probe([jit(), 'good'], { flags: ['-n', '0'] });
+  expect(named.map(({ frames }) => functionsOf(frames)[2])).toEqual(['generated', 'second', 'third']);
+});
 
 test('a perf map of garbage names nothing', (context) => {
   requireTools(context, 'gcc');
@@ -82,10 +88,12 @@ function fakeUnwinder(name: string, script: string): string {
   return path;
 }
 
+// struct ReadyMessage
+const ready = "printf '\\100\\0\\0\\0\\020\\0\\0\\0\\001\\0\\0\\0\\0\\0\\0\\0' >&3";
 const frauds: Record<string, string> = {
-  'says nothing': 'exec sleep 1000',
-  'ends at once': 'exit 0',
-  'talks nonsense': 'echo nonsense >&3; exec sleep 1000',
+  'says nothing': `${ready}; exec sleep 1000`,
+  'ends at once': `${ready}; exit 0`,
+  'talks nonsense': `${ready}; echo nonsense >&3; exec sleep 1000`,
 };
 for (const [what, script] of Object.entries(frauds))
   test(`an unwinder that ${what} is killed, and costs the sample`, (context) => {
@@ -93,9 +101,82 @@ for (const [what, script] of Object.entries(frauds))
     const fake = fakeUnwinder(what.replaceAll(' ', '-'), script);
     const { unwound, end } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake, '-t', '300'] });
     expect(unwound).toHaveLength(1);
-    expect(unwound[0]).toMatchObject({ quality: 'unreadable', frames: [], notes: [expect.stringContaining('died')] });
+    expect(unwound[0]).toMatchObject({
+      quality: 'unreadable',
+      frames: [],
+      notes: [expect.stringMatching(/died|not be started/)],
+    });
     expect(end.deaths).toBeGreaterThanOrEqual(1);
   });
+
+const refusals: Record<string, string> = {
+  'ends before it is ready': 'exit 0',
+  'talks nonsense at once': 'echo nonsense >&3; exec sleep 1000',
+};
+for (const [what, script] of Object.entries(refusals))
+  test(`an unwinder that ${what} is not relied upon`, (context) => {
+    requireTools(context, 'gcc');
+    const fake = fakeUnwinder(what.replaceAll(' ', '-'), script);
+    expect(() => probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake] })).toThrow(/start .*: it /);
+  });
+
+test('an unwinder whose file was removed is started again', (context) => {
+  requireTools(context, 'gcc');
+  const copy = workshop.path('unwinder');
+  copyFileSync(unwinder, copy);
+  const script = `rm ${copy}; exec ${workshop.c('chain', ['-O2'])} chain`;
+  const { unwound, end } = probe(['/bin/sh', '-c', script], { flags: ['-u', copy, '-k'] });
+  expect(existsSync(copy)).toBe(false);
+  expect(end.deaths).toBe(1);
+  expect(unwound.at(-1)).toMatchObject({ quality: 'complete' });
+});
+
+test('an unwinder that cannot be started again costs the samples, and no more', (context) => {
+  requireTools(context, 'gcc');
+  const fake = fakeUnwinder('once', `mkdir ${workshop.path('started')} || exit 1; ${ready}; exec sleep 1000`);
+  const { unwound } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake, '-k'] });
+  expect(unwound).toHaveLength(2);
+  expect(unwound.at(-1)?.notes).toEqual(['the unwinder could not be started']);
+});
+
+test('root without the right to change its user has call paths too', (context) => {
+  requireTools(context, 'gcc', 'setpriv');
+  const under = ['setpriv', '--bounding-set', '-all,+sys_ptrace,+sys_admin'];
+  expect(probeOne([workshop.c('chain', ['-O2']), 'chain'], { under })).toMatchObject({ quality: 'complete' });
+});
+
+test('code of a file that cannot be opened has the name of the file, and a place in it', (context) => {
+  requireTools(context, 'gcc', 'setpriv');
+  const program = workshop.path('removed');
+  copyFileSync(workshop.c('chain', ['-O2', '-fno-omit-frame-pointer']), program);
+  // Without the right to /proc/PID/map_files, what has no name any more is out of reach.
+  const under = ['setpriv', '--bounding-set', '-all,+sys_ptrace'];
+  const script = `exec 3<${program}; rm ${program}; exec /proc/self/fd/3 chain`;
+  const path = probeOne(['/bin/sh', '-c', script], { under });
+  expect(path.notes).toContain('a file of its code could not be opened');
+  const own = path.names.find(({ module }) => module === `${program} (deleted)`);
+  expect(own).toMatchObject({ function: '', offset: expect.stringMatching(/^1[0-9a-f]{3}$/) });
+});
+
+test('a library that takes the place of another one is not called by its name', (context) => {
+  requireTools(context, 'gcc');
+  const former = workshop.c('former.so', ['-O2', '-shared', '-fPIC', '-DINNER=former_inner'], 'plugin.c');
+  const latter = workshop.c('latter.so', ['-O2', '-shared', '-fPIC', '-DINNER=latter_inner'], 'plugin.c');
+  const program = [workshop.c('chain', ['-O2']), 'replaced', former, latter];
+  const { named, changed } = probe(program, { flags: ['-n', '0', '-m', '0'] });
+  const callers = named.map(({ frames }) => functionsOf(frames)[5]);
+  expect(callers).toHaveLength(40);
+  expect(callers.slice(0, 20)).toEqual(Array(20).fill('former_inner'));
+  expect(callers.at(-1)).toBe('latter_inner');
+  expect(changed).toBe(1);
+});
+
+test('the stack of a program is not read by the code of the one that it became', (context) => {
+  requireTools(context, 'gcc');
+  const program = [workshop.c('chain', ['-O2', '-no-pie']), 'exec', workshop.c('chain-O0', ['-O0', '-no-pie'])];
+  const { unwound } = probe(program, { flags: ['-e'] });
+  expect(unwound).toMatchObject([{ quality: 'unreadable', notes: ['the process has called exec since'] }]);
+});
 
 /** The same sequence each time: a failure must come back. */
 function* numbers(seed: number): Generator<number> {
@@ -173,7 +254,7 @@ test('the unwinder has no privileges', (context) => {
   // Its parent is the probe, whose child the traced program is too.
   const script =
     "p=$(awk '/^PPid/{print $2}' /proc/$1/status); for c in $(cat /proc/$p/task/$p/children); do " +
-    'grep -q socktrace-unw /proc/$c/comm && cat /proc/$c/status && ls /proc/$c/fd; done';
+    'grep -q socktrace-unw /proc/$c/comm && cat /proc/$c/status /proc/$c/stat && ls /proc/$c/fd; done';
   const { shell } = probeOne([program, 'chain'], { flags: ['-b', script] });
   expect(shell).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m);
   expect(shell).toMatch(/^Gid:\t65534\t65534\t65534\t65534$/m);
@@ -182,4 +263,8 @@ test('the unwinder has no privileges', (context) => {
   expect(shell).toMatch(/^CapEff:\t0+$/m);
   expect(shell).toMatch(/^NoNewPrivs:\t1$/m);
   expect(shell).toMatch(/^Seccomp:\t2$/m);
+  // Nor does it end of what a terminal sends: SIGHUP, SIGINT, SIGTERM.
+  expect(shell).toMatch(/^SigIgn:\t[0-9a-f]+4003$/m);
+  const session = /^\d+ \(socktrace-unwin\) \S+ \d+ \d+ (\d+)/m.exec(shell)?.[1];
+  expect(session).toBe(/^Pid:\t(\d+)$/m.exec(shell)?.[1]);
 });

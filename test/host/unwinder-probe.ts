@@ -9,6 +9,8 @@ import { notRun } from './not-run.ts';
 const root = resolve(import.meta.dirname, '../..');
 const programs = join(root, 'test/unwinder/programs');
 
+export const unwinder = join(root, 'build/socktrace-unwinder');
+
 export const source = (name: string): string => join(programs, name);
 
 export interface RawFrame {
@@ -60,6 +62,8 @@ export interface End {
 export interface Probed {
   unwound: Unwound[];
   named: Named[];
+  /** How often a process was told to have other code. */
+  changed: number;
   /** What the command at the stop printed. */
   shell: string;
   end: End;
@@ -78,7 +82,6 @@ export function probe(
   command: string[],
   { flags = [], env = {}, cwd = tmpdir(), under = [] }: ProbeOptions = {},
 ): Probed {
-  const unwinder = join(root, 'build/socktrace-unwinder');
   const line = [...under, join(root, 'build/unwinder-probe'), '-u', unwinder, ...flags, ...command];
   const [program = '', ...args] = line;
   const run = spawnSync(program, args, {
@@ -90,11 +93,14 @@ export function probe(
   });
   // The programs under test print what they like; ours are the lines with a type.
   const lines = run.stdout.split('\n').filter((text) => text.startsWith('{"type":'));
-  const messages = lines.map((text): Unwound | Named | End | { type: 'shell'; output: string } => JSON.parse(text));
-  const probed = { unwound: [] as Unwound[], named: [] as Named[], shell: '', end: null as End | null };
+  const messages = lines.map((text): Unwound | Named | End | { type: 'shell'; output: string } | { type: 'changed' } =>
+    JSON.parse(text),
+  );
+  const probed = { unwound: [] as Unwound[], named: [] as Named[], changed: 0, shell: '', end: null as End | null };
   for (const message of messages) {
     if (message.type === 'unwound') probed.unwound.push(message);
     else if (message.type === 'named') probed.named.push(message);
+    else if (message.type === 'changed') probed.changed++;
     else if (message.type === 'shell') probed.shell += message.output;
     else probed.end = message;
   }

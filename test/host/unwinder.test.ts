@@ -29,7 +29,7 @@ for (const [name, flags] of Object.entries(variants))
     expect(own(functionsOf(path.names))).toEqual([...chain, 'main']);
     expect(functionsOf(path.names).at(-1)).toBe('_start');
     const lines = path.names.filter(({ file }) => file.endsWith('chain.c')).map(({ line }) => line);
-    expect(lines).toEqual([23, 28, 34, 39, 152]);
+    expect(lines).toEqual([23, 28, 34, 39, 168]);
     expect(path.frames.map(({ how }) => how)).toEqual(['leaf', ...path.frames.slice(1).map(() => 'cfi')]);
     // Each but the leaf was read from a word of the stack, deeper each time.
     const offsets = path.frames.slice(1).map(({ returnOffset }) => returnOffset);
@@ -144,7 +144,7 @@ test('stripped, with its debug file elsewhere', (context) => {
   workshop.run('objcopy', '--add-gnu-debuglink=.debug/linked.debug', program);
   const linked = probeOne([program, 'chain']);
   expect(own(functionsOf(linked.names))).toEqual([...chain, 'main']);
-  expect(linked.names.slice(1, 6).map(({ line }) => line)).toEqual([23, 28, 34, 39, 152]);
+  expect(linked.names.slice(1, 6).map(({ line }) => line)).toEqual([23, 28, 34, 39, 168]);
   // Without it: the same frames, by module and offset; nobody's name for them.
   expect(stripped.quality).toBe('complete');
   const bare = stripped.names.filter(({ module }) => module === program);
@@ -154,6 +154,25 @@ test('stripped, with its debug file elsewhere', (context) => {
   // A debug file of another build is no help.
   writeFileSync(workshop.path('.debug/linked.debug'), 'something else');
   expect(functionsOf(probeOne([program, 'chain']).names).slice(1, 6)).toEqual(Array(5).fill('[linked]'));
+});
+
+test('a debug file that is a FIFO, or lies where only this host sees it, is left alone', (context) => {
+  requireTools(context, 'gcc', 'objcopy', 'strip', 'mkfifo', 'unshare', 'mount');
+  const built = workshop.c('chain-no-id', ['-O2', '-Wl,--build-id=none']);
+  const inside = workshop.path('with-debug-link');
+  const outside = workshop.path('beside-another');
+  mkdirSync(`${outside}/.debug`, { recursive: true });
+  mkdirSync(`${inside}/.debug`, { recursive: true });
+  workshop.run('objcopy', '--only-keep-debug', built, `${outside}/.debug/service.debug`);
+  workshop.run('strip', '-o', `${inside}/service`, built);
+  workshop.run('objcopy', `--add-gnu-debuglink=${outside}/.debug/service.debug`, `${inside}/service`);
+  workshop.run('mkfifo', `${inside}/.debug/service.debug`);
+  const own = probe([`${inside}/service`, 'chain']);
+  expect(own.end.deaths).toBe(0);
+  expect(functionsOf(own.named[0]?.frames ?? []).slice(1, 6)).toEqual(Array(5).fill('[service]'));
+  const script = `mount --bind ${inside} ${outside} && exec ${outside}/service chain`;
+  const elsewhere = probeOne(['unshare', '--mount', 'sh', '-c', script]);
+  expect(functionsOf(elsewhere.names).slice(1, 6)).toEqual(Array(5).fill('[service]'));
 });
 
 test('a program that was deleted, and replaced by another one', (context) => {

@@ -10,6 +10,8 @@
 //     -x           let the program end before its sample is offered
 //     -k           kill the unwinder after the sample was offered, and offer it again when it has been answered
 //     -f           offer its sample when the process has ended, and name its parent, which has not
+//     -e           offer its sample when the process has called exec
+//     -m MS        how long the client believes in what is mapped
 //     -t MS        the client's patience
 //     -b TEXT      a command for /bin/sh at the stop, PID in $1: what other unwinders say
 #include <errno.h>
@@ -44,8 +46,8 @@ struct Options {
   int number = 1;
   uint32_t chunks = STACK_CHUNKS_DEEP;
   uint64_t unread = 0;
-  bool after_end = false, with_parent = false, kill_unwinder = false;
-  uint64_t patience_ns = 0;
+  bool after_end = false, with_parent = false, kill_unwinder = false, after_exec = false;
+  UnwinderOptions client;
   std::vector<char *> program;
 };
 
@@ -143,11 +145,13 @@ pid_t status_of(pid_t tid, const char *format) {
   return number;
 }
 
-ProcessKey key_of(pid_t pid) {
-  return {static_cast<uint32_t>(pid), 0, start_ns_of(pid)};
+using Execs = std::map<uint32_t, uint32_t>; // by process
+
+ProcessKey key_of(pid_t pid, Execs &execs) {
+  return {static_cast<uint32_t>(pid), execs[static_cast<uint32_t>(pid)], start_ns_of(pid)};
 }
 
-std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref) {
+std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref, Execs &execs) {
   user_regs_struct regs;
   if (ptrace(PTRACE_GETREGS, tid, nullptr, &regs))
     fail("read registers");
@@ -157,6 +161,8 @@ std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref) {
   sample->tgid = static_cast<uint32_t>(status_of(tid, "Tgid: %d"));
   sample->tid = static_cast<uint32_t>(tid);
   sample->start_ns = start_ns_of(static_cast<pid_t>(sample->tgid));
+  sample->execs = execs[sample->tgid];
+  sample->code = {sample->start_ns, sample->tgid, sample->execs};
   sample->operation = PATH_OPEN;
   unsigned long long in_order[] = {regs.rax, regs.rdx, regs.rcx, regs.rbx, regs.rsi, regs.rdi,
                                    regs.rbp, regs.rsp, regs.r8,  regs.r9,  regs.r10, regs.r11,
@@ -179,16 +185,13 @@ std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref) {
 UnwinderAnswers wait_for_answers(UnwinderClient &client, size_t left) {
   UnwinderAnswers all;
   for (;;) {
-    Result<UnwinderAnswers> some = client.poll();
-    if (!some.ok()) {
-      fprintf(stderr, "unwinder-probe: %s: %s\n", some.failure().step.c_str(),
-              strerror(some.failure().error));
-      exit(1);
-    }
-    for (UnwoundPath &path : some.value().unwound)
+    UnwinderAnswers some = client.poll();
+    for (UnwoundPath &path : some.unwound)
       all.unwound.push_back(std::move(path));
-    for (NamedPath &path : some.value().named)
+    for (NamedPath &path : some.named)
       all.named.push_back(std::move(path));
+    for (const ProcessKey &process : some.changed)
+      printf("{\"type\":\"changed\",\"pid\":%u}\n", process.tgid);
     if (client.pending() <= left)
       return all;
     usleep(200);
@@ -228,8 +231,7 @@ void run_shell(const std::string &command, pid_t tid) {
 
 class Probe {
 public:
-  Probe(Options options, std::unique_ptr<UnwinderClient> client)
-      : options_(std::move(options)), client_(std::move(client)) {}
+  explicit Probe(Options options) : options_(std::move(options)) {}
   void run();
 
 private:
@@ -238,6 +240,7 @@ private:
   void look(pid_t tid);
 
   Options options_;
+  Execs execs_;
   std::unique_ptr<UnwinderClient> client_;
   std::map<pid_t, bool> in_call_;
   pid_t child_ = 0;
@@ -266,13 +269,13 @@ void Probe::launch() {
 }
 
 void Probe::look(pid_t tid) {
-  std::vector<char> sample = capture(tid, options_, static_cast<uint64_t>(seen_));
+  std::vector<char> sample = capture(tid, options_, static_cast<uint64_t>(seen_), execs_);
   samples_.push_back(sample);
-  if (options_.after_end)
+  if (options_.after_end || options_.after_exec)
     return;
   if (options_.with_parent) {
     sampled_ = tid;
-    parent_ = key_of(status_of(tid, "PPid: %d"));
+    parent_ = key_of(status_of(tid, "PPid: %d"), execs_);
     return;
   }
   offer(*client_, sample);
@@ -304,11 +307,18 @@ bool Probe::handle(pid_t tid, int status) {
         options_.calls.count(static_cast<long>(regs.orig_rax)) &&
         (++seen_ == options_.number || options_.number == 0)) {
       look(tid);
-      if (options_.number != 0 && !options_.after_end && !options_.with_parent)
+      if (options_.number != 0 && !options_.after_end && !options_.after_exec && !options_.with_parent)
         return false;
     }
     signal = 0;
   } else if (signal == SIGTRAP && status >> 16) {
+    if (status >> 16 == PTRACE_EVENT_EXEC)
+      execs_[static_cast<uint32_t>(tid)]++;
+    if (status >> 16 == PTRACE_EVENT_EXEC && options_.after_exec && !samples_.empty()) {
+      offer(*client_, samples_.back());
+      show(*client_);
+      return false;
+    }
     signal = 0;
   } else if (signal == SIGSTOP && !in_call_.count(tid)) {
     in_call_[tid] = false; // a new thread or process
@@ -319,6 +329,20 @@ bool Probe::handle(pid_t tid, int status) {
 }
 
 void Probe::run() {
+  UnwinderOptions wanted = options_.client;
+  wanted.executable = options_.unwinder;
+  wanted.live_execs = [this](uint32_t tgid, uint64_t) -> std::optional<uint32_t> {
+    auto at = execs_.find(tgid);
+    return at == execs_.end() ? std::nullopt : std::optional<uint32_t>(at->second);
+  };
+  Result<std::unique_ptr<UnwinderClient>> client = UnwinderClient::start(wanted);
+  if (!client.ok()) {
+    const Failure &failure = client.failure();
+    fprintf(stderr, "unwinder-probe: %s: %s: %s\n", failure.step.c_str(), strerror(failure.error),
+            failure.detail.c_str());
+    exit(1);
+  }
+  client_ = std::move(client.value());
   launch();
   in_call_[child_] = false;
   ptrace(PTRACE_SYSCALL, child_, nullptr, nullptr);
@@ -358,7 +382,7 @@ const std::map<std::string, long> kCalls = {{"socket", SYS_socket},
 Options parse(int count, char **arguments) {
   Options options;
   std::string calls = "socket";
-  for (int option; (option = getopt(count, arguments, "+u:s:n:c:r:b:t:xfk")) != -1;) {
+  for (int option; (option = getopt(count, arguments, "+u:s:n:c:r:b:t:m:xfke")) != -1;) {
     switch (option) {
     case 'u':
       options.unwinder = optarg;
@@ -384,8 +408,14 @@ Options parse(int count, char **arguments) {
     case 'f':
       options.with_parent = true;
       break;
+    case 'e':
+      options.after_exec = true;
+      break;
+    case 'm':
+      options.client.fresh_ns = strtoull(optarg, nullptr, 10) * 1'000'000;
+      break;
     case 't':
-      options.patience_ns = strtoull(optarg, nullptr, 10) * 1'000'000;
+      options.client.patience_ns = strtoull(optarg, nullptr, 10) * 1'000'000;
       break;
     case 'k':
       options.kill_unwinder = true;
@@ -409,17 +439,6 @@ Options parse(int count, char **arguments) {
 } // namespace
 
 int main(int count, char **arguments) {
-  Options options = parse(count, arguments);
-  UnwinderOptions wanted;
-  wanted.executable = options.unwinder;
-  if (options.patience_ns)
-    wanted.patience_ns = options.patience_ns;
-  Result<std::unique_ptr<UnwinderClient>> client = UnwinderClient::start(wanted);
-  if (!client.ok()) {
-    fprintf(stderr, "unwinder-probe: %s: %s\n", client.failure().step.c_str(),
-            strerror(client.failure().error));
-    return 1;
-  }
-  Probe(std::move(options), std::move(client.value())).run();
+  Probe(parse(count, arguments)).run();
   return 0;
 }

@@ -136,6 +136,22 @@ static void with_plugin(const char *path) {
   enter(first);
 }
 
+// Libraries that take the place of each other, at the same address when they are alike.
+static void with_replaced(const char *former, const char *latter) {
+  const char *paths[] = {former, latter};
+  for (int i = 0; i < 2; i++) {
+    void *plugin = dlopen(paths[i], RTLD_NOW);
+    void (*enter)(void (*)(int)) = plugin ? (void (*)(void (*)(int)))dlsym(plugin, "plugin_enter") : NULL;
+    if (!enter)
+      exit(1);
+    for (int times = 0; times < 20; times++) {
+      enter(first);
+      usleep(5000);
+    }
+    dlclose(plugin);
+  }
+}
+
 static void with_child(void) {
   pid_t child = fork();
   if (child == 0) {
@@ -168,7 +184,13 @@ int main(int count, char **arguments) {
     with_callback();
   else if (strcmp(what, "plugin") == 0)
     with_plugin(argument);
+  else if (strcmp(what, "replaced") == 0)
+    with_replaced(argument, arguments[3]);
   else if (strcmp(what, "fork") == 0)
     with_child();
+  else if (strcmp(what, "exec") == 0) {
+    first(1);
+    execl(argument, argument, "nothing", NULL);
+  }
   return 0;
 }

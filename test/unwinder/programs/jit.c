@@ -100,5 +100,15 @@ int main(int count, char **arguments) {
   memcpy(code, kCode, sizeof(kCode));
   make_map(kind, code);
   ((void (*)(void (*)(void)))code)(open_socket);
+  if (strcmp(kind, "good") == 0) {
+    // The same memory has another function then, and then another file says so.
+    FILE *file = fopen(path, "a");
+    fprintf(file, "%lx 1000 second\n", (unsigned long)code);
+    fclose(file);
+    ((void (*)(void (*)(void)))code)(open_socket);
+    write_map("1 1 a line before that makes it the longer one, so that it has not shrunk\n%lx 1000 third\n",
+              code);
+    ((void (*)(void (*)(void)))code)(open_socket);
+  }
   return 0;
 }

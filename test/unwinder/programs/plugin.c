@@ -1,10 +1,14 @@
 // A library that the program loads after it has opened its first socket.
-__attribute__((noinline)) static void plugin_inner(void (*call)(int)) {
+#ifndef INNER
+#define INNER plugin_inner
+#endif
+
+__attribute__((noinline)) static void INNER(void (*call)(int)) {
   call(7);
   __asm__ volatile("" ::: "memory");
 }
 
 void plugin_enter(void (*call)(int)) {
-  plugin_inner(call);
+  INNER(call);
   __asm__ volatile("" ::: "memory");
 }
