@@ -89,7 +89,7 @@ function fakeUnwinder(name: string, script: string): string {
 }
 
 // struct ReadyMessage
-const ready = "printf '\\100\\0\\0\\0\\020\\0\\0\\0\\001\\0\\0\\0\\0\\0\\0\\0' >&3";
+const ready = "printf '\\100\\0\\0\\0\\020\\0\\0\\0\\002\\0\\0\\0\\0\\0\\0\\0' >&3";
 const frauds: Record<string, string> = {
   'says nothing': `${ready}; exec sleep 1000`,
   'ends at once': `${ready}; exit 0`,
