@@ -168,7 +168,7 @@ describe('a screen', () => {
     expect(lines[2]).toBe('ports not known: no census of the host was taken');
     expect(lines[3]).toBe('preexisting 2 + opened 41 + accepted 0 - destroyed 0 = held 43');
     expect(lines[5]).toMatch(/^>LEAK +29 {2}bind-failed +0 +1m 7s +steady {2}leakyd\[1234\]/);
-    expect(lines[6]).toMatch(/^ LEAK +12 {2}bound-inactive +12 +1m 19s +\+9\.6\/min {2}leakyd\[1234\]/);
+    expect(lines[6]).toMatch(/^ LEAK +12 {2}bound-inactive +12 +1m 19s +steady {2}leakyd\[1234\]/);
     expect(lines).toHaveLength(24);
   });
 
