@@ -290,7 +290,8 @@ bool Server::take_debug_file(Packet &packet) {
       debug_files_.size() >= kMaxDebugFiles)
     return false;
   std::string build_id(packet.bytes.data() + sizeof(message), message.build_id_bytes);
-  std::shared_ptr<ElfModule> file = ElfModule::open(std::exchange(packet.descriptor, -1), "debug file", false);
+  std::shared_ptr<ElfModule> file =
+      ElfModule::open(std::exchange(packet.descriptor, -1), "debug file", false);
   // Whoever gave it may be wrong, or lie: lines of another build would be believed.
   Dwarf_Addr bias;
   bool is_right = file->is_elf() && file->build_id() == build_id &&
