@@ -1,18 +1,19 @@
 /** Records of bpf/records.h as facts. Little-endian, like every machine the programs are compiled for. */
 import { errnoName } from '../ledger/errno.ts';
 import { failureCause } from '../ledger/failures.ts';
-import type {
-  Endpoint,
-  FailedOperation,
-  FailureDetail,
-  FailureFacts,
-  HeldSocket,
-  PathCounters,
-  PathRef,
-  ProcessActivity,
-  ProcessId,
-  SocketFacts,
-  TcpState,
+import {
+  type Endpoint,
+  type FailedOperation,
+  type FailureDetail,
+  type FailureFacts,
+  type HeldSocket,
+  type PathCounters,
+  type PathRef,
+  type ProcessActivity,
+  type ProcessId,
+  type SocketFacts,
+  TCP_STATES,
+  type TcpState,
 } from '../ledger/types.ts';
 import { processIdFor } from '../procfs/process.ts';
 import { formatAddress } from './address.ts';
@@ -21,26 +22,12 @@ import { EVENT_RECORD, FAILURE_RECORD, HOLDER_RECORD, PATH_RECORD, PROCESS_RECOR
 const NS_PER_MS = 1e6;
 const AF_INET6 = 10;
 
-/** By the kernel's number (include/net/tcp_states.h). */
-const TCP_STATES: readonly (TcpState | undefined)[] = [
-  undefined,
-  'ESTABLISHED',
-  'SYN_SENT',
-  'SYN_RECV',
-  'FIN_WAIT1',
-  'FIN_WAIT2',
-  'TIME_WAIT',
-  'CLOSE',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'LISTEN',
-  'CLOSING',
-  'NEW_SYN_RECV',
-];
+/** By the kernel's number. */
+const STATES: readonly (TcpState | undefined)[] = [undefined, ...TCP_STATES];
 
 /** @throws RangeError when the kernel has no such state: a broken record */
 export function tcpState(number: number): TcpState {
-  return known(TCP_STATES, number, 'TCP state');
+  return known(STATES, number, 'TCP state');
 }
 
 /** enum failed_operation */
@@ -286,8 +273,8 @@ export class Decoder {
       ownerPid: view.getUint32(at + field.tgid[0], true),
       errno: errnoOrNull(view.getUint16(at + field.error[0], true)),
       family: family(view.getUint8(at + field.family[0])),
-      oldState: TCP_STATES[view.getUint8(at + field.old_state[0])] ?? null,
-      state: TCP_STATES[view.getUint8(at + field.state[0])] ?? null,
+      oldState: STATES[view.getUint8(at + field.old_state[0])] ?? null,
+      state: STATES[view.getUint8(at + field.state[0])] ?? null,
       localPort: view.getUint16(at + field.local_port[0], true),
       peerPort: view.getUint16(at + field.peer_port[0], true),
     }));

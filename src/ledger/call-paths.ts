@@ -2,6 +2,21 @@
 import { compareText } from './order.ts';
 import type { CallPath, PathCounters, PathId } from './types.ts';
 
+export const NO_PATH_COUNTS: Readonly<PathCounters> = {
+  sockets: 0,
+  ended: 0,
+  opened: 0,
+  accepted: 0,
+  bound: 0,
+  bindFailed: 0,
+  connected: 0,
+  connectFailed: 0,
+  listened: 0,
+  closedUnused: 0,
+};
+
+export const PATH_COUNT_NAMES = Object.keys(NO_PATH_COUNTS) as (keyof PathCounters)[];
+
 export class CallPathStore {
   readonly #paths = new Map<PathId, CallPath>();
   readonly #counters = new Map<PathId, PathCounters>();
@@ -49,17 +64,7 @@ function knowledge({ frames }: CallPath): number {
 }
 
 function greater(a: PathCounters, b: PathCounters): PathCounters {
-  const of = (name: keyof PathCounters): number => Math.max(a[name], b[name]);
-  return {
-    sockets: of('sockets'),
-    ended: of('ended'),
-    opened: of('opened'),
-    accepted: of('accepted'),
-    bound: of('bound'),
-    bindFailed: of('bindFailed'),
-    connected: of('connected'),
-    connectFailed: of('connectFailed'),
-    listened: of('listened'),
-    closedUnused: of('closedUnused'),
-  };
+  const greatest = { ...a };
+  for (const name of PATH_COUNT_NAMES) greatest[name] = Math.max(a[name], b[name]);
+  return greatest;
 }

@@ -78,20 +78,22 @@ export interface PathCounters {
   closedUnused: number;
 }
 
-/** TCP states by the kernel's names (include/net/tcp_states.h). */
-export type TcpState =
-  | 'ESTABLISHED'
-  | 'SYN_SENT'
-  | 'SYN_RECV'
-  | 'FIN_WAIT1'
-  | 'FIN_WAIT2'
-  | 'TIME_WAIT'
-  | 'CLOSE'
-  | 'CLOSE_WAIT'
-  | 'LAST_ACK'
-  | 'LISTEN'
-  | 'CLOSING'
-  | 'NEW_SYN_RECV';
+/** TCP states by the kernel's names (include/net/tcp_states.h), in the order of its numbers, which begin with 1. */
+export const TCP_STATES = [
+  'ESTABLISHED',
+  'SYN_SENT',
+  'SYN_RECV',
+  'FIN_WAIT1',
+  'FIN_WAIT2',
+  'TIME_WAIT',
+  'CLOSE',
+  'CLOSE_WAIT',
+  'LAST_ACK',
+  'LISTEN',
+  'CLOSING',
+  'NEW_SYN_RECV',
+] as const;
+export type TcpState = (typeof TCP_STATES)[number];
 
 /** What has ever happened to a socket; its present state does not tell. */
 export interface SocketHistory {

@@ -22,6 +22,7 @@ import {
   type SocketFacts,
   type SocketHistory,
   type Sockstat,
+  TCP_STATES,
   type Thresholds,
   type TrackedCounters,
 } from '../ledger/types.ts';
@@ -40,21 +41,6 @@ import {
   tagged,
 } from './checks.ts';
 import type { RecordingLine } from './format.ts';
-
-const TCP_STATES = [
-  'ESTABLISHED',
-  'SYN_SENT',
-  'SYN_RECV',
-  'FIN_WAIT1',
-  'FIN_WAIT2',
-  'TIME_WAIT',
-  'CLOSE',
-  'CLOSE_WAIT',
-  'LAST_ACK',
-  'LISTEN',
-  'CLOSING',
-  'NEW_SYN_RECV',
-];
 
 const decimal = matches(/^(?:0|[1-9]\d{0,19})$/);
 const socketId = matches(/^[0-9a-f]{1,16}:(?:0|[1-9]\d{0,19})$/);

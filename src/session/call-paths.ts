@@ -5,6 +5,7 @@
 import type { PumpedPaths } from '../kernel/binding.ts';
 import type { DecodedPath } from '../kernel/decode.ts';
 import { callPathOf, formatPathId } from '../kernel/unwinder.ts';
+import { NO_PATH_COUNTS, PATH_COUNT_NAMES } from '../ledger/call-paths.ts';
 import {
   type CallPath,
   type LedgerInput,
@@ -191,37 +192,22 @@ export class CallPaths {
     const of = this.of(ref);
     const id = of.status === 'resolved' ? of.id : NOT_SAMPLED;
     const sum = this.#sumOf(id);
-    for (const name of COUNTER_NAMES) sum[name] += counters[name] - (before?.[name] ?? 0);
+    for (const name of PATH_COUNT_NAMES) sum[name] += counters[name] - (before?.[name] ?? 0);
     this.#changed.add(id);
   }
 
   #sumOf(id: PathId): PathCounters {
     let sum = this.#sums.get(id);
     if (sum === undefined) {
-      sum = { ...NONE };
+      sum = { ...NO_PATH_COUNTS };
       this.#sums.set(id, sum);
     }
     return sum;
   }
 }
 
-const NONE: PathCounters = {
-  sockets: 0,
-  ended: 0,
-  opened: 0,
-  accepted: 0,
-  bound: 0,
-  bindFailed: 0,
-  connected: 0,
-  connectFailed: 0,
-  listened: 0,
-  closedUnused: 0,
-};
-
-const COUNTER_NAMES = Object.keys(NONE) as (keyof PathCounters)[];
-
-function plus(a: PathCounters, b: PathCounters = NONE): PathCounters {
+function plus(a: PathCounters, b: Readonly<PathCounters> = NO_PATH_COUNTS): PathCounters {
   const sum = { ...a };
-  for (const name of COUNTER_NAMES) sum[name] += b[name];
+  for (const name of PATH_COUNT_NAMES) sum[name] += b[name];
   return sum;
 }

@@ -1,4 +1,5 @@
 /** Inputs for tests: the plainest valid one of each sort, with what a test is about written over it. */
+import { NO_PATH_COUNTS } from '../../src/ledger/call-paths.ts';
 import type {
   CallFrame,
   CallPath,
@@ -213,23 +214,11 @@ export function resolved(id: string): PathRef {
 }
 
 export function pathCounters(paths: Readonly<Record<string, Partial<PathCounters>>>): LedgerInput {
-  const none = {
-    sockets: 0,
-    ended: 0,
-    opened: 0,
-    accepted: 0,
-    bound: 0,
-    bindFailed: 0,
-    connected: 0,
-    connectFailed: 0,
-    listened: 0,
-    closedUnused: 0,
-  };
   return {
     type: 'pathCounters',
     paths: Object.entries(paths).map(([id, counters]) => {
       const sockets = (counters.opened ?? 0) + (counters.accepted ?? 0);
-      return { id, counters: { ...none, sockets, ...counters } };
+      return { id, counters: { ...NO_PATH_COUNTS, sockets, ...counters } };
     }),
   };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { NativeFrame, PumpedPaths } from '../../src/kernel/binding.ts';
 import type { DecodedPath } from '../../src/kernel/decode.ts';
+import { NO_PATH_COUNTS } from '../../src/ledger/call-paths.ts';
 import type { LedgerInput, PathCounters } from '../../src/ledger/types.ts';
 import { CallPaths } from '../../src/session/call-paths.ts';
 
@@ -22,18 +23,6 @@ const FRAME: NativeFrame = {
   file: 'service.c',
   line: 12,
   how: 2,
-};
-const NONE: PathCounters = {
-  sockets: 0,
-  ended: 0,
-  opened: 0,
-  accepted: 0,
-  bound: 0,
-  bindFailed: 0,
-  connected: 0,
-  connectFailed: 0,
-  listened: 0,
-  closedUnused: 0,
 };
 
 /** Answers what it is told to answer next. */
@@ -72,7 +61,7 @@ class Unwinder {
   }
 
   counts(ref: bigint, counters: Partial<PathCounters>, gone = false): void {
-    const decoded: DecodedPath = { ref, gone, counters: { ...NONE, ...counters } };
+    const decoded: DecodedPath = { ref, gone, counters: { ...NO_PATH_COUNTS, ...counters } };
     this.paths.count(decoded);
     this.paths.flush();
   }
