@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cgroup_root.h"
+#include "user_reads.h"
 
 // The objects themselves, in read-only data: the addon is one file and cannot load another's objects.
 __asm__(".pushsection .rodata\n"
@@ -106,6 +107,8 @@ Result<BpfObject> open_census_object() {
 }
 
 Result<BpfObject> open_object(const std::vector<std::string> &programs) {
+  if (Status failed = keep_user_reads())
+    return *failed;
   Result<BpfObject> object = open_embedded(socktrace_bpf_object, socktrace_bpf_object_end, "socktrace");
   if (!object.ok())
     return object;
@@ -113,6 +116,10 @@ Result<BpfObject> open_object(const std::vector<std::string> &programs) {
   bpf_object__for_each_program(program, object.value().get()) {
     bool wanted = std::find(programs.begin(), programs.end(), bpf_program__name(program)) != programs.end();
     bpf_program__set_autoload(program, wanted);
+    LibbpfLog log;
+    Status unfound = wanted ? find_attach_target(program) : std::nullopt;
+    if (unfound)
+      return Failure{unfound->step, unfound->error, log.telling_line()};
   }
   return object;
 }
