@@ -1,4 +1,4 @@
-#include "process_maps.h"
+#include "read_maps.h"
 
 #include <errno.h>
 #include <fcntl.h>
