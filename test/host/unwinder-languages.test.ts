@@ -1,7 +1,7 @@
 // Call paths of other languages: by their own tables, by the names that their JIT compilers write, or with the advice
 // that would make them whole.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -62,6 +62,21 @@ test('Python without -X perf: native frames, and what would name the others', (c
   expect(functionsOf(path.names)[0]).toBe('socket');
   // All functions share the interpreter's addresses: no such frame may be taken for a path of its own.
   expect(path.frames.some(({ flags }) => (flags & 2) !== 0)).toBe(true);
+});
+
+test('a runtime is known by what it exports, whatever it is called', { timeout: 180_000 }, (context) => {
+  requireTools(context, 'go');
+  if (!existsSync('/usr/bin/python3')) notRun(context, 'there is no /usr/bin/python3');
+  const python = workshop.path('orders-service');
+  copyFileSync('/usr/bin/python3', python);
+  expect(probeOne([python, source('chain.py')]).notes).toEqual([expect.stringContaining('-X perf')]);
+  // And what is called like one is not taken for it.
+  for (const name of ['node_exporter', 'node']) {
+    copyFileSync(go('go-stripped', ...(goBuilds['stripped'] ?? [])), workshop.path(name));
+    const path = probeOne([workshop.path(name), 'main'], { flags: ['-s', 'bind'] });
+    expect(path).toMatchObject({ quality: 'complete', notes: [] });
+    expect(functionsOf(path.names)).toContain('main.openSocket');
+  }
 });
 
 /** A Python with perf support; this system's need not have it. */
