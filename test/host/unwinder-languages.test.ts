@@ -97,7 +97,7 @@ for (const { mangling, flags, symbol, closure, generics } of rustBuilds)
     const [third = '', call = ''] = generics;
     for (const [what, last] of [
       ['main', 'main'],
-      ['thread', /^__?clone/],
+      ['thread', /^clone/],
     ] as const) {
       const path = probeOne([program, what], { flags: ['-s', 'bind'] });
       expect(path).toMatchObject({ quality: 'complete', notes: [] });
