@@ -148,6 +148,9 @@ private:
     Napi::Value unwinder = asked.Get("unwinder");
     if (unwinder.IsString())
       options.unwinder = unwinder.As<Napi::String>().Utf8Value();
+    Napi::Value code_reader = asked.Get("codeReader");
+    if (code_reader.IsString())
+      options.code_reader = code_reader.As<Napi::String>().Utf8Value();
     Result<std::unique_ptr<Tracer>> opened = Tracer::open(options);
     if (!opened.ok())
       return failed(info.Env(), opened.failure());

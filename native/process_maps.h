@@ -3,14 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "callpath_records.h"
 #include "descriptor.h"
-#include "result.h"
 #include "unwinder/protocol.h"
 
 namespace socktrace {
@@ -57,7 +55,7 @@ struct CodeFile {
   FileName name;
   bool here;             // its path leads to it in the tracer's view, too
   bool refused;          // it could not be opened: it has a name, and no more
-  Descriptor descriptor; // of a file that is known already, none
+  Descriptor descriptor; // of a file that is known already, none; outside of the reader, its envelope
 };
 
 struct CodeMapping {
@@ -69,16 +67,12 @@ struct CodeMapping {
 struct CodeMaps {
   std::vector<CodeMapping> mappings; // executable ones, in rising order
   std::vector<CodeFile> files;
-  Descriptor perf_map;
+  Descriptor perf_map; // as CodeFile::descriptor
   // To compare with another time: of everything, and of each mapping of a file (in no order; of too many, one for all).
   uint64_t fingerprint = 0;
   std::vector<uint64_t> backed;
   uint32_t flags = 0; // ProcessFlag
   uint32_t notes = 0; // PathNote
 };
-
-// Fails with ESRCH when the process is not there any more, or is another one of the same pid. Files that `is_known` are not
-// opened. May never return: a file system that a user's program answers for need not answer.
-Result<CodeMaps> read_code_maps(const ProcessKey &key, const std::function<bool(const FileName &)> &is_known);
 
 } // namespace socktrace

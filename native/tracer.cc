@@ -83,6 +83,7 @@ Status Tracer::load_with_paths(const TracerOptions &asked) {
   if (options.config.call_paths) {
     UnwinderOptions wanted;
     wanted.executable = options.unwinder;
+    wanted.code_reader = options.code_reader;
     wanted.live_execs = [this](uint32_t tgid, uint64_t start_ns) { return execs_of(tgid, start_ns); };
     Result<std::unique_ptr<UnwinderClient>> started = UnwinderClient::start(wanted);
     if (started.ok()) {

@@ -24,7 +24,7 @@ struct TracerOptions {
   uint32_t max_processes = 1 << 16;
   uint32_t event_ring_bytes = 1 << 20; // rounded up by the caller to a power of two of pages
   uint32_t stack_ring_bytes = 1 << 24; // the same
-  std::string unwinder;                // its executable; call paths are captured when config says so
+  std::string unwinder, code_reader;   // their executables; call paths are captured when config says so
   tracer_config config = {};
 };
 

@@ -4,14 +4,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+
+#include "unwinder/passing.h"
 
 namespace socktrace {
 
@@ -27,8 +27,7 @@ constexpr uint64_t kLaunchPeriod = 10 * kSecond;
 constexpr int kReadyPatienceMs = 5000;
 constexpr size_t kMaxFailedLaunches = 3; // in a row: then nobody waits for it any more
 constexpr uint64_t kLaunchPause = kSecond;
-// Above what the unwinder gets: dup2 onto itself would leave close-on-exec set.
-constexpr int kOwnDescriptors = kUnwinderSocket + 2;
+static_assert(kUnwinderSocket == kHelperSocket);
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
@@ -123,67 +122,22 @@ const char *confinement_text(ConfinementStep step) {
   return "give up its privileges";
 }
 
-class SpawnSettings {
-public:
-  SpawnSettings() {
-    ok_ = posix_spawn_file_actions_init(&actions_) == 0 && posix_spawnattr_init(&attributes_) == 0;
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSettings(const SpawnSettings &) = delete;
-  SpawnSettings &operator=(const SpawnSettings &) = delete;
-
-  // With this socket, no other descriptor but its program's, no environment, and signals as they are by default. In a session
-  // of its own: what a terminal sends is for the tracer, which needs it until its own end.
-  int spawn(pid_t *pid, int program, int socket) {
-    sigset_t all, none;
-    sigfillset(&all);
-    sigemptyset(&none);
-    constexpr int kProgram = kUnwinderSocket + 1;
-    std::string path = "/proc/self/fd/" + std::to_string(kProgram);
-    if (!ok_ || posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0) ||
-        posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0) ||
-        posix_spawn_file_actions_addopen(&actions_, 2, "/dev/null", O_WRONLY, 0) ||
-        posix_spawn_file_actions_adddup2(&actions_, socket, kUnwinderSocket) ||
-        posix_spawn_file_actions_adddup2(&actions_, program, kProgram) ||
-        posix_spawnattr_setsigdefault(&attributes_, &all) ||
-        posix_spawnattr_setsigmask(&attributes_, &none) ||
-        posix_spawnattr_setflags(&attributes_,
-                                 POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID))
-      return ENOMEM;
-    char *arguments[] = {const_cast<char *>("socktrace-unwinder"), nullptr};
-    char *environment[] = {nullptr};
-    return posix_spawn(pid, path.c_str(), &actions_, &attributes_, arguments, environment);
-  }
-
-private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-  bool ok_;
-};
-
 } // namespace
 
 Result<std::unique_ptr<UnwinderClient>> UnwinderClient::start(const UnwinderOptions &options) {
-  std::unique_ptr<UnwinderClient> client(new UnwinderClient(options));
-  if (Status failed = client->open_program())
-    return *failed;
+  Result<HelperProgram> unwinder = HelperProgram::open(options.executable);
+  if (!unwinder.ok())
+    return unwinder.failure();
+  Result<HelperProgram> reader = HelperProgram::open(options.code_reader);
+  if (!reader.ok())
+    return reader.failure();
+  std::unique_ptr<UnwinderClient> client(
+      new UnwinderClient(options, std::move(unwinder.value()), std::move(reader.value())));
   if (Status failed = client->launch())
     return *failed;
   if (Status failed = client->await_ready())
     return *failed;
   return client;
-}
-
-// Kept open: it can be started again when an upgrade has removed it, and is the same one then.
-Status UnwinderClient::open_program() {
-  Descriptor program(open(options_.executable.c_str(), O_PATH | O_CLOEXEC));
-  program_ = Descriptor(fcntl(program.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
-  if (!program_.valid())
-    return Failure{"open " + options_.executable, errno, ""};
-  return std::nullopt;
 }
 
 // Where it may not give up its privileges, it does not work at all: that is known before anybody relies on it.
@@ -216,34 +170,19 @@ Status UnwinderClient::await_ready() {
 UnwinderClient::~UnwinderClient() {
   stop();
   // It has been killed; to wait for it without an end would hand it the tracer.
-  for (int tries = 0; tries < kReapTries && !reap(); tries++)
+  for (int tries = 0; tries < kReapTries && !reap(&dying_); tries++)
     usleep(kReapPause);
 }
 
-bool UnwinderClient::reap() {
-  auto is_gone = [](pid_t pid) {
-    pid_t ended = waitpid(pid, nullptr, WNOHANG);
-    return ended == pid || (ended < 0 && errno == ECHILD);
-  };
-  dying_.erase(std::remove_if(dying_.begin(), dying_.end(), is_gone), dying_.end());
-  return dying_.empty();
-}
-
 Status UnwinderClient::launch() {
-  int pair[2];
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-    return Failure{"make a socket for the unwinder", errno, ""};
-  Descriptor own(pair[0]), made(pair[1]);
-  Descriptor other(fcntl(made.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
-  SpawnSettings settings;
-  pid_t pid;
-  if (int error = other.valid() ? settings.spawn(&pid, program_.get(), other.get()) : errno)
-    return Failure{"start " + options_.executable, error, ""};
+  Result<HelperProcess> started = program_.start("socktrace-unwinder");
+  if (!started.ok())
+    return started.failure();
   launches_.push_back(now_ns());
   if (launches_.size() > kMaxLaunches)
     launches_.pop_front();
-  pid_ = pid;
-  socket_ = std::move(own);
+  pid_ = started.value().pid;
+  socket_ = std::move(started.value().socket);
   ready_ = false;
   progress_ns_ = now_ns();
   return std::nullopt;
@@ -668,27 +607,9 @@ void UnwinderClient::expect(Request request) {
 void UnwinderClient::flush() {
   while (!outgoing_.empty()) {
     Outgoing &next = outgoing_.front();
-    union {
-      cmsghdr header;
-      char space[CMSG_SPACE(sizeof(int))];
-    } control = {};
-    iovec piece = {next.bytes.data(), next.bytes.size()};
-    msghdr message = {};
-    message.msg_iov = &piece;
-    message.msg_iovlen = 1;
-    if (next.descriptor.valid()) {
-      int descriptor = next.descriptor.get();
-      message.msg_control = &control;
-      message.msg_controllen = sizeof(control);
-      cmsghdr *part = CMSG_FIRSTHDR(&message);
-      part->cmsg_level = SOL_SOCKET;
-      part->cmsg_type = SCM_RIGHTS;
-      part->cmsg_len = CMSG_LEN(sizeof(int));
-      memcpy(CMSG_DATA(part), &descriptor, sizeof(int));
-    }
-    ssize_t sent = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno == EINTR)
-      continue;
+    int descriptor = next.descriptor.get();
+    ssize_t sent = send_packet(socket_.get(), next.bytes.data(), next.bytes.size(), &descriptor,
+                               next.descriptor.valid() ? 1 : 0, MSG_DONTWAIT);
     // Also when it has died: reading tells.
     if (sent < 0)
       return;
@@ -698,7 +619,7 @@ void UnwinderClient::flush() {
 }
 
 UnwinderAnswers UnwinderClient::poll() {
-  reap();
+  reap(&dying_);
   advance();
   while (pid_ >= 0) {
     char bytes[kMaxMessageBytes];

@@ -17,6 +17,7 @@
 #include "callpath_records.h"
 #include "code_reader.h"
 #include "descriptor.h"
+#include "helper_process.h"
 #include "process_maps.h"
 #include "result.h"
 #include "unwinder/protocol.h"
@@ -63,7 +64,7 @@ struct UnwinderAnswers {
 };
 
 struct UnwinderOptions {
-  std::string executable;
+  std::string executable, code_reader;
   uint64_t patience_ns = 20'000'000'000;     // one answer takes no longer, or the unwinder hangs
   uint64_t read_patience_ns = 2'000'000'000; // nor does it take longer to read what one process has mapped
   uint64_t fresh_ns = 1'000'000'000;         // what is mapped is believed that long
@@ -160,9 +161,9 @@ private:
     Descriptor descriptor;
   };
 
-  explicit UnwinderClient(UnwinderOptions options)
-      : options_(std::move(options)), reader_(options_.read_patience_ns) {}
-  Status open_program();
+  UnwinderClient(UnwinderOptions options, HelperProgram unwinder, HelperProgram reader)
+      : options_(std::move(options)), program_(std::move(unwinder)),
+        reader_(std::move(reader), options_.read_patience_ns) {}
   Status launch();
   Status await_ready();
   bool may_launch() const;
@@ -170,7 +171,6 @@ private:
   bool is_out_of_reach() const;
   bool is_worn() const;
   void stop();
-  bool reap();
   void died();
   void advance();
   void send_request(Request &request);
@@ -197,7 +197,7 @@ private:
 
   UnwinderOptions options_;
   UnwinderCounters counters_;
-  Descriptor program_;
+  HelperProgram program_;
   pid_t pid_ = -1;
   std::vector<pid_t> dying_; // killed, not ended yet
   Descriptor socket_;

@@ -7,7 +7,7 @@
  *     floor    the hooks of socktrace, empty but for one hash update at open and one delete at destroy
  *     no paths    socktrace traces the process that is timed, with --no-paths
  *     traced      the same with call paths: the cache knows them
- *     no cache    the same, each stack copied whole and unwound
+ *     no cache    the same, each stack copied whole and unwound; paced only, for what finds the ring full is not copied
  *     strace -k   strace -f -k -e trace=%net
  *     beside   socktrace traces another process, which is idle
  *
@@ -36,8 +36,17 @@ import { compare, judge, renderBudgets, renderTable, summarize } from './lib/ben
 import { findProgram, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
-const workloads = ['openclose', 'bind', 'connect'];
+/** Paced, all stacks of a slice fit into the ring: they are unwound between slices. */
+const workloads = [
+  { name: 'openclose', cycle: 'openclose', cyclesPerSecond: 0 },
+  { name: 'bind', cycle: 'bind', cyclesPerSecond: 0 },
+  { name: 'connect', cycle: 'connect', cyclesPerSecond: 0 },
+  { name: 'bind, paced', cycle: 'bind', cyclesPerSecond: 2_000 },
+];
+const noCache = 'no cache';
+const workloadsOf = (condition) => workloads.filter((each) => condition !== noCache || each.cyclesPerSecond > 0);
 const sliceMs = 150;
+const pacedSliceMs = 300;
 const sliceTries = 4;
 // A tracer's start keeps another CPU busy, which on some hosts is the other half of the same core.
 const settleMs = 250;
@@ -63,7 +72,7 @@ function conditionsOf(values, timed, idle, attachMs) {
     ['floor', () => startFloor()],
     ['no paths', () => startTracer(root, timed.pid, ['--no-paths'])],
     ['traced', () => traced(root, timed.pid)],
-    ['no cache', () => startEveryStack(timed.pid)],
+    [noCache, () => startEveryStack(timed.pid)],
     ...(findProgram('strace') ? [['strace -k', () => startStrace(timed.pid)]] : []),
     ['beside', () => traced(root, idle.pid)],
     ...values['floor-without'].map((names) => [`floor -${names}`, () => startFloor(names.split(','))]),
@@ -72,9 +81,10 @@ function conditionsOf(values, timed, idle, attachMs) {
 }
 
 /** The time of one cycle in ns, or null. Asks again when the CPU had other work, be it that of another guest. */
-async function timeCycle(timed, workload, isCoarse) {
+async function timeCycle(timed, { cycle, cyclesPerSecond }, attached, isCoarse) {
   for (let tries = 1; ; tries++) {
-    const { ns, quiet } = await timed.run(workload, sliceMs);
+    await attached?.drain?.();
+    const { ns, quiet } = await timed.run(cycle, cyclesPerSecond > 0 ? pacedSliceMs : sliceMs, cyclesPerSecond);
     // Of something that stops at each call, no batch is undisturbed.
     if (quiet > 0 || isCoarse) return ns;
     if (tries === sliceTries) return null;
@@ -105,20 +115,25 @@ class Neighbours {
   }
 }
 
-/** One condition: `{workload: ns}`, with null for what was disturbed. */
-async function measure(start, timed, neighbours, isCoarse) {
+/** One condition: `{workload: ns}`, with null for what was disturbed or did not do all that it should; and what it captured. */
+async function measure(condition, start, timed, neighbours) {
   await neighbours.quiet();
   const attached = await start();
+  const costs = {};
+  let captures = null;
+  let disturbed = true;
   try {
     await sleep(settleMs);
-    const costs = {};
     const before = await neighbours.disturb(attached);
-    for (const workload of workloads) costs[workload] = await timeCycle(timed, workload, isCoarse);
-    if (!before && !(await neighbours.disturb(attached))) return costs;
-    return Object.fromEntries(workloads.map((workload) => [workload, null]));
+    for (const workload of workloadsOf(condition))
+      costs[workload.name] = await timeCycle(timed, workload, attached, condition === 'strace -k');
+    disturbed = before || (await neighbours.disturb(attached));
   } finally {
-    await attached?.stop();
+    captures = (await attached?.stop()) ?? null;
   }
+  const isIncomplete = condition === noCache && !(captures?.captured > 0 && captures.lost === 0);
+  if (disturbed || isIncomplete) for (const name of Object.keys(costs)) costs[name] = null;
+  return { costs, captures };
 }
 
 /** Every round begins with another condition, so that none always follows the same one's aftermath. */
@@ -134,15 +149,21 @@ async function measureRounds(wanted, conditions, timed) {
   const neighbours = new Neighbours(timed);
   const end = performance.now() + timeLimitMs;
   const rounds = [];
+  const captures = { captured: 0, lost: 0 };
   while (rounds.filter(isComplete).length < wanted && performance.now() < end) {
     const round = {};
-    for (const [name, start] of rotated([...conditions], rounds.length))
-      round[name] = await measure(start, timed, neighbours, name === 'strace -k');
+    for (const [name, start] of rotated([...conditions], rounds.length)) {
+      const measured = await measure(name, start, timed, neighbours);
+      round[name] = measured.costs;
+      if (name !== noCache) continue;
+      captures.captured += measured.captures?.captured ?? 0;
+      captures.lost += measured.captures?.lost ?? 0;
+    }
     rounds.push(round);
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[Kround ${rounds.length} of ${wanted}`);
   }
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-  return rounds;
+  return { rounds, captures };
 }
 
 /** The tracer's own CPU time while the traced process opens and closes sockets as fast as it can. */
@@ -165,14 +186,19 @@ async function bench(values) {
   try {
     const attachMs = [];
     const conditions = conditionsOf(values, timed, idle, attachMs);
-    const rounds = await measureRounds(Number(values.rounds), conditions, timed);
-    const names = [...conditions.keys()];
-    const results = Object.fromEntries(workloads.map((workload) => [workload, compare(rounds, workload, names)]));
+    const { rounds, captures } = await measureRounds(Number(values.rounds), conditions, timed);
+    const results = Object.fromEntries(
+      workloads.map((workload) => {
+        const names = [...conditions.keys()].filter((condition) => workloadsOf(condition).includes(workload));
+        return [workload.name, compare(rounds, workload.name, names)];
+      }),
+    );
     const steady = await measureSteady(timed);
     const summary = { results, attachMs: summarize(attachMs), steady };
     return {
       host: { kernel: release(), cpu: cpus()[0]?.model ?? 'unknown', cpus: availableParallelism(), pinning },
       rounds: { measured: rounds.length, undisturbed: rounds.filter(isComplete).length },
+      captures,
       ...summary,
       budgets: judge(summary),
     };
@@ -181,12 +207,17 @@ async function bench(values) {
   }
 }
 
-function print({ host, rounds, results, attachMs, steady, budgets }) {
+function print({ host, rounds, captures, results, attachMs, steady, budgets }) {
   console.log(`Linux ${host.kernel}, ${host.cpus} x ${host.cpu}; ${host.pinning}`);
   console.log(
     `${rounds.measured} rounds, ${rounds.undisturbed} of them undisturbed; median (min..max) of the rounds\n`,
   );
   console.log(renderTable(results));
+  const paced = workloadsOf(noCache).map(({ cycle, cyclesPerSecond }) => `${cyclesPerSecond} cycles/s of ${cycle}`);
+  const validity = captures.lost > 0 ? 'rounds that lost any do not count' : 'every one was copied';
+  console.log(
+    `\n${noCache}: ${captures.captured} stacks copied at ${paced.join()}, ${captures.lost} lost to a full ring (${validity})`,
+  );
   const { min, median, max } = attachMs;
   console.log(
     `\nstart to attached: ${median.toFixed(0)} ms (${min.toFixed(0)}..${max.toFixed(0)}), node's start included`,

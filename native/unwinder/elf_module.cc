@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "hash.h"
 #include "protocol.h"
 
@@ -35,17 +37,56 @@ bool begins(std::string_view text, std::string_view with) {
   return text.substr(0, with.size()) == with;
 }
 
+// "node20" and "libnode.so.108", but not "node_exporter".
+bool is_called(std::string_view base, std::string_view name) {
+  if (!begins(base, name))
+    return false;
+  char next = base.size() > name.size() ? base[name.size()] : '.';
+  return next != '_' && !(next >= 'a' && next <= 'z') && !(next >= 'A' && next <= 'Z');
+}
+
+// A guess, for files that do not tell it themselves.
 Runtime runtime_by_name(std::string_view base) {
-  if (begins(base, "python") || begins(base, "libpython"))
+  constexpr struct {
+    Runtime runtime;
+    std::string_view names[10];
+  } kCalled[] = {
+      {Runtime::kPython, {"python", "libpython"}},
+      {Runtime::kJvm, {"libjvm"}},
+      {Runtime::kV8, {"node", "nodejs", "libnode", "deno", "chrome", "chromium", "electron", "libv8"}},
+      {Runtime::kOtherInterpreter,
+       {"ruby", "libruby", "perl", "libperl", "php", "libphp", "lua", "liblua", "luajit", "libluajit"}},
+  };
+  for (const auto &[runtime, names] : kCalled)
+    for (std::string_view name : names)
+      if (!name.empty() && is_called(base, name))
+        return runtime;
+  return Runtime::kNone;
+}
+
+// By a function that all versions export for those who embed them.
+Runtime runtime_by_symbol(std::string_view symbol) {
+  if (symbol == "PyEval_EvalFrameEx")
     return Runtime::kPython;
-  if (begins(base, "libjvm.so"))
-    return Runtime::kJvm;
-  for (std::string_view name : {"node", "libnode", "deno", "chrome", "chromium", "electron", "libv8"})
-    if (begins(base, name))
-      return Runtime::kV8;
-  for (std::string_view name : {"ruby", "libruby", "perl", "libperl", "php", "libphp", "lua", "liblua"})
-    if (begins(base, name))
-      return Runtime::kOtherInterpreter;
+  if (symbol == "_ZN2v87Isolate3NewERKNS0_12CreateParamsE")
+    return Runtime::kV8;
+  return Runtime::kNone;
+}
+
+constexpr size_t kMaxExported = 1 << 20; // symbols that are looked at
+
+Runtime runtime_by_exports(Elf *elf, Elf_Scn *section, const GElf_Shdr &header) {
+  Elf_Data *data = header.sh_entsize ? elf_getdata(section, nullptr) : nullptr;
+  size_t count = data ? std::min<size_t>(header.sh_size / header.sh_entsize, kMaxExported) : 0;
+  for (size_t i = 0; i < count; i++) {
+    GElf_Sym symbol;
+    if (!gelf_getsym(data, static_cast<int>(i), &symbol) || symbol.st_shndx == SHN_UNDEF)
+      continue;
+    const char *name = elf_strptr(elf, header.sh_link, symbol.st_name);
+    Runtime runtime = name ? runtime_by_symbol(name) : Runtime::kNone;
+    if (runtime != Runtime::kNone)
+      return runtime;
+  }
   return Runtime::kNone;
 }
 
@@ -111,13 +152,20 @@ void ElfModule::read_build_id() {
 
 void ElfModule::find_runtime(Elf *elf) {
   size_t names;
-  if (runtime_ != Runtime::kNone || elf_getshdrstrndx(elf, &names))
+  if (elf_getshdrstrndx(elf, &names))
     return;
   for (Elf_Scn *section = nullptr; (section = elf_nextscn(elf, section));) {
     GElf_Shdr header;
-    const char *name = gelf_getshdr(section, &header) ? elf_strptr(elf, names, header.sh_name) : nullptr;
+    if (!gelf_getshdr(section, &header))
+      continue;
+    const char *name = elf_strptr(elf, names, header.sh_name);
+    Runtime found = Runtime::kNone;
     if (name && (strcmp(name, ".gopclntab") == 0 || strcmp(name, ".data.rel.ro.gopclntab") == 0))
-      runtime_ = Runtime::kGo;
+      found = Runtime::kGo;
+    else if (header.sh_type == SHT_DYNSYM)
+      found = runtime_by_exports(elf, section, header);
+    if (found != Runtime::kNone)
+      runtime_ = found;
   }
 }
 

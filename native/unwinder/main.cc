@@ -19,6 +19,7 @@
 #include "confine.h"
 #include "elf_module.h"
 #include "names.h"
+#include "passing.h"
 #include "process.h"
 #include "protocol.h"
 #include "unwind.h"
@@ -30,6 +31,12 @@ namespace {
 struct Packet {
   std::vector<char> bytes;
   int descriptor = -1;
+
+  // -1: it came without an envelope.
+  int take_content() {
+    int envelope = std::exchange(descriptor, -1);
+    return envelope < 0 ? -1 : open_envelope(envelope);
+  }
 };
 
 // A perf map may be written later (jcmd), and again: as often it is worth a look.
@@ -76,28 +83,17 @@ bool read_message(const Packet &packet, T *message) {
 bool Server::receive(Packet *packet, bool *ended) {
   packet->bytes.resize(kMaxMessageBytes);
   packet->descriptor = -1;
-  union {
-    cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
-  } control;
-  iovec piece = {packet->bytes.data(), packet->bytes.size()};
-  msghdr message = {};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = &control;
-  message.msg_controllen = sizeof(control);
-  ssize_t got;
-  do {
-    got = recvmsg(kUnwinderSocket, &message, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
+  int descriptors[kMaxPassed];
+  size_t passed;
+  ssize_t got =
+      receive_packet(kUnwinderSocket, packet->bytes.data(), packet->bytes.size(), descriptors, &passed, 0);
   *ended = got == 0;
-  if (got <= 0)
+  if (passed > 0)
+    packet->descriptor = descriptors[0];
+  if (got <= 0 || passed > 1)
     return false;
   packet->bytes.resize(static_cast<size_t>(got));
-  cmsghdr *part = CMSG_FIRSTHDR(&message);
-  if (part && part->cmsg_type == SCM_RIGHTS && part->cmsg_len == CMSG_LEN(sizeof(int)))
-    memcpy(&packet->descriptor, CMSG_DATA(part), sizeof(int));
-  return !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+  return true;
 }
 
 bool Server::send(const void *bytes, size_t size) {
@@ -115,7 +111,7 @@ bool Server::take_module(Packet &packet) {
     return false;
   std::string name(packet.bytes.data() + sizeof(message), message.name_bytes);
   std::shared_ptr<ElfModule> module =
-      ElfModule::open(std::exchange(packet.descriptor, -1), std::move(name), message.here != 0);
+      ElfModule::open(packet.take_content(), std::move(name), message.here != 0);
   auto debug_file = debug_files_.find(module->build_id());
   if (debug_file != debug_files_.end())
     module->use_debug_file(debug_file->second);
@@ -131,7 +127,7 @@ bool Server::take_process(Packet &packet) {
   if (processes_.count(message.process) == 0 && processes_.size() >= kMaxProcesses)
     return false;
   processes_[message.process] =
-      std::make_unique<Process>(message.flags, message.notes, std::exchange(packet.descriptor, -1), now_ns());
+      std::make_unique<Process>(message.flags, message.notes, packet.take_content(), now_ns());
   return true;
 }
 

@@ -31,8 +31,8 @@ constexpr size_t kMaxSampleBytes = sizeof(stack_sample) + size_t{STACK_CHUNKS_DE
 
 enum class MessageType : uint32_t {
   // tracer -> unwinder
-  kModule = 1, // an ELF file, with its descriptor; answered by kModuleTaken
-  kProcess,    // begins (or replaces) a process; may bring the descriptor of a perf map
+  kModule = 1, // an ELF file, with its envelope (passing.h); answered by kModuleTaken
+  kProcess,    // begins (or replaces) a process; may bring the envelope of a perf map
   kMappings,   // more of its mappings, in rising order; the last one has kLastMappings
   kForget,     // this process has gone
   kSample,     // answered by kPath or kNeedsMaps
@@ -113,7 +113,7 @@ struct ModuleTakenMessage {
 
 enum ProcessFlag : uint32_t {
   kKeepsFramePointers = 1, // the JVM was told -XX:+PreserveFramePointer
-  kHasPerfMap = 2,         // its descriptor comes along
+  kHasPerfMap = 2,         // its envelope comes along
 };
 
 struct ProcessMessage {

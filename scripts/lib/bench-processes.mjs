@@ -64,9 +64,9 @@ export class Cycles {
     return this.#child.pid;
   }
 
-  /** `{ns, quiet, medianNs, cyclesPerSecond}`: see cycles.c. */
-  run(workload, ms) {
-    return this.#ask(`run ${workload} ${ms}`);
+  /** `{ns, quiet, medianNs, cyclesPerSecond, cycles}`: see cycles.c. */
+  run(workload, ms, cyclesPerSecond = 0) {
+    return this.#ask(`run ${workload} ${ms} ${cyclesPerSecond}`);
   }
 
   /** How many BPF links the host has, -1 when the kernel does not say. */
@@ -117,9 +117,26 @@ export function startTracer(checkout, pid, more = []) {
   );
 }
 
-/** The same without the cache of call paths and their budget. */
-export function startEveryStack(pid) {
-  return startTracing(process.execPath, [join(root, 'scripts/lib/bench-every-stack.mjs'), String(pid)], /^tracing /);
+/**
+ * The same without the cache of call paths and their budget. drain() resolves once no stack waits to be unwound, stop()
+ * with `{captured, lost}`.
+ */
+export async function startEveryStack(pid) {
+  const args = [join(root, 'scripts/lib/bench-every-stack.mjs'), String(pid)];
+  const { child, attachMs } = await startTracing(process.execPath, args, /^tracing /, ['pipe', 'pipe', 'pipe']);
+  return {
+    pid: child.pid,
+    attachMs,
+    async drain() {
+      child.stdin.write('drain\n');
+      await nextLine(child, child.stdout, (line) => line === 'drained');
+    },
+    async stop() {
+      child.stdin.end();
+      const [line] = await Promise.all([nextLine(child, child.stdout), ended(child)]);
+      return JSON.parse(line);
+    },
+  };
 }
 
 /** strace of the network calls, with the stack of each. Null where it is not installed. */
@@ -129,13 +146,14 @@ export function startStrace(pid) {
   return strace === null ? null : startTracing(strace, args, / attached/);
 }
 
-async function startTracing(program, args, attached) {
+async function startTracing(program, args, attached, stdio = ['ignore', 'ignore', 'pipe']) {
   const begun = performance.now();
-  const child = spawnOn(0, program, args, ['ignore', 'ignore', 'pipe']);
+  const child = spawnOn(0, program, args, stdio);
   await nextLine(child, child.stderr, (line) => attached.test(line));
   const attachMs = performance.now() - begun;
   child.stderr.resume();
   return {
+    child,
     pid: child.pid,
     attachMs,
     stop() {

@@ -69,7 +69,7 @@ export function writeBaseImage(file) {
   entries.set('bin/busybox', { from: busybox, mode: 0o755 });
   for (const folder of ['proc', 'sys', 'dev', 'tmp', 'run', 'sbin']) entries.set(folder, { folder: true });
   const natives = [...checkoutFiles()]
-    .filter((path) => path.endsWith('.node') || path === 'build/socktrace-unwinder')
+    .filter((path) => /\.node$|^build\/socktrace-(unwinder|reader)$/.test(path))
     .map((path) => join(root, path));
   const found = programs.map((name) => {
     const path = findProgram(name);

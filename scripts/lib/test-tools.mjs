@@ -37,6 +37,7 @@ const tools = [
   // What the call paths of other languages, and other unwinders, are tried with.
   { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },
   { name: 'go', package: 'golang-go', present: () => works('go', 'version') },
+  { name: 'rustc', package: 'rustc', present: () => works('rustc', '--version') },
   { name: 'javac', package: 'default-jdk-headless', present: () => works('javac', '-version') },
   { name: 'objcopy', package: 'binutils', present: () => works('objcopy', '--version') },
   {

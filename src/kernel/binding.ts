@@ -112,7 +112,11 @@ export interface TracerOptions {
   selectAll: boolean;
 }
 
-type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & { selectTypes: number; unwinder: string };
+type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & {
+  selectTypes: number;
+  unwinder: string;
+  codeReader: string;
+};
 
 /** enum selector_type of bpf/records.h */
 const SELECTOR_TYPES = { comm: 1, cgroup: 2, netns: 3, user: 4 } as const;
@@ -361,7 +365,8 @@ export class Tracer {
     const native = new (addon().Tracer)();
     const { selectBy, ...rest } = options;
     const selectTypes = selectBy.reduce((types, name) => types | (1 << SELECTOR_TYPES[name]), 0);
-    const answer = succeed(native.open({ ...rest, selectTypes, unwinder: built('socktrace-unwinder') }));
+    const helpers = { unwinder: built('socktrace-unwinder'), codeReader: built('socktrace-reader') };
+    const answer = succeed(native.open({ ...rest, selectTypes, ...helpers }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     return new Tracer(

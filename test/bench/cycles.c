@@ -3,8 +3,10 @@
 //     bench-cycles [--cpu N]
 //
 // One command a line on stdin, one line of JSON a command on stdout:
-//     run openclose|bind|connect MS   {"ns": of one cycle in undisturbed batches, "quiet": their share, or 0 when they were
-//                                     too few and ns is of all, "medianNs": of all batches, "cyclesPerSecond"}
+//     run openclose|bind|connect MS [CYCLES_PER_SECOND]
+//                                     {"ns": of one cycle in undisturbed batches, "quiet": their share, or 0 when they were
+//                                     too few and ns is of all, "medianNs": of all batches, "cyclesPerSecond", "cycles"};
+//                                     paced, in small batches: the time between them does not count
 //     links                           how many BPF links the host has: a tracer that is not ours disturbs
 //
 // It lives in a network namespace of its own, has no threads, and ends at the end of stdin.
@@ -31,6 +33,7 @@ enum {
   BACKLOG = 16,
   MAX_BATCHES = 16384,
   ENOUGH_BATCHES = 8,
+  PACED_BATCH = 25,
   SPINS = 20000,
 };
 
@@ -123,20 +126,25 @@ static double steady_mean(const struct batch *batches, size_t count) {
   return sum / (double)used;
 }
 
-static void run(const struct workload *workload, long ms) {
+static void run(const struct workload *workload, long ms, long cycles_per_second) {
   static struct batch batches[MAX_BATCHES], quiet[MAX_BATCHES];
   static uint64_t best_spin = UINT64_MAX; // since the start: a whole run may be disturbed
   size_t count = 0, quiet_count = 0;
+  int batch = cycles_per_second ? PACED_BATCH : workload->batch;
+  uint64_t pause = cycles_per_second ? (uint64_t)batch * 1000000000u / (uint64_t)cycles_per_second : 0;
   uint64_t begun = now_ns(), end = begun + (uint64_t)ms * 1000000u, spin_before = spin();
   while (count < MAX_BATCHES && (count == 0 || now_ns() < end)) {
     uint64_t batch_begun = now_ns();
-    for (int i = 0; i < workload->batch; i++)
+    for (int i = 0; i < batch; i++)
       workload->cycle();
     double elapsed = (double)(now_ns() - batch_begun);
     uint64_t spin_after = spin(), slower = spin_after > spin_before ? spin_after : spin_before;
-    batches[count++] = (struct batch){elapsed / workload->batch, slower};
+    batches[count++] = (struct batch){elapsed / batch, slower};
     best_spin = spin_after < best_spin ? spin_after : best_spin;
     spin_before = spin_after;
+    // Not asleep: the CPU is to be as awake for the next batch as at full speed.
+    while (now_ns() - batch_begun < pause)
+      spin_before = spin();
   }
   double wall = (double)(now_ns() - begun);
   qsort(batches, count, sizeof(batches[0]), by_ns);
@@ -144,10 +152,10 @@ static void run(const struct workload *workload, long ms) {
     if ((double)batches[i].spin <= (double)best_spin * UNDISTURBED)
       quiet[quiet_count++] = batches[i];
   bool enough = quiet_count >= ENOUGH_BATCHES;
-  printf("{\"ns\":%.1f,\"quiet\":%.3f,\"medianNs\":%.1f,\"cyclesPerSecond\":%.0f}\n",
+  printf("{\"ns\":%.1f,\"quiet\":%.3f,\"medianNs\":%.1f,\"cyclesPerSecond\":%.0f,\"cycles\":%zu}\n",
          enough ? steady_mean(quiet, quiet_count) : steady_mean(batches, count),
          enough ? (double)quiet_count / (double)count : 0, batches[count / 2].ns,
-         (double)count * workload->batch * 1e9 / wall);
+         (double)count * batch * 1e9 / wall, count * (size_t)batch);
 }
 
 // -1 when the kernel does not let us count.
@@ -197,15 +205,15 @@ static void pin(int cpu) {
 
 static void obey(const char *line) {
   char name[16];
-  long ms;
+  long ms, pace = 0;
   if (strcmp(line, "links\n") == 0) {
     printf("{\"links\":%d}\n", count_links());
     return;
   }
-  if (sscanf(line, "run %15s %ld", name, &ms) == 2 && ms > 0) {
+  if (sscanf(line, "run %15s %ld %ld", name, &ms, &pace) >= 2 && ms > 0 && pace >= 0) {
     for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++) {
       if (strcmp(workloads[i].name, name) == 0) {
-        run(&workloads[i], ms);
+        run(&workloads[i], ms, pace);
         return;
       }
     }

@@ -63,6 +63,15 @@ test('10,000 executable mappings', (context) => {
   expect(functionsOf(path.names).slice(0, 3)).toEqual(['socket', 'open_socket', 'main']);
 });
 
+test('code of more files than are read is called that, and not generated', (context) => {
+  requireTools(context, 'gcc');
+  const path = probeOne([jit(), 'files', '600']);
+  expect(path.notes).toContain('it has more mappings than are read');
+  // Mapped below the C library, they have taken its place.
+  expect(path.names[0]).toMatchObject({ function: '', module: expect.stringMatching(/^\[a file beyond the \d+ /) });
+  expect(path.frames.map(({ flags }) => flags & 1)).toEqual(path.frames.map(() => 0));
+});
+
 test('an unwinder whose tables are full is replaced, and no sample is lost', (context) => {
   requireTools(context, 'gcc');
   const script = `for i in 1 2 3 4 5 6; do ${jit()} files 450; done`;
@@ -81,7 +90,7 @@ test('a child that has gone is read by its parent, which runs the same code', (c
   expect(functionsOf(path.names).slice(0, 5)).toEqual(['socket', 'open_socket', 'third', 'second', 'first']);
 });
 
-function fakeUnwinder(name: string, script: string): string {
+function fakeHelper(name: string, script: string): string {
   const path = workshop.path(name);
   writeFileSync(path, `#!/bin/sh\n${script}\n`);
   chmodSync(path, 0o755);
@@ -98,7 +107,7 @@ const frauds: Record<string, string> = {
 for (const [what, script] of Object.entries(frauds))
   test(`an unwinder that ${what} is killed, and costs the sample`, (context) => {
     requireTools(context, 'gcc');
-    const fake = fakeUnwinder(what.replaceAll(' ', '-'), script);
+    const fake = fakeHelper(what.replaceAll(' ', '-'), script);
     const { unwound, end } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake, '-t', '300'] });
     expect(unwound).toHaveLength(1);
     expect(unwound[0]).toMatchObject({
@@ -116,8 +125,20 @@ const refusals: Record<string, string> = {
 for (const [what, script] of Object.entries(refusals))
   test(`an unwinder that ${what} is not relied upon`, (context) => {
     requireTools(context, 'gcc');
-    const fake = fakeUnwinder(what.replaceAll(' ', '-'), script);
+    const fake = fakeHelper(what.replaceAll(' ', '-'), script);
     expect(() => probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake] })).toThrow(/start .*: it /);
+  });
+
+for (const [what, script] of Object.entries({
+  'ends at once': 'exit 0',
+  'talks nonsense': 'echo nonsense >&3; exec sleep 1000',
+}))
+  test(`a code reader that ${what} costs the sample, and no more`, (context) => {
+    requireTools(context, 'gcc');
+    const fake = fakeHelper(`reader-${what.replaceAll(' ', '-')}`, script);
+    const { unwound, end } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-R', fake] });
+    expect(unwound).toMatchObject([{ quality: 'unreadable', frames: [] }]);
+    expect(end.deaths).toBe(0);
   });
 
 test('an unwinder whose file was removed is started again', (context) => {
@@ -133,7 +154,7 @@ test('an unwinder whose file was removed is started again', (context) => {
 
 test('an unwinder that cannot be started again costs the samples, and no more', (context) => {
   requireTools(context, 'gcc');
-  const fake = fakeUnwinder('once', `mkdir ${workshop.path('started')} || exit 1; ${ready}; exec sleep 1000`);
+  const fake = fakeHelper('once', `mkdir ${workshop.path('started')} || exit 1; ${ready}; exec sleep 1000`);
   const { unwound } = probe([workshop.c('chain', ['-O2']), 'chain'], { flags: ['-u', fake, '-k'] });
   expect(unwound).toHaveLength(2);
   expect(unwound.at(-1)?.notes).toEqual(['the unwinder could not be started']);

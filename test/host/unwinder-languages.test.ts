@@ -1,7 +1,7 @@
 // Call paths of other languages: by their own tables, by the names that their JIT compilers write, or with the advice
 // that would make them whole.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -62,6 +62,78 @@ test('Python without -X perf: native frames, and what would name the others', (c
   expect(functionsOf(path.names)[0]).toBe('socket');
   // All functions share the interpreter's addresses: no such frame may be taken for a path of its own.
   expect(path.frames.some(({ flags }) => (flags & 2) !== 0)).toBe(true);
+});
+
+/** Compiled for release, as cargo does it with `debug = 1`. With the host's own HOME, where a rustc may have its parts. */
+function rust(name: string, ...flags: string[]): string {
+  const output = workshop.path(name);
+  const all = ['-O', '-C', 'debuginfo=1', ...flags, '-o', output, source('chain.rs')];
+  execFileSync('rustc', all, { cwd: workshop.folder, stdio: ['ignore', 'ignore', 'inherit'] });
+  return output;
+}
+
+const rustBuilds = [
+  {
+    mangling: 'v0',
+    flags: ['-C', 'symbol-mangling-version=v0'],
+    symbol: /_RNvC\w+5chain6second/,
+    closure: 'chain::serve::{closure#0}',
+    generics: ['chain::third::<chain::Shop>', 'chain::call::<chain::serve::{closure#0}>'],
+  },
+  {
+    mangling: 'legacy',
+    flags: [], // it can not be asked for, but is the default of all but the latest
+    symbol: /_ZN5chain6second17h[0-9a-f]{16}E/,
+    closure: 'chain::serve::{{closure}}',
+    generics: ['chain::third', 'chain::call'],
+  },
+];
+for (const { mangling, flags, symbol, closure, generics } of rustBuilds)
+  test(`Rust, compiled for release, names mangled as ${mangling}`, { timeout: 180_000 }, (context) => {
+    requireTools(context, 'rustc');
+    const program = rust(`rust-${mangling}`, ...flags);
+    if (!symbol.test(readFileSync(program, 'latin1')))
+      notRun(context, `this rustc does not mangle names as ${mangling}`);
+    const [third = '', call = ''] = generics;
+    for (const [what, last] of [
+      ['main', 'main'],
+      ['thread', /^clone/],
+    ] as const) {
+      const path = probeOne([program, what], { flags: ['-s', 'bind'] });
+      expect(path).toMatchObject({ quality: 'complete', notes: [] });
+      const functions = functionsOf(path.names);
+      expect(functions[0]).toBe('bind');
+      const from = functions.indexOf('<chain::Shop as chain::Opens>::open');
+      expect(functions.slice(1, from).filter((name) => !/\bTcpListener|^<?core::|::each_addr/.test(name))).toEqual([]);
+      const own = path.names.slice(from, from + 7);
+      expect(own.map((frame) => [frame.function, frame.line, frame.how])).toEqual([
+        ['<chain::Shop as chain::Opens>::open', 21, 'cfi'],
+        [third, 28, 'cfi'],
+        ['chain::inlined', 33, 'inlined'],
+        ['chain::second', 38, 'cfi'],
+        [closure, 50, 'cfi'],
+        [call, 43, 'cfi'],
+        ['chain::serve', 50, 'cfi'],
+      ]);
+      for (const frame of own) expect(frame.file).toMatch(/chain\.rs$/);
+      if (last === 'main') expect(functions).toContain('chain::main');
+      else expect(functions.at(-1)).toMatch(last);
+    }
+  });
+
+test('a runtime is known by what it exports, whatever it is called', { timeout: 180_000 }, (context) => {
+  requireTools(context, 'go');
+  if (!existsSync('/usr/bin/python3')) notRun(context, 'there is no /usr/bin/python3');
+  const python = workshop.path('orders-service');
+  copyFileSync('/usr/bin/python3', python);
+  expect(probeOne([python, source('chain.py')]).notes).toEqual([expect.stringContaining('-X perf')]);
+  // And what is called like one is not taken for it.
+  for (const name of ['node_exporter', 'node']) {
+    copyFileSync(go('go-stripped', ...(goBuilds['stripped'] ?? [])), workshop.path(name));
+    const path = probeOne([workshop.path(name), 'main'], { flags: ['-s', 'bind'] });
+    expect(path).toMatchObject({ quality: 'complete', notes: [] });
+    expect(functionsOf(path.names)).toContain('main.openSocket');
+  }
 });
 
 /** A Python with perf support; this system's need not have it. */

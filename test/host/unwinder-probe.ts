@@ -11,6 +11,8 @@ const programs = join(root, 'test/unwinder/programs');
 
 export const unwinder = join(root, 'build/socktrace-unwinder');
 
+const reader = join(root, 'build/socktrace-reader');
+
 export const source = (name: string): string => join(programs, name);
 
 export interface RawFrame {
@@ -82,7 +84,7 @@ export function probe(
   command: string[],
   { flags = [], env = {}, cwd = tmpdir(), under = [] }: ProbeOptions = {},
 ): Probed {
-  const line = [...under, join(root, 'build/unwinder-probe'), '-u', unwinder, ...flags, ...command];
+  const line = [...under, join(root, 'build/unwinder-probe'), '-u', unwinder, '-R', reader, ...flags, ...command];
   const [program = '', ...args] = line;
   const run = spawnSync(program, args, {
     cwd,

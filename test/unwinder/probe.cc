@@ -3,6 +3,7 @@
 //
 //   unwinder-probe [options] PROGRAM ARGUMENTS...
 //     -u FILE      the unwinder
+//     -R FILE      the code reader
 //     -s CALLS     system calls to stop at, comma-separated names: socket,bind,connect,accept (socket)
 //     -n NUMBER    the stop to look at (1); 0: every one
 //     -c CHUNKS    of the stack to copy (33)
@@ -382,10 +383,13 @@ const std::map<std::string, long> kCalls = {{"socket", SYS_socket},
 Options parse(int count, char **arguments) {
   Options options;
   std::string calls = "socket";
-  for (int option; (option = getopt(count, arguments, "+u:s:n:c:r:b:t:m:xfke")) != -1;) {
+  for (int option; (option = getopt(count, arguments, "+u:R:s:n:c:r:b:t:m:xfke")) != -1;) {
     switch (option) {
     case 'u':
       options.unwinder = optarg;
+      break;
+    case 'R':
+      options.client.code_reader = optarg;
       break;
     case 's':
       calls = optarg;

@@ -1,4 +1,4 @@
-#include "process_maps.h"
+#include "read_maps.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -151,10 +151,16 @@ bool starts(const std::string &text, const char *with) {
   return text.compare(0, strlen(with), with) == 0;
 }
 
+// Code of the kernel's that has no file.
+bool is_kernels(const Mapped &mapped) {
+  return mapped.inode == 0 &&
+         (mapped.path == "[vdso]" || mapped.path == "[vsyscall]" || mapped.path == "[uprobes]");
+}
+
 // Made at run time: without a file, or with one that only its memory knows.
 bool is_anonymous(const Mapped &mapped) {
   if (mapped.inode == 0)
-    return mapped.path != "[vdso]" && mapped.path != "[vsyscall]" && mapped.path != "[uprobes]";
+    return !is_kernels(mapped);
   return starts(mapped.path, "/memfd:") || starts(mapped.path, "/dev/zero") ||
          starts(mapped.path, "/anon_hugepage") || starts(mapped.path, "/SYSV");
 }
@@ -216,6 +222,7 @@ private:
   void add(const Mapped &mapped);
   uint32_t file_of(const Mapped &mapped);
   uint32_t vdso();
+  uint32_t named_only(std::string name, uint64_t inode);
   Descriptor open_mapped(const Mapped &mapped);
   bool take_file(const Mapped &mapped, CodeFile *file);
   bool is_on_users_device(const Descriptor &path) const;
@@ -226,6 +233,7 @@ private:
   const IsKnown &is_known_;
   std::set<std::string> users_devices_;
   std::map<std::tuple<std::string, uint64_t, std::string>, uint32_t> seen_;
+  uint32_t beyond_ = 0;
   bool generated_code_ = false, is_jvm_ = false;
   unwinder::Hash all_, all_backed_;
   CodeMaps maps_;
@@ -297,27 +305,41 @@ uint32_t Reader::vdso() {
   return static_cast<uint32_t>(maps_.files.size());
 }
 
+// Told apart by name: what runs there is no generated code.
+uint32_t Reader::named_only(std::string name, uint64_t inode) {
+  FileIdentity unread = {0, inode, UINT64_MAX, 0, 0};
+  maps_.files.push_back({{unread, std::move(name)}, false, true, Descriptor()});
+  return static_cast<uint32_t>(maps_.files.size());
+}
+
 uint32_t Reader::file_of(const Mapped &mapped) {
-  bool is_vdso = mapped.path == "[vdso]";
-  if ((mapped.inode == 0 && !is_vdso) || maps_.files.size() >= kMaxCodeFiles)
+  if (mapped.inode == 0 && !is_kernels(mapped))
     return 0;
-  auto [at, is_new] = seen_.try_emplace({mapped.device, mapped.inode, mapped.path}, 0);
-  if (!is_new)
-    return at->second;
+  auto seen = seen_.find({mapped.device, mapped.inode, mapped.path});
+  if (seen != seen_.end())
+    return seen->second;
+  // The last one stands for all that have no place.
+  if (maps_.files.size() + 1 == kMaxCodeFiles) {
+    maps_.notes |= kNoteTooManyMappings;
+    beyond_ = named_only("[a file beyond the " + std::to_string(kMaxCodeFiles - 1) + " that are read]", 0);
+  }
+  if (beyond_)
+    return is_anonymous(mapped) ? 0 : beyond_;
   CodeFile file = {};
-  if (is_vdso) {
-    at->second = vdso();
+  uint32_t number = 0;
+  if (mapped.path == "[vdso]") {
+    number = vdso();
+  } else if (mapped.inode == 0) {
+    number = named_only(mapped.path, 0);
   } else if (take_file(mapped, &file)) {
     maps_.files.push_back(std::move(file));
-    at->second = static_cast<uint32_t>(maps_.files.size());
+    number = static_cast<uint32_t>(maps_.files.size());
   } else if (!is_anonymous(mapped)) {
     maps_.notes |= kNoteFileRefused;
-    // Told apart by name: what runs there is no generated code.
-    FileIdentity unread = {0, mapped.inode, UINT64_MAX, 0, 0};
-    maps_.files.push_back({{unread, mapped.path.substr(0, kMaxModuleName)}, false, true, Descriptor()});
-    at->second = static_cast<uint32_t>(maps_.files.size());
+    number = named_only(mapped.path.substr(0, kMaxModuleName), mapped.inode);
   }
-  return at->second;
+  seen_[{mapped.device, mapped.inode, mapped.path}] = number;
+  return number;
 }
 
 void Reader::add(const Mapped &mapped) {
