@@ -96,9 +96,9 @@ function print(report: Report, options: TraceOptions): void {
 }
 
 /** 10 and 11 only when asked for. */
-export function exitCodeOf(report: Report, failOnLeak: boolean): ExitCode {
+export function exitCodeOf({ verdict }: Pick<Report, 'verdict'>, failOnLeak: boolean): ExitCode {
   if (!failOnLeak) return ExitCode.done;
-  switch (report.verdict.is) {
+  switch (verdict.is) {
     case 'leak':
       return ExitCode.leak;
     case 'not-known':
