@@ -22,10 +22,9 @@ import { mergeReports, type NamedReport } from '../report/merge.ts';
 import { mergeTimelines } from '../report/merge-timelines.ts';
 import type { Timeline } from '../report/timeline.ts';
 import type { Report } from '../report/types.ts';
-import { ExitCode, UsageError } from './exit-codes.ts';
+import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { ProgressBar } from './progress.ts';
 import { styleFor } from './style.ts';
-import { exitCodeOf } from './trace.ts';
 
 const FORMATS = ['text', 'json', 'html', 'folded', 'pprof', 'speedscope'] as const;
 type Format = (typeof FORMATS)[number];
