@@ -1,8 +1,8 @@
 /** Reads a recording: its inputs in their order, and what could not be read. */
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
-import { type EndLine, RECORDING_VERSION, type RecordingHeader } from './format.ts';
-import { parseLine } from './line.ts';
+import { type EndLine, RECORDING_VERSION, type RecordingHeader, type RecordingLine } from './format.ts';
+import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
 
 /** A file that is no recording, or not one that this version reads. */
@@ -85,7 +85,7 @@ class Player {
   /** @param cut the file ends within this line */
   play(text: string, cut: boolean): void {
     if (this.isOver) return;
-    const line = parseLine(text);
+    const line = readLine(text);
     if (this.#header === null) {
       this.#header = this.#checked(line, text, cut);
       this.#lines = 1;
@@ -137,7 +137,7 @@ class Player {
     };
   }
 
-  #checked(line: ReturnType<typeof parseLine>, text: string, cut: boolean): RecordingHeader {
+  #checked(line: RecordingLine | null, text: string, cut: boolean): RecordingHeader {
     if (line?.type !== 'recording') {
       const why = cut && text.startsWith('{"type":"recording"') ? 'ends within its first line' : 'is no recording';
       throw new RecordingError(`${this.#path} ${why}: "socktrace record -o FILE" makes one`);
