@@ -1,4 +1,6 @@
 /** What the exit status means; the same for every command. */
+import type { Report } from '../report/types.ts';
+
 export const ExitCode = {
   done: 0,
   internalError: 1,
@@ -13,6 +15,19 @@ export const ExitCode = {
   terminated: 143,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** 10 and 11 only when asked for. */
+export function exitCodeOf({ verdict }: Pick<Report, 'verdict'>, failOnLeak: boolean): ExitCode {
+  if (!failOnLeak) return ExitCode.done;
+  switch (verdict.is) {
+    case 'leak':
+      return ExitCode.leak;
+    case 'not-known':
+      return ExitCode.notKnown;
+    case 'no-leak':
+      return ExitCode.done;
+  }
+}
 
 /** A mistake in what the user asked for: told in one line, exit status 2. */
 export class UsageError extends Error {

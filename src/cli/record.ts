@@ -8,12 +8,11 @@ import { countOf, formatBytes } from '../render/numbers.ts';
 import { headline } from '../render/text/headline.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
-import { ExitCode, UsageError } from './exit-codes.ts';
+import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
 import { parseSize } from './size.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
-import { exitCodeOf } from './trace.ts';
 import { addWatchOptions, openSession, targetsOf, type WatchOptions, watch } from './watch.ts';
 
 interface RecordOptions extends WatchOptions {

@@ -17,12 +17,12 @@ import { renderSpeedscope } from '../render/speedscope.ts';
 import { STACK_VALUES, type StackValue } from '../render/stacks.ts';
 import { PLAIN, type Style } from '../render/style.ts';
 import { renderText } from '../render/text.ts';
-import { diffReports } from '../report/diff.ts';
+import { diffReports, type ReportDiff } from '../report/diff.ts';
 import { mergeReports, type NamedReport } from '../report/merge.ts';
 import { mergeTimelines } from '../report/merge-timelines.ts';
 import type { Timeline } from '../report/timeline.ts';
 import type { Report } from '../report/types.ts';
-import { ExitCode, UsageError } from './exit-codes.ts';
+import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { ProgressBar } from './progress.ts';
 import { styleFor } from './style.ts';
 
@@ -41,6 +41,7 @@ interface ReportOptions {
   since?: TimeArgument;
   until?: TimeArgument;
   diff?: boolean;
+  failOnLeak?: boolean;
 }
 
 const EXAMPLES = `Examples:
@@ -50,6 +51,7 @@ const EXAMPLES = `Examples:
   socktrace report leak.ndjson --format html -o leak.html  a page with its timeline, for a browser; fetches nothing
   socktrace report web1.ndjson.gz web2.ndjson.gz           several hosts or times in one
   socktrace report --diff before.ndjson after.ndjson       what is new, grown, gone
+  socktrace report --diff --fail-on-leak A B               exit status 10 when a leak is new, or has grown
   socktrace report leak.ndjson --format folded | flamegraph.pl > leak.svg
   socktrace report leak.ndjson --format pprof -o leak.pb.gz && go tool pprof -http : leak.pb.gz
   socktrace report leak.ndjson --format speedscope -o leak.speedscope.json
@@ -72,6 +74,10 @@ export function addReport(program: Command): void {
     .option('--since <time>', 'from then on: 2026-11-24T03:00:00Z, or 5m before the end', timeArgument)
     .option('--until <time>', 'as of then', timeArgument)
     .option('--diff', 'of two recordings: which findings are new, have grown, or are gone')
+    .option(
+      '--fail-on-leak',
+      'exit with 10 when there is a leak in any of them (with --diff: one that is new or has grown), 11 when it cannot be known',
+    )
     .addHelpText('before', EXAMPLES)
     .action(async (files: string[], options: ReportOptions) => {
       process.exitCode = await report(files, options);
@@ -97,11 +103,10 @@ async function report(files: readonly string[], options: ReportOptions): Promise
   try {
     const loaded = await loadAll(files, options);
     const [before, after] = loaded;
-    const document =
-      options.diff === true && before !== undefined && after !== undefined
-        ? renderedDiff(before, after, format, options)
-        : rendered(loaded, format, options);
-    return writeOut(document, options);
+    if (options.diff === true && after !== undefined) return diffed(before, after, format, options);
+    if (loaded.length > 1) tellOverlaps(loaded);
+    const document = loaded.length > 1 ? mergeReports(loaded) : before.report;
+    return finish(rendered(document, loaded, format, options), document, options);
   } catch (error) {
     throw isRefusal(error) ? new UsageError(error.message) : error;
   }
@@ -128,7 +133,6 @@ async function loadAll(files: readonly string[], options: ReportOptions): Promis
   }
   progress?.clear();
   for (const { name, replayed } of loaded) tellState(name, replayed);
-  tellOverlaps(loaded);
   return loaded as [Named, ...Named[]];
 }
 
@@ -186,17 +190,30 @@ function isOverlapping(a: Report, b: Report): boolean {
   return sameTime && a.target.processes.some((process) => b.target.processes.includes(process));
 }
 
-function renderedDiff(before: Named, after: Named, format: Format, { output }: ReportOptions): string {
+function diffed(before: Named, after: Named, format: Format, options: ReportOptions): ExitCode {
   const diff = diffReports(before.report, after.report);
-  return format === 'json' ? renderJson(diff) : renderDiff(diff, [after.report, before.report], styleOf(output));
+  for (const { what } of diff.notes) process.stderr.write(`socktrace: ${escapeText(what)}\n`);
+  const document =
+    format === 'json' ? renderJson(diff) : renderDiff(diff, [after.report, before.report], styleOf(options.output));
+  return finish(document, diff, options);
+}
+
+/** An output that could not be written is what the exit status says, whatever was in it. */
+function finish(
+  document: string | Uint8Array,
+  concluded: Pick<Report | ReportDiff, 'verdict'>,
+  options: ReportOptions,
+): ExitCode {
+  const code = writeOut(document, options);
+  return code === ExitCode.done ? exitCodeOf(concluded, options.failOnLeak ?? false) : code;
 }
 
 function rendered(
+  document: Report,
   loaded: readonly [Named, ...Named[]],
   format: Format,
   { weight, output }: ReportOptions,
 ): string | Uint8Array {
-  const document = loaded.length > 1 ? mergeReports(loaded) : loaded[0].report;
   switch (format) {
     case 'text':
       return renderText(document, styleOf(output));

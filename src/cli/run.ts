@@ -13,12 +13,11 @@ import { renderRun, renderRunSummary } from '../render/run.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import type { Session } from '../session/session.ts';
-import { ExitCode, RunFailure, UsageError } from './exit-codes.ts';
+import { ExitCode, exitCodeOf, RunFailure, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets, requireHostPids } from './targets.ts';
-import { exitCodeOf } from './trace.ts';
 import { addSessionOptions, openSession, type SessionOptionsAsked } from './watch.ts';
 
 interface RunOptions extends Omit<SessionOptionsAsked, 'follow'> {

@@ -6,7 +6,7 @@ import { renderEvent } from '../render/event.ts';
 import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
-import { ExitCode, UsageError } from './exit-codes.ts';
+import { type ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
 import { countArgument } from './options.ts';
 import { triage } from './snapshot.ts';
@@ -93,19 +93,6 @@ function ringBytes(asked: number): number {
 function print(report: Report, options: TraceOptions): void {
   if (options.ndjson) process.stdout.write(renderJsonLine({ type: 'report', report }));
   else process.stdout.write(options.json ? renderJson(report) : renderText(report, styleFor(process.stdout)));
-}
-
-/** 10 and 11 only when asked for. */
-export function exitCodeOf(report: Report, failOnLeak: boolean): ExitCode {
-  if (!failOnLeak) return ExitCode.done;
-  switch (report.verdict.is) {
-    case 'leak':
-      return ExitCode.leak;
-    case 'not-known':
-      return ExitCode.notKnown;
-    case 'no-leak':
-      return ExitCode.done;
-  }
 }
 
 function printLine(input: LedgerInput): void {

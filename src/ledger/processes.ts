@@ -18,6 +18,20 @@ const FEW = 1_024;
 export class ProcessStore {
   readonly #byId = new Map<ProcessId, KnownProcess>();
   #pruneAbove = FEW;
+  /** of those that are forgotten */
+  #opened = 0;
+  #accepted = 0;
+
+  /** What all traced processes opened and accepted, those that are forgotten included. */
+  totals(): { opened: number; accepted: number } {
+    let [opened, accepted] = [this.#opened, this.#accepted];
+    for (const { activity } of this.#byId.values()) {
+      if (activity.status === 'unavailable') continue;
+      opened += activity.value.opened;
+      accepted += activity.value.accepted;
+    }
+    return { opened, accepted };
+  }
 
   get(id: ProcessId): KnownProcess | undefined {
     return this.#byId.get(id);
@@ -39,9 +53,13 @@ export class ProcessStore {
 
   /** Forgets processes that exited a while ago and that nothing refers to. */
   prune(nowMs: number, referenced: ReadonlySet<ProcessId>): void {
-    for (const [id, { facts }] of this.#byId) {
+    for (const [id, { facts, activity }] of this.#byId) {
       const gone = facts.exitedMs !== null && nowMs - facts.exitedMs > KEPT_AFTER_EXIT_MS;
-      if (gone && !referenced.has(id)) this.#byId.delete(id);
+      if (!gone || referenced.has(id)) continue;
+      this.#byId.delete(id);
+      if (activity.status === 'unavailable') continue;
+      this.#opened += activity.value.opened;
+      this.#accepted += activity.value.accepted;
     }
     this.#pruneAbove = Math.max(FEW, 2 * this.#byId.size);
   }

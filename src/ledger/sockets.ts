@@ -15,6 +15,7 @@ import {
 import { ExitStore } from './exits.ts';
 import { compareInstants, type Instant, nsToMs, parseInstant, parseSocketId, type SocketIdentity } from './identity.ts';
 import { isWasteful } from './kinds.ts';
+import { ownCopy } from './own-copy.ts';
 import { betterKnown } from './path-refs.ts';
 import { Tombstones } from './tombstones.ts';
 import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
@@ -131,11 +132,6 @@ const NOBODY: readonly ProcessId[] = [];
 
 function toMs({ seconds, nanoseconds }: Instant): number {
   return seconds * 1e3 + nanoseconds / 1e6;
-}
-
-/** A part of a text keeps the whole text in memory; a joined one does not. */
-function ownCopy(text: string): string {
-  return [...text].join('');
 }
 
 function newEntry(

@@ -3,7 +3,7 @@ import { ageOf, idleAgeOf, isAgedByIdleness, knownKey, type SocketEntry, shownKi
 import type { SuspectCount } from './growth.ts';
 import { isWasteful } from './kinds.ts';
 import { pathKey } from './path-refs.ts';
-import type { SocketKind, Thresholds, WastefulKind } from './types.ts';
+import type { Thresholds, WastefulKind } from './types.ts';
 
 export type SuspectKind = WastefulKind | 'released';
 
@@ -36,25 +36,22 @@ export function groupSuspects(
 ): SuspectGroup[] {
   const groups = new Map<string, SuspectGroup>();
   // Traits are shared, so most sockets find their group without a string being built.
-  const byTraits = new Map<SocketKind, Map<Traits, SuspectGroup>>();
+  const ofOwnKind = new Map<Traits, SuspectGroup>();
+  const abandoned = new Map<Traits, SuspectGroup>();
   for (const entry of entries) {
     const kind = shownKind(entry);
     if (!isWasteful(kind) && kind !== 'released') continue;
     const ageMs = ageOf(entry, nowMs);
     if (ageMs < thresholds.minAgeMs && entry.endedMs === null) continue;
 
-    let ofKind = byTraits.get(kind);
-    if (ofKind === undefined) {
-      ofKind = new Map();
-      byTraits.set(kind, ofKind);
-    }
-    let group = ofKind.get(entry.traits);
+    const byTraits = kind === entry.traits.kind ? ofOwnKind : abandoned;
+    let group = byTraits.get(entry.traits);
     if (group === undefined) {
       group = groupFor(groups, kind, entry.traits);
-      ofKind.set(entry.traits, group);
+      byTraits.set(entry.traits, group);
     }
     group.count += 1;
-    group.oldestMs = Math.max(group.oldestMs, ageMs);
+    if (ageMs > group.oldestMs) group.oldestMs = ageMs;
     if (entry.fromStart) group.fromStart += 1;
     if (entry.endedMs !== null) group.heldAtExit += 1;
     if (isOld(entry, kind, nowMs, thresholds)) group.old += 1;

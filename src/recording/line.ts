@@ -345,6 +345,16 @@ function hasPortHolders({ processes }: HostCensus): boolean {
   return processes === undefined || portHolders(processes);
 }
 
+/** Whether these are the facts of a `socket` line. */
+export function isSocket(facts: object): facts is SocketFacts {
+  return socketFacts(facts);
+}
+
+/** Whether these are the facts of a `failure` line. */
+export function isFailure(facts: object): facts is FailureFacts {
+  return failureFacts(facts);
+}
+
 /** Null for what is no line of this format. The version of a header may be another than this program's. */
 export function parseLine(text: string): RecordingLine | null {
   let value: unknown;

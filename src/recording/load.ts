@@ -38,27 +38,66 @@ export interface Loaded {
 export async function loadRecording(path: string, { part, progress, timeline = false }: LoadOptions): Promise<Loaded> {
   const ledger = new Ledger();
   const builder = timeline ? new TimelineBuilder(ledger) : null;
-  let sinceMs = Number.POSITIVE_INFINITY;
-  let baseline: Baseline | null = null;
-  const take = (input: LedgerInput): void => {
-    if (input.type === 'session' && part.sinceMs !== null) sinceMs = monotonicOf(input.session, part.sinceMs);
-    if (input.type === 'tick' && input.atMs >= sinceMs) {
-      baseline = baselineOf(ledger);
-      sinceMs = Number.POSITIVE_INFINITY;
-    }
+  const apply = (input: LedgerInput): void => {
     ledger.apply(input);
     builder?.take(input);
   };
+  const start = part.sinceMs === null ? null : new PartStart(ledger, part.sinceMs, apply);
   const untilMs = part.untilMs ?? Number.POSITIVE_INFINITY;
+  const take = start === null ? apply : (input: LedgerInput): void => start.take(input);
   const replayed = await replay(path, take, { untilMs, ...(progress === undefined ? {} : { progress }) });
   if (replayed.session.clock.wallMs > untilMs) throw new RecordingError(`${path} begins after --until`);
-  if (sinceMs !== Number.POSITIVE_INFINITY) throw new RecordingError(`${path} ends before --since`);
+  const baseline = start === null ? null : start.finish();
+  if (baseline === 'not-reached') throw new RecordingError(`${path} ends before --since`);
   const report = buildReport(ledger);
   return {
     report: baseline === null ? report : reportSince(baseline, report),
     replayed,
     timeline: builder?.finish(report) ?? null,
   };
+}
+
+/**
+ * Finds where a part begins: at the last tick until then. What is read at one time is told between two ticks, so that
+ * what comes after that one is of the part.
+ */
+class PartStart {
+  readonly #ledger: Ledger;
+  readonly #wallMs: number;
+  readonly #apply: (input: LedgerInput) => void;
+  /** CLOCK_MONOTONIC */
+  #sinceMs = Number.NEGATIVE_INFINITY;
+  #pending: LedgerInput[] = [];
+  #baseline: Baseline | null | 'not-reached' = 'not-reached';
+
+  constructor(ledger: Ledger, wallMs: number, apply: (input: LedgerInput) => void) {
+    this.#ledger = ledger;
+    this.#wallMs = wallMs;
+    this.#apply = apply;
+  }
+
+  take(input: LedgerInput): void {
+    if (this.#baseline !== 'not-reached') return this.#apply(input);
+    if (input.type === 'session') this.#sinceMs = monotonicOf(input.session, this.#wallMs);
+    this.#pending.push(input);
+    if (input.type !== 'tick') return;
+    if (input.atMs > this.#sinceMs) {
+      // Before the first tick nothing has been counted that could be taken off.
+      const isWhole = this.#ledger.lastSample === null;
+      this.#baseline = isWhole ? null : baselineOf(this.#ledger);
+    }
+    this.#applyPending();
+  }
+
+  /** How things were where the part begins; null where it is the whole. */
+  finish(): Baseline | null | 'not-reached' {
+    this.#applyPending();
+    return this.#baseline;
+  }
+
+  #applyPending(): void {
+    for (const input of this.#pending.splice(0)) this.#apply(input);
+  }
 }
 
 function monotonicOf({ clock }: SessionFacts, wallMs: number): number {

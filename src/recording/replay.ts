@@ -1,8 +1,8 @@
 /** Reads a recording: its inputs in their order, and what could not be read. */
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
-import { type EndLine, RECORDING_VERSION, type RecordingHeader } from './format.ts';
-import { parseLine } from './line.ts';
+import { type EndLine, RECORDING_VERSION, type RecordingHeader, type RecordingLine } from './format.ts';
+import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
 
 /** A file that is no recording, or not one that this version reads. */
@@ -25,7 +25,10 @@ export interface Replayed {
 }
 
 export interface ReplayOptions {
-  /** inputs after the first tick later than this are not read: wall clock, ms since the epoch */
+  /**
+   * Wall clock, ms since the epoch. What comes after the last tick until then is not taken: what is read at one time is
+   * told between two ticks, so one without the other would contradict itself.
+   */
   untilMs?: number;
   /** bytes read of the file so far; called from time to time */
   progress?: (bytes: number) => void;
@@ -64,12 +67,15 @@ class Player {
   #torn = 0;
   /** CLOCK_MONOTONIC */
   #lastMs = Number.POSITIVE_INFINITY;
+  /** since the last tick; null when everything is taken */
+  #pending: LedgerInput[] | null = null;
   isOver = false;
 
   constructor(path: string, take: (input: LedgerInput) => void, untilMs: number) {
     this.#path = path;
     this.#take = take;
     this.#untilMs = untilMs;
+    if (untilMs !== Number.POSITIVE_INFINITY) this.#pending = [];
   }
 
   skip(lines: number): void {
@@ -79,7 +85,7 @@ class Player {
   /** @param cut the file ends within this line */
   play(text: string, cut: boolean): void {
     if (this.isOver) return;
-    const line = parseLine(text);
+    const line = readLine(text);
     if (this.#header === null) {
       this.#header = this.#checked(line, text, cut);
       this.#lines = 1;
@@ -97,6 +103,7 @@ class Player {
     }
     if (line.type === 'tick' && line.atMs > this.#lastMs) {
       this.isOver = true;
+      this.#lines -= this.#pending?.length ?? 0;
       return;
     }
     const input = this.#expander.expand(line);
@@ -105,13 +112,21 @@ class Player {
       return;
     }
     this.#lines += 1;
-    if (input !== null) this.#take(input);
+    if (input === null) return;
+    if (this.#pending === null) return this.#take(input);
+    this.#pending.push(input);
+    if (input.type === 'tick' || input.type === 'session') this.#takePending();
+  }
+
+  #takePending(): void {
+    for (const input of this.#pending?.splice(0) ?? []) this.#take(input);
   }
 
   finish(): Omit<Replayed, 'damage'> {
     if (this.#header === null) throw new RecordingError(`${this.#path} is empty`);
     if (this.#session === null)
       throw new RecordingError(`${this.#path} ends before anything was recorded: there is nothing to report`);
+    if (!this.isOver) this.#takePending();
     if (this.#torn > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-torn', count: this.#torn }] });
     return {
       session: this.#session,
@@ -122,7 +137,7 @@ class Player {
     };
   }
 
-  #checked(line: ReturnType<typeof parseLine>, text: string, cut: boolean): RecordingHeader {
+  #checked(line: RecordingLine | null, text: string, cut: boolean): RecordingHeader {
     if (line?.type !== 'recording') {
       const why = cut && text.startsWith('{"type":"recording"') ? 'ends within its first line' : 'is no recording';
       throw new RecordingError(`${this.#path} ${why}: "socktrace record -o FILE" makes one`);

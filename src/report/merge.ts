@@ -19,10 +19,11 @@ export interface NamedReport {
 export function mergeReports(named: readonly [NamedReport, ...NamedReport[]]): Report {
   const reports = named.map(({ report }) => report);
   const [first] = named;
+  const { lookedAt: _ofItsOwn, ...common } = first.report;
   const findings = named.flatMap(({ name, report }) => report.findings.map((finding) => withSource(finding, name)));
   findings.sort((a, b) => Number(b.leak) - Number(a.leak) || b.count - a.count || compareText(a.key, b.key));
   return {
-    ...first.report,
+    ...common,
     host: hostOf(named),
     target: {
       pids: unique(reports.flatMap(({ target }) => target.pids)),
@@ -55,8 +56,9 @@ function keyIn(source: string, key: string): string {
 }
 
 function sourceOf({ name, report }: NamedReport): ReportSource {
-  const { tool, host, target, window, verdict, loss, sockets, sockstat, ports } = report;
-  return { name, tool, host, target, window, verdict, loss, sockets, sockstat, ports };
+  const { tool, host, target, window, verdict, loss, sockets, sockstat, ports, lookedAt } = report;
+  const when = lookedAt === undefined ? {} : { lookedAt };
+  return { name, tool, host, target, window, verdict, loss, sockets, sockstat, ports, ...when };
 }
 
 function hostOf(named: readonly [NamedReport, ...NamedReport[]]): Report['host'] {

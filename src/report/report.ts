@@ -42,13 +42,14 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
       complete: losses.length === 0,
       reasons: losses.map(({ code, count }) => ({ code, what: LOSS_CODES[code], count })),
     },
-    sockets: accountsOf(ledger, losses),
+    sockets: accountsOf(ledger, session, losses),
     processes: reportedProcesses(ledger, session.target.processes, findings, failures, ports),
     ...reportedCallPaths(ledger.callPaths, session.callPaths ?? unavailable(NO_CALL_PATHS), findings, failures),
     findings,
     failures: { status: 'measured', value: failures },
     sockstat: sockstatOf(ledger),
     ports,
+    ...lookedAtOf(ledger, session),
     snapshot: unavailable(NO_SNAPSHOT),
   };
 }
@@ -88,7 +89,7 @@ function windowOf({ clock, thresholds }: SessionFacts, nowMs: number): Report['w
 /** Sockets that could not be followed are in no sum. */
 const UNCOUNTED: readonly LossCode[] = ['socket-table-full', 'socket-insert-failed', 'process-table-full'];
 
-function accountsOf(ledger: Ledger, losses: readonly Loss[]): Report['sockets'] {
+function accountsOf(ledger: Ledger, session: SessionFacts, losses: readonly Loss[]): Report['sockets'] {
   const tracked = ledger.lastSample?.tracked;
   return {
     opened: tracked?.opened ?? null,
@@ -100,8 +101,31 @@ function accountsOf(ledger: Ledger, losses: readonly Loss[]): Report['sockets'] 
         : tracked.opened + tracked.accepted + tracked.preexisting + tracked.arrived - tracked.destroyed,
     preexisting: tracked?.preexisting ?? null,
     arrived: tracked?.arrived ?? null,
+    ...apartOf(ledger, session),
     byKind: ledger.countByKind(),
   };
+}
+
+/** At the end both are read at one time. On the way there, each is as old as its last reading. */
+function apartOf(ledger: Ledger, session: SessionFacts): Pick<Report['sockets'], 'apart'> {
+  const { lastSample } = ledger;
+  if (lastSample === null) return {};
+  const { opened, accepted } = ledger.activityTotals();
+  const { tracked, atMs } = lastSample;
+  if (opened === tracked.opened && accepted === tracked.accepted) return {};
+  return {
+    apart: `these were counted at ${wallTimeOf(session, atMs)}, what the processes did at another time: opened ${opened}, accepted ${accepted}`,
+  };
+}
+
+/** The census at the end comes after the last sample. */
+function lookedAtOf({ lastSample, lastCensus }: Ledger, session: SessionFacts): Pick<Report, 'lookedAt'> {
+  if (lastSample === null || lastCensus === null || lastCensus.atMs >= lastSample.atMs) return {};
+  return { lookedAt: wallTimeOf(session, lastCensus.atMs) };
+}
+
+function wallTimeOf({ clock }: SessionFacts, atMs: number): string {
+  return new Date(clock.wallMs + (atMs - clock.monotonicMs)).toISOString();
 }
 
 function sockstatOf({ firstSample, lastSample, lastCensus }: Ledger): Known<SockstatReport> {

@@ -30,6 +30,7 @@ export function reportSince({ report: before, counters }: Baseline, after: Repor
       destroyed: less(after.sockets.destroyed, before.sockets.destroyed),
       arrived: less(after.sockets.arrived, before.sockets.arrived),
       preexisting: before.sockets.held,
+      ...apartSince(before.sockets, after.sockets),
     },
     processes: processesSince(before.processes, after.processes),
     ...callPathsSince(counters, after),
@@ -44,6 +45,15 @@ export function reportSince({ report: before, counters }: Baseline, after: Repor
         ? { status: 'measured', value: after.ports.value.map(withoutGrowth) }
         : after.ports,
   };
+}
+
+/** Counts that did not belong together where the part begins do not do so at its end either. */
+function apartSince(
+  { apart: then }: Report['sockets'],
+  { apart: now }: Report['sockets'],
+): Pick<Report['sockets'], 'apart'> {
+  if (then === undefined) return {};
+  return { apart: `where this part begins, ${then}${now === undefined ? '' : `; at its end, ${now}`}` };
 }
 
 function less(after: number | null, before: number | null): number | null {

@@ -194,7 +194,10 @@ export interface SnapshotSocket {
 
 /** One recording of a report of several: what is of its host and its time only. */
 export interface ReportSource
-  extends Pick<Report, 'tool' | 'host' | 'target' | 'window' | 'verdict' | 'loss' | 'sockets' | 'sockstat' | 'ports'> {
+  extends Pick<
+    Report,
+    'tool' | 'host' | 'target' | 'window' | 'verdict' | 'loss' | 'sockets' | 'sockstat' | 'ports' | 'lookedAt'
+  > {
   /** of the file */
   name: string;
 }
@@ -226,6 +229,8 @@ export interface Report {
     preexisting: number | null;
     /** came later, passed in by another process or by a call that no hook sees */
     arrived: number | null;
+    /** why what the processes did does not add up to these; absent when it does */
+    apart?: string;
     /** of the sockets shown to user space: suspects, what became of them, and those held at exit. Healthy ones are in `held` only. */
     byKind: { kind: SocketKind; count: number }[];
   };
@@ -240,6 +245,8 @@ export interface Report {
   failures: Known<Failure[]>;
   sockstat: Known<SockstatReport>;
   ports: Known<ReportPorts[]>;
+  /** when the classes of sockets and the ports were looked at, where that was not at the end: RFC 3339 */
+  lookedAt?: string;
   snapshot: Known<SnapshotSocket[]>;
   /** only in a report of several recordings */
   sources?: ReportSource[];

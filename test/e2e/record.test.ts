@@ -180,6 +180,10 @@ describe('a service that leaks', () => {
     const { stdout } = await socktrace('report', '--diff', '--json', path, copy);
     const diff = JSON.parse(stdout) as ReportDiff;
     expect(new Set(diff.findings.map(({ change }) => change))).toEqual(new Set(['unchanged']));
+    expect(diff.notes).toEqual([]);
+    expect(await socktrace('report', '--fail-on-leak', path)).toMatchObject({ code: 10 });
+    expect(await socktrace('report', '--fail-on-leak', path, packed)).toMatchObject({ code: 10 });
+    expect(await socktrace('report', '--fail-on-leak', '--diff', path, copy)).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('is reported in part', async () => {

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
-import type { LedgerInput } from '../../src/ledger/types.ts';
+import type { LedgerInput, Verdict } from '../../src/ledger/types.ts';
 import { renderDiff } from '../../src/render/diff.ts';
 import { renderText } from '../../src/render/text.ts';
 import { diffReports } from '../../src/report/diff.ts';
 import { mergeReports } from '../../src/report/merge.ts';
-import { BOOT, session } from './facts.ts';
+import type { Finding, Report } from '../../src/report/types.ts';
+import { BOOT, measured, session } from './facts.ts';
 import { incidentInputs, incidentWithPaths, reportOf } from './sample-report.ts';
 
 const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
@@ -110,9 +111,10 @@ describe('the difference of two reports', () => {
     expect(renderDiff(diffReports(before, before), [before])).toMatch(/UNCHANGED/);
   });
 
-  it('says in its text which code opened them', () => {
+  it('says in its text what, how many, whose and which code opened them, and no key', () => {
     const text = renderDiff(diffReports(web8, web7), [web7, web8]);
-    expect(text).toMatch(/leakyd: bind-failed \(EADDRINUSE\), opened at acquire_port \(leak_worker\.c:41\)$/m);
+    expect(text).toMatch(/LEAK +29 +0 +bind-failed +EADDRINUSE +0 .* leakyd +acquire_port \(leak_worker\.c:41\)$/m);
+    for (const { key } of web7.findings) expect(text).not.toContain(key);
   });
 
   it('takes the findings of several processes of one program together', () => {
@@ -122,5 +124,126 @@ describe('the difference of two reports', () => {
     expect(diffReports(two, two).findings).toMatchObject([
       { key: first.key, change: 'unchanged', after: { count: 32 } },
     ]);
+  });
+
+  describe('where one recording began when the sockets were open already', () => {
+    const [failed, bound] = web7.findings;
+    if (failed === undefined || bound === undefined) throw new Error('the sample has two findings');
+    const unknown: Finding = {
+      ...bound,
+      key: 'closed-unknown:/usr/sbin/leakyd:-:-:-',
+      kind: 'closed-unknown',
+      errno: null,
+      openPath: { status: 'preexisting' },
+      bindPath: { status: 'preexisting' },
+      count: failed.count + bound.count,
+      leak: true,
+    };
+    const seenWhole = { ...web7, findings: [{ ...failed, leak: true }, bound] };
+    const seenLate = { ...web7, findings: [unknown] };
+
+    it('claims neither new nor gone, but the sum', () => {
+      for (const [before, after] of [
+        [seenWhole, seenLate],
+        [seenLate, seenWhole],
+      ] as const) {
+        const diff = diffReports(before, after);
+        expect(diff.findings.map(({ change }) => change)).toEqual(['not-known', 'not-known', 'not-known']);
+        expect(diff.indistinct).toMatchObject([
+          { program: '/usr/sbin/leakyd', comm: 'leakyd', before: unknown.count, after: unknown.count },
+        ]);
+        expect(diff.verdict).toMatchObject({
+          is: 'not-known',
+          because: [expect.stringContaining('3 findings of leakyd')],
+        });
+        const text = renderDiff(diff, [after, before]);
+        expect(text).toMatch(/NOT KNOWN ONE BY ONE\n.*\n {2}leakyd: 41 -> 41 in all \(0\)/);
+        expect(text).not.toMatch(/^(?:NEW|GONE|SHRUNK|GROWN)$/m);
+      }
+    });
+
+    it('is a leak when there are more of them in all', () => {
+      const more = { ...seenLate, findings: [{ ...unknown, count: unknown.count + 1 }] };
+      expect(diffReports(seenWhole, more).verdict).toEqual({ is: 'leak', findings: [unknown.key] });
+    });
+
+    it('claims what is true whatever they are', () => {
+      const grown = { ...web7, findings: [{ ...failed, count: failed.count + 5 }, unknown] };
+      const changes = Object.fromEntries(
+        diffReports(seenWhole, grown).findings.map(({ kind, change }) => [kind, change]),
+      );
+      expect(changes).toEqual({ 'bind-failed': 'grown', 'bound-inactive': 'not-known', 'closed-unknown': 'not-known' });
+    });
+
+    it('keeps other programs apart, and what is in no closed state', () => {
+      const other = { ...unknown, process: { status: 'unavailable', reason: 'not told' } as const };
+      expect(diffReports(seenWhole, { ...web7, findings: [other] }).indistinct).toEqual([]);
+      const waiting = { ...bound, key: 'close-wait:/usr/sbin/leakyd:-:-:-', kind: 'close-wait' as const };
+      expect(diffReports({ ...web7, findings: [waiting] }, seenLate).indistinct).toEqual([]);
+    });
+  });
+
+  it('says when the two can hardly be compared', () => {
+    const codes = (before: Report, after: Report) => diffReports(before, after).notes.map(({ code }) => code);
+    expect(codes(web7, web7)).toEqual([]);
+    // web8 is an hour later.
+    expect(codes(web7, web8)).toEqual(['other-host']);
+    expect(codes(web8, web7)).toEqual(['reversed', 'other-host']);
+    const processes = web7.processes.map((process) => ({ ...process, exe: measured('/usr/bin/other') }));
+    expect(codes(web7, { ...web7, processes })).toEqual(['other-program']);
+    expect(codes(web7, { ...web7, window: { ...web7.window, leakCount: 99 } })).toEqual(['other-thresholds']);
+    expect(renderDiff(diffReports(web8, web7), [web7, web8])).toMatch(/^note: .*older one.*03:01:20/m);
+  });
+
+  describe('concludes', () => {
+    const [failed, bound] = web7.findings;
+    if (failed === undefined || bound === undefined) throw new Error('the sample has two findings');
+    const leak = { ...failed, leak: true };
+    const withFindings = (...findings: Finding[]): Report => ({
+      ...web7,
+      verdict: { is: 'leak', findings: [leak.key] },
+      findings,
+    });
+
+    it.each<[string, Report, Report, Verdict]>([
+      ['nothing of the same leak', withFindings(leak), withFindings(leak), { is: 'no-leak' }],
+      ['nothing of a smaller one', withFindings(leak), withFindings({ ...leak, count: 3 }), { is: 'no-leak' }],
+      [
+        'a leak of a larger one',
+        withFindings(leak),
+        withFindings({ ...leak, count: 99 }),
+        { is: 'leak', findings: [leak.key] },
+      ],
+      ['a leak of a new one', withFindings(), withFindings(leak), { is: 'leak', findings: [leak.key] }],
+      [
+        'a leak of what was a suspect',
+        withFindings({ ...leak, leak: false }),
+        withFindings(leak),
+        { is: 'leak', findings: [leak.key] },
+      ],
+      [
+        'nothing sure where a new one may come of age',
+        withFindings(leak),
+        withFindings(leak, { ...bound, leak: false, undecided: true }),
+        { is: 'not-known', because: ['12 more bound-inactive sockets that are too young to tell'] },
+      ],
+      [
+        'nothing sure where something was lost',
+        withFindings(leak),
+        {
+          ...withFindings(leak),
+          loss: { complete: false, reasons: [{ code: 'iterator-failed', what: 'walks', count: 2 }] },
+        },
+        { is: 'not-known', because: ['2 walks'] },
+      ],
+      [
+        'what the later report does not know',
+        withFindings(),
+        { ...withFindings(), verdict: { is: 'not-known', because: ['it was dark'] } },
+        { is: 'not-known', because: ['it was dark'] },
+      ],
+    ])('%s', (_, before, after, verdict) => {
+      expect(diffReports(before, after).verdict).toEqual(verdict);
+    });
   });
 });

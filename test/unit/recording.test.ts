@@ -23,6 +23,7 @@ import { endOf, loadRecording } from '../../src/recording/load.ts';
 import { RecordingError, replay } from '../../src/recording/replay.ts';
 import { RecordingWriter } from '../../src/recording/writer.ts';
 import { renderJson } from '../../src/render/json.ts';
+import { renderText } from '../../src/render/text.ts';
 import { buildReport } from '../../src/report/report.ts';
 import type { Report } from '../../src/report/types.ts';
 import { ended, hostSample, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
@@ -327,8 +328,8 @@ describe('a part of a recording', () => {
     const inputs = incidentWithPaths();
     const path = await record(inputs);
     const { report, replayed } = await loadRecording(path, { part: { sinceMs: null, untilMs: startMs + 40_000 } });
-    const late = inputs.findIndex((input) => input.type === 'tick' && input.atMs > 40_000);
-    expect(report).toEqual(reportOf(inputs.slice(0, late)));
+    const last = inputs.findLastIndex((input) => input.type === 'tick' && input.atMs <= 40_000);
+    expect(report).toEqual(reportOf(inputs.slice(0, last + 1)));
     expect(replayed.cutShort).toBe(true);
   });
 
@@ -354,6 +355,115 @@ describe('a part of a recording', () => {
     await expect(loadRecording(path, { part: { sinceMs: null, untilMs: startMs - 1 } })).rejects.toThrow(
       /begins after/,
     );
+  });
+
+  describe('of a session whose tables are read at different times', () => {
+    const CHILD = OWNER.replace(':1234:', ':1235:');
+    const startOf = (report: Report): number => Date.parse(report.window.startedAt) - startMs;
+    const endIn = (report: Report): number => Date.parse(report.window.endedAt) - startMs;
+
+    /** Opens of two processes from step to step; what is read in each. At the end everything is. */
+    const steps = fc.array(
+      fc.record({
+        opens: fc.tuple(fc.nat(3), fc.nat(3)),
+        closes: fc.nat(2),
+        sweep: fc.boolean(),
+        sample: fc.boolean(),
+      }),
+      { minLength: 4, maxLength: 25 },
+    );
+
+    function told(all: readonly { opens: [number, number]; closes: number; sweep: boolean; sample: boolean }[]) {
+      const opened = [0, 0];
+      let destroyed = 0;
+      const sweep = (): LedgerInput[] => [
+        process({}, { opened: opened[0] as number }),
+        process({ id: CHILD, pid: 1235 }, { opened: opened[1] as number }),
+      ];
+      const sample = (atMs: number): LedgerInput => {
+        const sum = (opened[0] as number) + (opened[1] as number);
+        return hostSample(
+          atMs,
+          100 + sum - destroyed,
+          { opened: sum, destroyed },
+          { opened: sum, destroyed, preexisting: 3 },
+        );
+      };
+      const census = (atMs: number): LedgerInput => ({ type: 'census', atMs, seen: unavailable('refused') });
+      const inputs = [
+        session({ target: { pids: [1234], processes: [OWNER, CHILD], follow: true } }),
+        ...sweep(),
+        sample(0),
+        census(5),
+        tick(10),
+      ];
+      for (const [i, { opens, closes, ...due }] of all.entries()) {
+        const atMs = 1_000 + i * 1_000;
+        for (const [who, count] of opens.entries()) opened[who] = (opened[who] as number) + count;
+        destroyed += closes;
+        if (due.sweep) inputs.push(...sweep());
+        if (due.sample) inputs.push(sample(atMs - 10));
+        inputs.push(tick(atMs));
+      }
+      const endMs = 1_000 * (all.length + 1);
+      return [...inputs, sample(endMs - 9), ...sweep(), census(endMs - 5), tick(endMs)];
+    }
+
+    function expectConsistent({ sockets, processes, sockstat }: Report): void {
+      const { preexisting, opened, accepted, arrived, destroyed, held, apart } = sockets;
+      const numbers = [preexisting, opened, accepted, arrived, destroyed].map(Number);
+      const [a = 0, b = 0, c = 0, d = 0, e = 0] = numbers;
+      expect(held).toBe(a + b + c + d - e);
+      const byProcesses = processes.reduce(
+        (sum, { activity }) => sum + (activity.status === 'measured' ? activity.value.opened : 0),
+        0,
+      );
+      if (byProcesses !== opened) expect(apart).toBeDefined();
+      if (sockstat.status === 'measured' && sockstat.value.moved.status === 'measured')
+        expect(sockstat.value.moved.value.unexplained).toBe(0);
+    }
+
+    it('until any time adds up, or says why not', async () => {
+      await fc.assert(
+        fc.asyncProperty(steps, fc.integer({ min: 10, max: 30_000 }), async (all, untilMs) => {
+          const inputs = told(all);
+          const path = await record(inputs);
+          const { report } = await loadRecording(path, { part: { sinceMs: null, untilMs: startMs + untilMs } });
+          const last = inputs.findLastIndex((input) => input.type === 'tick' && input.atMs <= untilMs);
+          expect(report).toEqual(reportOf(inputs.slice(0, last + 1)));
+          expect(endIn(report)).toBeLessThanOrEqual(untilMs);
+          expectConsistent(report);
+          const isEnd = last === inputs.length - 1;
+          const sampled = inputs.slice(0, last).filter(({ type }) => type === 'hostSample').length > 1;
+          expect(report.lookedAt).toBe(isEnd || !sampled ? undefined : new Date(startMs + 5).toISOString());
+          if (isEnd) expect(report.sockets.apart).toBeUndefined();
+          else if (report.sockets.apart !== undefined) expect(renderText(report)).toContain(report.sockets.apart);
+        }),
+        { numRuns: 150 },
+      );
+    });
+
+    it('between any two times too, and the parts of a whole are the whole', async () => {
+      await fc.assert(
+        fc.asyncProperty(steps, fc.integer({ min: 0, max: 4_000 }), async (all, sinceMs) => {
+          const path = await record(told(all));
+          const whole = await load(path);
+          const part = { sinceMs: startMs + sinceMs, untilMs: null };
+          const late = (await loadRecording(path, { part })).report;
+          expectConsistent(late);
+          expect(startOf(late)).toBeLessThanOrEqual(sinceMs);
+          if (sinceMs < 10) {
+            expect(late).toEqual(whole);
+            return;
+          }
+          const early = (await loadRecording(path, { part: { sinceMs: null, untilMs: part.sinceMs } })).report;
+          expect(early.window.endedAt).toBe(late.window.startedAt);
+          expect(late.sockets.preexisting).toBe(early.sockets.held);
+          expect(Number(early.sockets.opened) + Number(late.sockets.opened)).toBe(whole.sockets.opened);
+        }),
+        { numRuns: 150 },
+      );
+    });
   });
 
   it('is counted from its last tick', async () => {

@@ -8,6 +8,7 @@ export function accountLines({ sockets, sockstat }: Report, style: Style): strin
   return [
     style.bold('ACCOUNTS'),
     `  traced    ${accountsText(sockets)}`,
+    ...(sockets.apart === undefined ? [] : [`            ${escapeText(sockets.apart)}`]),
     ...(sockets.byKind.length > 0 ? [`  by kind   ${kinds(sockets.byKind)}`] : []),
     ...(sockstat.status === 'unavailable'
       ? [`  sockstat  not known: ${escapeText(sockstat.reason)}`]

@@ -5,7 +5,7 @@ import { formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { layOut } from '../table.ts';
 
-export function classLines({ sockstat }: Report, style: Style): string[] {
+export function classLines({ sockstat, lookedAt }: Report, style: Style): string[] {
   if (sockstat.status === 'unavailable') return [];
   const { classes, unplaced, unseen, allocWhenClassified } = sockstat.value;
   if (classes.status === 'unavailable') return [];
@@ -22,10 +22,15 @@ export function classLines({ sockstat }: Report, style: Style): string[] {
     [...rows, ...rest, [sum, 'alloc', 'TCP sockets of the host, in all network namespaces (/proc/net/sockstat)']],
   );
   return [
-    style.bold('ALL TCP SOCKETS OF THE HOST'),
+    `${style.bold('ALL TCP SOCKETS OF THE HOST')}${lookedAtText(lookedAt)}`,
     ...table.rows.map((row) => `  ${row}`),
     ...unseen.map((what) => style.yellow(`  not seen: ${escapeText(what)}`)),
   ];
+}
+
+/** A look takes a while: on the way of a trace, only the one of its beginning is there. */
+export function lookedAtText(lookedAt: string | undefined): string {
+  return lookedAt === undefined ? '' : ` at ${escapeText(lookedAt)}, when they were last looked at`;
 }
 
 /** What has no descriptor, no table entry and no queue cannot be found without having been traced. */

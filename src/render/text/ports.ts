@@ -6,6 +6,7 @@ import { ProcessNames } from '../names.ts';
 import { countOf, formatCount, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { layOut } from '../table.ts';
+import { lookedAtText } from './classes.ts';
 
 const MOST_NAMESPACES = 5;
 const MOST_HOLDERS = 8;
@@ -18,7 +19,7 @@ export function portLines(report: Report, style: Style): string[] {
   if (used.length === 0) return [style.bold('PORTS'), '  none in use'];
   const more = used.length - MOST_NAMESPACES;
   return [
-    style.bold('PORTS'),
+    `${style.bold('PORTS')}${lookedAtText(report.lookedAt)}`,
     ...used.slice(0, MOST_NAMESPACES).flatMap((ports) => namespaceLines(ports, names, style)),
     ...(more > 0 ? [`  and ${countOf(more, 'more network namespace')}: --json lists them all`] : []),
   ];
