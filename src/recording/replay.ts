@@ -1,14 +1,9 @@
 /** Reads a recording: its inputs in their order, and what could not be read. */
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
-import { type EndLine, RECORDING_VERSION, type RecordingHeader } from './format.ts';
+import { type EndLine, RECORDING_VERSION, RecordingError, type RecordingHeader } from './format.ts';
 import { parseLine } from './line.ts';
 import { LineSource } from './source.ts';
-
-/** A file that is no recording, or not one that this version reads. */
-export class RecordingError extends Error {
-  override readonly name = 'RecordingError';
-}
 
 export interface Replayed {
   session: SessionFacts;
@@ -20,7 +15,7 @@ export interface Replayed {
   end: EndLine | null;
   /** the rest was not asked for */
   cutShort: boolean;
-  /** why the file could not be unpacked to its end */
+  /** why the file could not be read to its end */
   damage: string | null;
 }
 
@@ -49,8 +44,13 @@ export async function replay(
     options.progress?.(source.bytesRead);
     if (player.isOver) break;
   }
-  return { ...player.finish(), damage: source.damage };
+  // Nobody knows how many lines are behind it.
+  if (source.damage !== null) player.skip(1);
+  return { ...player.finish(), damage: player.refusal ?? source.damage };
 }
+
+/** So many lines in a row that cannot be read are no recording that broke: they may go on for ever. */
+const MOST_TORN = 100_000;
 
 class Player {
   readonly #path: string;
@@ -62,9 +62,12 @@ class Player {
   #end: EndLine | null = null;
   #lines = 0;
   #torn = 0;
+  #tornInARow = 0;
   /** CLOCK_MONOTONIC */
   #lastMs = Number.POSITIVE_INFINITY;
   isOver = false;
+  /** why lines are not looked at that there are */
+  refusal: string | null = null;
 
   constructor(path: string, take: (input: LedgerInput) => void, untilMs: number) {
     this.#path = path;
@@ -85,11 +88,16 @@ class Player {
       this.#lines = 1;
       return;
     }
-    // A recording has one beginning; nothing comes after its end.
-    if (line === null || line.type === 'recording' || this.#end !== null) {
+    // What follows is of another time, perhaps of another host.
+    if (line?.type === 'recording') return this.#refuse('another recording begins there');
+    // Nothing comes after the end.
+    if (line === null || this.#end !== null) {
       this.#torn += 1;
+      this.#tornInARow += 1;
+      if (this.#tornInARow === MOST_TORN) this.#refuse('nothing in a hundred thousand lines could be read');
       return;
     }
+    this.#tornInARow = 0;
     if (line.type === 'end') {
       this.#end = line;
       this.#torn = Math.max(this.#torn, line.lines - this.#lines);
@@ -108,6 +116,12 @@ class Player {
     if (input !== null) this.#take(input);
   }
 
+  #refuse(why: string): void {
+    this.#torn += 1;
+    this.refusal = why;
+    this.isOver = true;
+  }
+
   finish(): Omit<Replayed, 'damage'> {
     if (this.#header === null) throw new RecordingError(`${this.#path} is empty`);
     if (this.#session === null)
@@ -118,7 +132,7 @@ class Player {
       lines: this.#lines,
       torn: this.#torn,
       end: this.#end,
-      cutShort: this.isOver,
+      cutShort: this.isOver && this.refusal === null,
     };
   }
 
