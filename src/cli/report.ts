@@ -96,6 +96,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
   const format = options.json === true ? 'json' : options.format;
   checkUsage(files, format, options);
   try {
+    checkOutput(files, options.output);
     const loaded = await loadAll(files, options);
     const [before, after] = loaded;
     const document =
@@ -115,6 +116,16 @@ function checkUsage(files: readonly string[], format: Format, { diff, output }: 
   if (output !== undefined || !process.stdout.isTTY) return;
   if (format === 'pprof') throw new UsageError('a pprof profile is binary: -o FILE, or a pipe');
   if (format === 'html') throw new UsageError('a page is for a browser: -o FILE, or a pipe');
+}
+
+/** With -f, a recording would be replaced by its own report. */
+function checkOutput(files: readonly string[], output: string | undefined): void {
+  const there = output === undefined ? undefined : statSync(output, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  for (const file of files) {
+    const { dev, ino } = statSync(file);
+    if (dev === there.dev && ino === there.ino) throw new UsageError(`${output} is the recording itself: -o ANOTHER`);
+  }
 }
 
 type Named = NamedReport & Loaded;
