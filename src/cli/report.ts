@@ -105,6 +105,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
         : rendered(loaded, format, options);
     return writeOut(document, options);
   } catch (error) {
+    if (isTooMuch(error)) throw new UsageError(`there is too much in it for one report (${error.message})`);
     throw isRefusal(error) ? new UsageError(error.message) : error;
   }
 }
@@ -266,6 +267,11 @@ function writeOut(document: string | Uint8Array, { output, force }: ReportOption
 /** What is wrong with a file that was named. */
 function isRefusal(error: unknown): error is Error {
   return error instanceof RecordingError || error instanceof FileRefusedError || isSystemError(error);
+}
+
+/** A document that is longer than a text can be, or objects within objects without end. */
+function isTooMuch(error: unknown): error is RangeError {
+  return error instanceof RangeError && /string length|call stack/.test(error.message);
 }
 
 function isSystemError(error: unknown): error is Error {

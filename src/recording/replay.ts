@@ -3,6 +3,7 @@ import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
 import { type EndLine, RECORDING_VERSION, RecordingError, type RecordingHeader } from './format.ts';
 import { parseLine } from './line.ts';
+import { checkMemory } from './memory.ts';
 import { LineSource } from './source.ts';
 
 export interface Replayed {
@@ -29,7 +30,7 @@ export interface ReplayOptions {
 /**
  * Gives every input of a recording to `take`. A line that is torn or not valid is counted and left out: the last input
  * is the loss of them.
- * @throws RecordingError when the file is no recording of a session
+ * @throws RecordingError when the file is no recording of a session, or holds too much
  */
 export async function replay(
   path: string,
@@ -41,6 +42,7 @@ export async function replay(
   for await (const { lines, tooLong, cut } of source.batches()) {
     player.skip(tooLong);
     for (const line of lines) player.play(line, cut);
+    checkMemory(path);
     options.progress?.(source.bytesRead);
     if (player.isOver) break;
   }

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { ReportDiff } from '../../src/report/diff.ts';
 import type { Report } from '../../src/report/types.ts';
@@ -388,6 +388,41 @@ describe('bad input', () => {
   ])('$args: exit 2, in words', async ({ args, says }) => {
     const { code, stderr, stdout } = await socktrace(...args);
     expect(stderr).toMatch(says);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+});
+
+describe('a recording that is made to break its reader', () => {
+  const head = [
+    JSON.stringify({ type: 'recording', version: 1, tool: SESSION.tool }),
+    JSON.stringify({ type: 'session', session: SESSION }),
+  ];
+
+  it('by what it unfolds to: refused before the memory is used up', { timeout: 180_000 }, async () => {
+    const path = newPath('.ndjson.gz');
+    const unknown = { status: 'unavailable', reason: 'x' };
+    const members = Array.from({ length: 60 }, (_, i) => {
+      const facts = {
+        ...{ id: `b:${i}:1`, pid: i, parentPid: null, comm: 'x'.repeat(20 << 20), exe: unknown, cmdline: unknown },
+        ...{ namespacePids: unknown, startTime: unknown, unit: unknown, container: unknown, netns: unknown },
+        exitedMs: null,
+      };
+      return gzipSync(`${JSON.stringify({ type: 'process', facts, activity: unknown })}\n`);
+    });
+    writeFileSync(path, Buffer.concat([gzipSync(`${head.join('\n')}\n`), ...members]));
+    expect(statSync(path).size).toBeLessThan(2_000_000);
+    const env = { ...process.env, NODE_OPTIONS: '--max-old-space-size=400' };
+    const { code, stdout, stderr } = await Socktrace.start(['report', path], { env }).finished();
+    expect(stderr).toMatch(/holds more than fits into [\d.]+ MB of memory: NODE_OPTIONS=/);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  it.each(['json', 'html'])('by objects within objects, as %s: refused in words', async (format) => {
+    const path = newPath();
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    writeFileSync(path, `${head.join('\n').replace('"hostname"', `"deep":${deep},"hostname"`)}\n`);
+    const { code, stdout, stderr } = await socktrace('report', path, '--format', format);
+    expect(stderr).toContain('too much in it');
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 });
