@@ -179,7 +179,8 @@ function tellState(name: string, { torn, end, damage, cutShort }: Replayed): voi
   const say = (text: string): void => void process.stderr.write(`socktrace: ${escapeText(`${name}: ${text}`)}\n`);
   if (torn > 0) say(`${countOf(torn, 'line')} could not be read, and ${torn === 1 ? 'was' : 'were'} left out`);
   if (damage !== null) say(`damaged: what comes after is not read (${damage})`);
-  if (end === null && !cutShort) say('was not closed (killed, or the disk was full): this is what it says until then');
+  if (end === null && !cutShort && damage === null)
+    say('was not closed (killed, the disk was full, or it goes on): this is what it says until then');
 }
 
 /** The same process in two recordings of one time: nobody can tell which sockets are in both. */
