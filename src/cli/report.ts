@@ -3,8 +3,9 @@ import { closeSync, statSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { createFile, FileRefusedError } from '../recording/file.ts';
+import { RecordingError } from '../recording/format.ts';
 import { endOf, type Loaded, loadRecording, type Part } from '../recording/load.ts';
-import { RecordingError, type Replayed } from '../recording/replay.ts';
+import type { Replayed } from '../recording/replay.ts';
 import { renderDiff } from '../render/diff.ts';
 import { parseDuration } from '../render/duration.ts';
 import { escapeText } from '../render/escape.ts';
@@ -101,6 +102,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
   const format = options.json === true ? 'json' : options.format;
   checkUsage(files, format, options);
   try {
+    checkOutput(files, options.output);
     const loaded = await loadAll(files, options);
     const [before, after] = loaded;
     if (options.diff === true && after !== undefined) return diffed(before, after, format, options);
@@ -108,6 +110,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     const document = loaded.length > 1 ? mergeReports(loaded) : before.report;
     return finish(rendered(document, loaded, format, options), document, options);
   } catch (error) {
+    if (isTooMuch(error)) throw new UsageError(`there is too much in it for one report (${error.message})`);
     throw isRefusal(error) ? new UsageError(error.message) : error;
   }
 }
@@ -119,6 +122,16 @@ function checkUsage(files: readonly string[], format: Format, { diff, output }: 
   if (output !== undefined || !process.stdout.isTTY) return;
   if (format === 'pprof') throw new UsageError('a pprof profile is binary: -o FILE, or a pipe');
   if (format === 'html') throw new UsageError('a page is for a browser: -o FILE, or a pipe');
+}
+
+/** With -f, a recording would be replaced by its own report. */
+function checkOutput(files: readonly string[], output: string | undefined): void {
+  const there = output === undefined ? undefined : statSync(output, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  for (const file of files) {
+    const { dev, ino } = statSync(file);
+    if (dev === there.dev && ino === there.ino) throw new UsageError(`${output} is the recording itself: -o ANOTHER`);
+  }
 }
 
 type Named = NamedReport & Loaded;
@@ -170,7 +183,8 @@ function tellState(name: string, { torn, end, damage, cutShort }: Replayed): voi
   const say = (text: string): void => void process.stderr.write(`socktrace: ${escapeText(`${name}: ${text}`)}\n`);
   if (torn > 0) say(`${countOf(torn, 'line')} could not be read, and ${torn === 1 ? 'was' : 'were'} left out`);
   if (damage !== null) say(`damaged: what comes after is not read (${damage})`);
-  if (end === null && !cutShort) say('was not closed (killed, or the disk was full): this is what it says until then');
+  if (end === null && !cutShort && damage === null)
+    say('was not closed (killed, the disk was full, or it goes on): this is what it says until then');
 }
 
 /** The same process in two recordings of one time: nobody can tell which sockets are in both. */
@@ -271,6 +285,11 @@ function writeOut(document: string | Uint8Array, { output, force }: ReportOption
 /** What is wrong with a file that was named. */
 function isRefusal(error: unknown): error is Error {
   return error instanceof RecordingError || error instanceof FileRefusedError || isSystemError(error);
+}
+
+/** A document that is longer than a text can be, or objects within objects without end. */
+function isTooMuch(error: unknown): error is RangeError {
+  return error instanceof RangeError && /string length|call stack/.test(error.message);
 }
 
 function isSystemError(error: unknown): error is Error {

@@ -1,8 +1,8 @@
-/** Ctrl-C, SIGTERM and a closed output: the first asks for the report, the second signal ends at once. */
+/** Ctrl-C, SIGTERM, a hang-up and a closed output: the first asks for the report, a second Ctrl-C or SIGTERM ends at once. */
 import type { Writable } from 'node:stream';
 import { ExitCode } from './exit-codes.ts';
 
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export class StopRequest {
   #requested = false;
@@ -46,7 +46,9 @@ export class StopRequest {
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     // The kernel takes the hooks down with the process: every link is a descriptor.
-    if (this.#requested) process.exit(signal === 'SIGINT' ? ExitCode.interrupted : ExitCode.terminated);
+    // Of a terminal that goes several come at once, from the kernel and from the shell: nobody is impatient.
+    if (this.#requested && signal !== 'SIGHUP')
+      process.exit(signal === 'SIGINT' ? ExitCode.interrupted : ExitCode.terminated);
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[Kreporting; press again to force\n');
     this.#stop();
   };

@@ -10,6 +10,11 @@ export const RECORDING_VERSION = 1;
 /** Longer lines are not read: whoever wrote them, it was not this program. */
 export const LONGEST_LINE_BYTES = 1 << 25;
 
+/** A file that is no recording, or not one that this version reads. */
+export class RecordingError extends Error {
+  override readonly name = 'RecordingError';
+}
+
 /** The first line. */
 export interface RecordingHeader {
   type: 'recording';

@@ -45,6 +45,11 @@ import type { RecordingLine } from './format.ts';
 const decimal = matches(/^(?:0|[1-9]\d{0,19})$/);
 const socketId = matches(/^[0-9a-f]{1,16}:(?:0|[1-9]\d{0,19})$/);
 const processId = matches(/^[\w-]{1,64}:\d{1,10}:\d{1,20}$/);
+/** What reaches a terminal without being looked at again is in a form that no terminal obeys. */
+const errno = matches(/^E[A-Z0-9]{1,30}$/);
+const errnoOrNull = orNull(errno);
+const timestamp = matches(/^[\dTZ:.+-]{1,40}$/);
+const plainText = matches(/^[\x20-\x7e]{1,64}$/);
 const port: Check = (value) => isCount(value) && (value as number) <= 65_535;
 const state = oneOf(TCP_STATES);
 const endpoint = object<Endpoint>({ address: isText, port });
@@ -58,7 +63,6 @@ const pathRef = tagged('status', {
   unavailable: object(reason),
 });
 
-const isTextOrNull = orNull(isText);
 const knownBoolean = known(isBoolean);
 const knownTime = known(isTime);
 const knownProcess = known(processId);
@@ -88,9 +92,9 @@ const socketFacts: Check = (value) => {
     state(facts.state) &&
     (facts.port === null || port(facts.port)) &&
     knownHistory(facts.ever) &&
-    isTextOrNull(facts.bindErrno) &&
-    isTextOrNull(facts.connectErrno) &&
-    isTextOrNull(facts.socketErrno) &&
+    errnoOrNull(facts.bindErrno) &&
+    errnoOrNull(facts.connectErrno) &&
+    errnoOrNull(facts.socketErrno) &&
     (facts.local === null || endpoint(facts.local)) &&
     (facts.peer === null || endpoint(facts.peer)) &&
     typeof facts.released === 'boolean' &&
@@ -119,7 +123,7 @@ const processFacts = object<ProcessFacts>({
   exe: known(isText),
   cmdline: known(listOf(isText)),
   namespacePids: known(listOf(isCount)),
-  startTime: known(isText),
+  startTime: known(timestamp),
   unit: known(orNull(isText)),
   container: known(orNull(isText)),
   netns: known(isCount),
@@ -142,7 +146,7 @@ const failureFacts = object<FailureFacts>({
   pid: isCount,
   comm: isText,
   operation: oneOf(['socket', 'bind', 'connect', 'listen', 'accept']),
-  errno: isText,
+  errno,
   detail: oneOf(['plain', 'port-zero', 'port-given', 'port-unread', 'unbound', 'bound', 'asynchronous']),
   cause: oneOf([
     'no-free-port',
@@ -238,7 +242,7 @@ const hostCensus = object<Omit<HostCensus, 'processes'>>({
   unseen: listOf(isText),
 });
 
-const tool = object<SessionFacts['tool']>({ name: isText, version: isText });
+const tool = object<SessionFacts['tool']>({ name: plainText, version: plainText });
 
 const selectedTarget = object<Omit<SelectedTarget, 'selectors' | 'command'>>({
   pids: listOf(isCount),

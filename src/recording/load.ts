@@ -6,8 +6,9 @@ import { type Baseline, reportSince } from '../report/since.ts';
 import type { Timeline } from '../report/timeline.ts';
 import { TimelineBuilder } from '../report/timeline-builder.ts';
 import type { Report } from '../report/types.ts';
+import { RecordingError } from './format.ts';
 import { parseLine } from './line.ts';
-import { RecordingError, type Replayed, replay } from './replay.ts';
+import { type Replayed, replay } from './replay.ts';
 import { LineSource } from './source.ts';
 
 /** A part of a recording. Wall clock, ms since the epoch. */
@@ -113,8 +114,11 @@ export async function endOf(path: string): Promise<number> {
   let clock: SessionFacts['clock'] | null = null;
   let lastMs: number | null = null;
   for await (const { lines } of new LineSource(path).batches()) {
-    clock ??= clockOf(lines);
-    lastMs = lastTickOf(lines) ?? lastMs;
+    const another = lines.findIndex((text, i) => (clock !== null || i > 0) && text.startsWith('{"type":"recording"'));
+    const own = another < 0 ? lines : lines.slice(0, another);
+    clock ??= clockOf(own);
+    lastMs = lastTickOf(own) ?? lastMs;
+    if (another >= 0) break;
   }
   if (clock === null) throw new RecordingError(`${path} has no session that tells its time`);
   return clock.wallMs + ((lastMs ?? clock.monotonicMs) - clock.monotonicMs);

@@ -1,14 +1,10 @@
 /** Reads a recording: its inputs in their order, and what could not be read. */
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
-import { type EndLine, RECORDING_VERSION, type RecordingHeader, type RecordingLine } from './format.ts';
+import { type EndLine, RECORDING_VERSION, RecordingError, type RecordingHeader, type RecordingLine } from './format.ts';
+import { checkMemory } from './memory.ts';
 import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
-
-/** A file that is no recording, or not one that this version reads. */
-export class RecordingError extends Error {
-  override readonly name = 'RecordingError';
-}
 
 export interface Replayed {
   session: SessionFacts;
@@ -20,7 +16,7 @@ export interface Replayed {
   end: EndLine | null;
   /** the rest was not asked for */
   cutShort: boolean;
-  /** why the file could not be unpacked to its end */
+  /** why the file could not be read to its end */
   damage: string | null;
 }
 
@@ -37,7 +33,7 @@ export interface ReplayOptions {
 /**
  * Gives every input of a recording to `take`. A line that is torn or not valid is counted and left out: the last input
  * is the loss of them.
- * @throws RecordingError when the file is no recording of a session
+ * @throws RecordingError when the file is no recording of a session, or holds too much
  */
 export async function replay(
   path: string,
@@ -49,11 +45,17 @@ export async function replay(
   for await (const { lines, tooLong, cut } of source.batches()) {
     player.skip(tooLong);
     for (const line of lines) player.play(line, cut);
+    checkMemory(path);
     options.progress?.(source.bytesRead);
     if (player.isOver) break;
   }
-  return { ...player.finish(), damage: source.damage };
+  // Nobody knows how many lines are behind it.
+  if (source.damage !== null) player.skip(1);
+  return { ...player.finish(), damage: player.refusal ?? source.damage };
 }
+
+/** So many lines in a row that cannot be read are no recording that broke: they may go on for ever. */
+const MOST_TORN = 100_000;
 
 class Player {
   readonly #path: string;
@@ -65,11 +67,14 @@ class Player {
   #end: EndLine | null = null;
   #lines = 0;
   #torn = 0;
+  #tornInARow = 0;
   /** CLOCK_MONOTONIC */
   #lastMs = Number.POSITIVE_INFINITY;
   /** since the last tick; null when everything is taken */
   #pending: LedgerInput[] | null = null;
   isOver = false;
+  /** why lines are not looked at that there are */
+  refusal: string | null = null;
 
   constructor(path: string, take: (input: LedgerInput) => void, untilMs: number) {
     this.#path = path;
@@ -91,11 +96,16 @@ class Player {
       this.#lines = 1;
       return;
     }
-    // A recording has one beginning; nothing comes after its end.
-    if (line === null || line.type === 'recording' || this.#end !== null) {
+    // What follows is of another time, perhaps of another host.
+    if (line?.type === 'recording') return this.#refuse('another recording begins there');
+    // Nothing comes after the end.
+    if (line === null || this.#end !== null) {
       this.#torn += 1;
+      this.#tornInARow += 1;
+      if (this.#tornInARow === MOST_TORN) this.#refuse('nothing in a hundred thousand lines could be read');
       return;
     }
+    this.#tornInARow = 0;
     if (line.type === 'end') {
       this.#end = line;
       this.#torn = Math.max(this.#torn, line.lines - this.#lines);
@@ -122,18 +132,24 @@ class Player {
     for (const input of this.#pending?.splice(0) ?? []) this.#take(input);
   }
 
+  #refuse(why: string): void {
+    this.#torn += 1;
+    this.refusal = why;
+    this.isOver = true;
+  }
+
   finish(): Omit<Replayed, 'damage'> {
     if (this.#header === null) throw new RecordingError(`${this.#path} is empty`);
     if (this.#session === null)
       throw new RecordingError(`${this.#path} ends before anything was recorded: there is nothing to report`);
-    if (!this.isOver) this.#takePending();
+    if (!this.isOver || this.refusal !== null) this.#takePending();
     if (this.#torn > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-torn', count: this.#torn }] });
     return {
       session: this.#session,
       lines: this.#lines,
       torn: this.#torn,
       end: this.#end,
-      cutShort: this.isOver,
+      cutShort: this.isOver && this.refusal === null,
     };
   }
 

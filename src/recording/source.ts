@@ -1,12 +1,13 @@
 /** The lines of a file, as they come: plain or in gzip members, of any size, in little memory. */
 import { once } from 'node:events';
 import type { ReadStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { constants, createGunzip } from 'node:zlib';
-import { LONGEST_LINE_BYTES } from './format.ts';
+import { LONGEST_LINE_BYTES, RecordingError } from './format.ts';
 
 const CHUNK_BYTES = 1 << 20;
-const PACKED_CHUNK_BYTES = 1 << 16;
+/** Unpacked it may be a thousand times as much. */
+const PACKED_CHUNK_BYTES = 1 << 14;
 const UNPACKED_CHUNK_BYTES = 1 << 14;
 const NEWLINE = 0x0a;
 const GZIP_MAGIC = 0x1f8b;
@@ -25,6 +26,8 @@ export class LineSource {
   readonly #path: string;
   #file: ReadStream | null = null;
   #damage: string | null = null;
+  /** offset in the file */
+  #damagedChunk: number | null = null;
 
   constructor(path: string) {
     this.#path = path;
@@ -71,19 +74,38 @@ export class LineSource {
   }
 
   async *#chunks(): AsyncGenerator<Buffer> {
+    // To open a pipe may wait for ever, to open a device may do something.
+    if (!(await stat(this.#path)).isFile()) throw new RecordingError(`${this.#path} is no file`);
     const handle = await open(this.#path, 'r');
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
-    const packed = bytesRead === 2 && buffer.readUInt16BE(0) === GZIP_MAGIC;
-    const file = handle.createReadStream({ start: 0, highWaterMark: packed ? PACKED_CHUNK_BYTES : CHUNK_BYTES });
-    this.#file = file;
-    yield* packed ? this.#unpacked(file) : (file as AsyncIterable<Buffer>);
+    if (bytesRead < 2 || buffer.readUInt16BE(0) !== GZIP_MAGIC) {
+      yield* this.#read(handle, CHUNK_BYTES);
+      return;
+    }
+    let given = 0;
+    for await (const chunk of this.#unpacked(handle, Number.POSITIVE_INFINITY)) {
+      given += chunk.byteLength;
+      yield chunk;
+    }
+    if (this.#damagedChunk === null) return;
+    // What the unpacker had not given out when it met the damage: once more, and byte by byte there.
+    for await (const chunk of this.#unpacked(await open(this.#path, 'r'), this.#damagedChunk)) {
+      if (chunk.byteLength > given) yield chunk.subarray(given);
+      given = Math.max(0, given - chunk.byteLength);
+    }
+  }
+
+  #read(handle: FileHandle, highWaterMark: number): AsyncIterable<Buffer> {
+    this.#file = handle.createReadStream({ start: 0, highWaterMark });
+    return this.#file;
   }
 
   /**
-   * A file that ends within a member gives what can be unpacked of it. A damaged one gives what comes before, but for the
-   * last few kilobytes: as much is taken out of the unpacker at a time.
+   * A file that ends within a member gives what can be unpacked of it.
+   * @param carefulFrom offset in the file from which on no output waits for further input: what is unpacked before a
+   * damage is not lost with it
    */
-  async *#unpacked(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  async *#unpacked(handle: FileHandle, carefulFrom: number): AsyncGenerator<Buffer> {
     const gunzip = createGunzip({ chunkSize: UNPACKED_CHUNK_BYTES, finishFlush: constants.Z_SYNC_FLUSH });
     let unpacked: Buffer[] = [];
     gunzip.on('data', (chunk: Buffer) => unpacked.push(chunk));
@@ -95,11 +117,24 @@ export class LineSource {
       unpacked = [];
       return chunk;
     };
+    const write = (piece: Buffer): Promise<void> =>
+      Promise.race([broken, new Promise<void>((done) => gunzip.write(piece, () => done()))]);
+    let fed = 0;
+    this.#damage = null;
     try {
-      for await (const chunk of file) {
-        await Promise.race([broken, new Promise<void>((done) => gunzip.write(chunk, () => done()))]);
+      for await (const chunk of this.#read(handle, PACKED_CHUNK_BYTES)) {
+        const step = fed >= carefulFrom ? 1 : chunk.byteLength;
+        for (let at = 0; at < chunk.byteLength && this.#damage === null; at += step) {
+          await write(chunk.subarray(at, at + step));
+          // Behind a member the unpacker passes over whatever begins with a zero, to the end of the file.
+          if (this.#damage === null && gunzip.bytesWritten < fed + at + step) this.#damage = 'something else follows';
+        }
         yield take();
-        if (this.#damage !== null) return;
+        if (this.#damage !== null) {
+          this.#damagedChunk = fed;
+          return;
+        }
+        fed += chunk.byteLength;
       }
       await Promise.race([broken, new Promise<void>((done) => gunzip.end(() => done()))]);
       yield take();

@@ -108,7 +108,13 @@ export class RecordingWriter {
     if (this.#timer !== null) clearInterval(this.#timer);
     const file = this.#file;
     this.#file = null;
-    if (file !== null) await closeAsync(file);
+    if (file === null) return;
+    try {
+      // Some file systems say only now that what was written is lost.
+      await closeAsync(file);
+    } catch (error) {
+      this.#failure ??= error as Error;
+    }
   }
 
   #add(line: RecordingLine): void {

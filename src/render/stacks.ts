@@ -97,5 +97,6 @@ export function frameName(frame: CallFrame): string {
 /** The stack as names, outermost first, with the program at its root. */
 export function namesOf({ frames, unknown, labels }: Stack): string[] {
   const inner = unknown === null ? frames.map(frameName).reverse() : [`[${escapeText(unknown)}]`];
-  return [escapeText(labels.comm), ...inner];
+  // A program may have taken its name away, and what draws flames drops frames without one.
+  return [escapeText(labels.comm) || '(no name)', ...inner];
 }

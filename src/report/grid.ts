@@ -11,7 +11,7 @@ interface Column {
 /** Time from `startMs` on. Its unit is the caller's clock. */
 export class Grid {
   readonly startMs: number;
-  readonly #columns: Column[] = [];
+  readonly #columns = new Set<Column>();
   #bucketMs = SHORTEST_BUCKET_MS;
   #buckets = 1;
 
@@ -42,18 +42,18 @@ export class Grid {
 
   levels(): LevelColumn {
     const column = new LevelColumn();
-    this.#columns.push(column);
+    this.#columns.add(column);
     return column;
   }
 
   amounts(): AmountColumn {
     const column = new AmountColumn();
-    this.#columns.push(column);
+    this.#columns.add(column);
     return column;
   }
 
   drop(column: Column): void {
-    this.#columns.splice(this.#columns.indexOf(column), 1);
+    this.#columns.delete(column);
   }
 }
 

@@ -5,7 +5,7 @@ import { isWasteful } from '../ledger/kinds.ts';
 import type { CensusInput, HostSample, Ledger } from '../ledger/ledger.ts';
 import { pathKey } from '../ledger/path-refs.ts';
 import { groupSuspects, type SuspectGroup, type SuspectKind } from '../ledger/suspects.ts';
-import type { FailureFacts, Known, LedgerInput, PathRef, ProcessId } from '../ledger/types.ts';
+import type { FailureFacts, Known, LedgerInput, ProcessId } from '../ledger/types.ts';
 import { type AmountColumn, Grid, type LevelColumn } from './grid.ts';
 import type { Timeline, TimelineFailure, TimelineFinding, TimelinePorts } from './timeline.ts';
 import type { Finding, Report } from './types.ts';
@@ -13,7 +13,7 @@ import type { Finding, Report } from './types.ts';
 /** At most so many sockets are walked a ms, so that the timeline costs no more than the ledger's own samples. */
 const WALKED_PER_MS = 100;
 
-/** Beyond this many series, those go that were never large. */
+/** Beyond this many series, one is started only in the place of one that was never as large. */
 const MOST_SERIES = 1_000;
 const MOST_FINDINGS = 200;
 const MOST_FAILURES = 300;
@@ -26,18 +26,31 @@ const NO_CENSUS: Known<number> = { status: 'unavailable', reason: 'no census of 
 
 /** Suspects of one finding key and owner. */
 interface Series {
-  facts: Omit<TimelineFinding, 'key' | 'reported' | 'source' | 'counts' | 'ports'>;
+  facts: Omit<TimelineFinding, 'key' | 'reported' | 'source' | 'followedFromMs' | 'counts' | 'ports'>;
   key: string;
-  owner: string;
+  /** CLOCK_MONOTONIC; null where it had no sockets before */
+  followedFromMs: number | null;
   counts: LevelColumn;
   ports: LevelColumn;
   most: number;
+}
+
+/** What the ledger says of a series now. */
+interface Told extends Pick<Series, 'facts' | 'key'> {
+  count: number;
+  ports: number;
 }
 
 interface Sampled {
   count: number;
   ports: Set<number>;
   summedPorts: number;
+}
+
+interface Namespace {
+  limit: Known<number>;
+  bySuspects: LevelColumn;
+  inRange: LevelColumn;
 }
 
 interface FailureSeries {
@@ -60,7 +73,9 @@ export class TimelineBuilder {
   #columns: Columns | null = null;
   readonly #kinds = new Map<SuspectKind, LevelColumn>();
   readonly #series = new Map<string, Series>();
-  readonly #ports = new Map<number, { limit: Known<number>; bySuspects: LevelColumn; inRange: LevelColumn }>();
+  /** some were not followed for want of room: what begins now may not be new */
+  #wasFull = false;
+  readonly #ports = new Map<number, Namespace>();
   readonly #failures = new Map<string, FailureSeries>();
   readonly #failed = new Map<string, number>();
   #lastSample: HostSample | null = null;
@@ -115,7 +130,7 @@ export class TimelineBuilder {
         },
       ],
       byKind: [...this.#kinds].map(([kind, counts]) => ({ kind, counts: filled(counts, asked) })),
-      findings: this.#findingsOf(report.findings, asked),
+      findings: this.#findingsOf(report.findings, asked, wallMs - grid.startMs),
       failures: [...this.#failures.values()]
         .sort((a, b) => b.counts.total - a.counts.total)
         .map(({ facts, counts }) => ({ ...facts, source: 0, counts: counts.values(grid.buckets) })),
@@ -138,84 +153,78 @@ export class TimelineBuilder {
       samples.set(group, sample);
       collect(sample, entry, portsBy);
     });
-    const byKey = new Map<string, { series: Series; count: number; ports: number }>();
-    const add = (series: Series, count: number, ports: number): void => {
-      const sum = byKey.get(series.owner + series.key) ?? { series, count: 0, ports: 0 };
-      byKey.set(series.owner + series.key, { series, count: sum.count + count, ports: sum.ports + ports });
-    };
+    const told = new Map<string, Told>();
     for (const group of groups) {
       const sample = samples.get(group);
       const { owner } = group.traits;
       if (sample === undefined) continue;
       const program = this.#ledger.programOf(owner);
-      add(this.#seriesFor(grid, group.kind, program, owner, group.traits), sample.count, sample.ports.size);
+      addTo(told, factsOf(group.kind, program, owner, group.traits), sample.count, sample.ports.size);
     }
     for (const { traits, program, count, ports } of this.#ledger.exitSums()) {
       if (!isWasteful(traits.kind)) continue;
       const owner = { status: 'unavailable', reason: 'processes that have exited' } as const;
-      add(this.#seriesFor(grid, traits.kind, program, owner, traits), count, ports);
+      addTo(told, factsOf(traits.kind, program, owner, traits), count, ports);
     }
-    this.#write(bucket, grid, byKey, portsBy);
+    this.#follow(told, atMs, grid);
+    this.#write(bucket, grid, told, portsBy);
     asked.set(bucket, 1);
     this.#askedBucket = bucket;
-    return [...byKey.values()].reduce((sum, { count }) => sum + count, 0);
+    return [...told.values()].reduce((sum, { count }) => sum + count, 0);
   }
 
   #write(
     bucket: number,
     grid: Grid,
-    byKey: ReadonlyMap<string, { series: Series; count: number; ports: number }>,
+    told: ReadonlyMap<string, Told>,
     portsBy: ReadonlyMap<number, ReadonlySet<number>>,
   ): void {
-    const kinds = new Map<SuspectKind, number>();
     for (const [id, series] of this.#series) {
-      const now = byKey.get(id);
+      const now = told.get(id);
       const count = now?.count ?? 0;
       series.counts.set(bucket, count);
       series.ports.set(bucket, now?.ports ?? 0);
       series.most = Math.max(series.most, count);
-      if (count > 0) kinds.set(series.facts.kind, (kinds.get(series.facts.kind) ?? 0) + count);
     }
+    const kinds = new Map<SuspectKind, number>();
+    for (const { facts, count } of told.values()) kinds.set(facts.kind, (kinds.get(facts.kind) ?? 0) + count);
     for (const kind of kinds.keys()) if (!this.#kinds.has(kind)) this.#kinds.set(kind, grid.levels());
     for (const [kind, column] of this.#kinds) column.set(bucket, kinds.get(kind) ?? 0);
     for (const netns of portsBy.keys()) this.#namespace(grid, netns);
     for (const [netns, { bySuspects }] of this.#ports) bySuspects.set(bucket, portsBy.get(netns)?.size ?? 0);
-    if (this.#series.size > MOST_SERIES) this.#forgetSmall(grid);
   }
 
-  #forgetSmall(grid: Grid): void {
-    const bySize = [...this.#series].sort(([, a], [, b]) => b.most - a.most);
-    for (const [id, { counts, ports }] of bySize.slice(MOST_SERIES / 2)) {
-      this.#series.delete(id);
-      grid.drop(counts);
-      grid.drop(ports);
+  /** Starts series of what has none yet, the largest first, and while there is room or in the place of smaller ones. */
+  #follow(told: ReadonlyMap<string, Told>, atMs: number, grid: Grid): void {
+    const room = MOST_SERIES - this.#series.size;
+    const others = [...told].filter(([id]) => !this.#series.has(id));
+    const kept = others.length > room ? [...this.#series].sort(([, a], [, b]) => a.most - b.most) : [];
+    const least = kept[0]?.[1].most ?? 0;
+    const larger = others.length > room ? others.filter(([, { count }]) => room > 0 || count > least) : others;
+    larger.sort(([, a], [, b]) => b.count - a.count);
+    const followedFromMs = this.#wasFull ? atMs : null;
+    if (others.length > room) this.#wasFull = true;
+    for (const [i, [id, { facts, key, count }]] of larger.entries()) {
+      const smaller = i < room ? undefined : kept[i - room];
+      if (i >= room && (smaller === undefined || smaller[1].most >= count)) return;
+      if (smaller !== undefined) this.#drop(smaller, grid);
+      this.#series.set(id, { facts, key, followedFromMs, counts: grid.levels(), ports: grid.levels(), most: 0 });
     }
   }
 
-  #seriesFor(
-    grid: Grid,
-    kind: SuspectKind,
-    program: string,
-    owner: Known<ProcessId>,
-    { errno, openPath, bindPath }: { errno: string | null; openPath: PathRef; bindPath: PathRef | null },
-  ): Series {
-    const key = findingKey(kind, program, { errno, openPath, bindPath });
-    const ownerKey = knownKey(owner);
-    let series = this.#series.get(ownerKey + key);
-    if (series === undefined) {
-      const facts = { kind, errno, program, process: owner, openPath, bindPath };
-      series = { facts, key, owner: ownerKey, counts: grid.levels(), ports: grid.levels(), most: 0 };
-      this.#series.set(ownerKey + key, series);
-    }
-    return series;
+  #drop([id, { counts, ports }]: [string, Series], grid: Grid): void {
+    this.#series.delete(id);
+    grid.drop(counts);
+    grid.drop(ports);
   }
 
-  #namespace(grid: Grid, netns: number): { limit: Known<number>; bySuspects: LevelColumn; inRange: LevelColumn } {
-    let ports = this.#ports.get(netns);
-    if (ports === undefined) {
-      ports = { limit: NO_CENSUS, bySuspects: grid.levels(), inRange: grid.levels() };
-      if (this.#ports.size < MOST_NAMESPACES) this.#ports.set(netns, ports);
-    }
+  /** Null beyond the most that are followed. */
+  #namespace(grid: Grid, netns: number): Namespace | null {
+    const known = this.#ports.get(netns);
+    if (known !== undefined) return known;
+    if (this.#ports.size >= MOST_NAMESPACES) return null;
+    const ports = { limit: NO_CENSUS, bySuspects: grid.levels(), inRange: grid.levels() };
+    this.#ports.set(netns, ports);
     return ports;
   }
 
@@ -224,6 +233,7 @@ export class TimelineBuilder {
     const bucket = grid.at(atMs);
     for (const { netns, range, free, inRange } of seen.value.ports) {
       const ports = this.#namespace(grid, netns);
+      if (ports === null) continue;
       if (inRange !== null) ports.inRange.set(bucket, inRange);
       if (range.status === 'unavailable') ports.limit = range;
       else if (inRange === null) ports.limit = { status: 'unavailable', reason: 'the ports in use are not known' };
@@ -285,7 +295,7 @@ export class TimelineBuilder {
   }
 
   /** Series by the findings that they have become; others keep a key of their own. */
-  #findingsOf(findings: readonly Finding[], asked: readonly (number | null)[]): TimelineFinding[] {
+  #findingsOf(findings: readonly Finding[], asked: readonly (number | null)[], toWallMs: number): TimelineFinding[] {
     const keys = new Map<string, string>();
     for (const { key, process, processes } of findings) {
       const common = key.replace(/#\d+$/, '');
@@ -300,19 +310,28 @@ export class TimelineBuilder {
       if (known === undefined) named.set(key, { series, reported: reported !== undefined, parts: [series] });
       else known.parts.push(series);
     }
-    return [...named]
-      .map(([key, { series, reported, parts }]): TimelineFinding & { most: number } => ({
-        key,
-        reported,
-        source: 0,
-        ...series.facts,
-        counts: sumOf(parts.map(({ counts }) => filled(counts, asked))),
-        ports: sumOf(parts.map(({ ports }) => filled(ports, asked))),
-        most: parts.reduce((sum, { most }) => sum + most, 0),
-      }))
-      .sort((a, b) => Number(b.reported) - Number(a.reported) || b.most - a.most)
-      .slice(0, MOST_FINDINGS)
-      .map(({ most: _most, ...finding }) => finding);
+    const counts = new Map(findings.map(({ key, count }) => [key, count]));
+    return (
+      [...named]
+        .map(([key, { series, reported, parts }]): TimelineFinding & { most: number } => ({
+          key,
+          reported,
+          source: 0,
+          ...series.facts,
+          followedFromMs: parts.reduce<number | null>((latest, { followedFromMs }) => {
+            const fromMs = followedFromMs === null ? null : followedFromMs + toWallMs;
+            return latest === null || (fromMs ?? latest) > latest ? fromMs : latest;
+          }, null),
+          counts: sumOf(parts.map((part) => filled(part.counts, asked))),
+          ports: sumOf(parts.map((part) => filled(part.ports, asked))),
+          most: parts.reduce((sum, { most }) => sum + most, 0),
+        }))
+        // One that processes share may have parts for which there was no room: then it is not followed.
+        .filter((one) => !this.#wasFull || !one.reported || one.counts.at(-1) === counts.get(one.key))
+        .sort((a, b) => Number(b.reported) - Number(a.reported) || b.most - a.most)
+        .slice(0, MOST_FINDINGS)
+        .map(({ most: _most, ...finding }) => finding)
+    );
   }
 }
 
@@ -326,6 +345,27 @@ function columnsFrom(startMs: number): Columns {
     destroyed: grid.amounts(),
     asked: grid.levels(),
   };
+}
+
+/** Of one finding key and owner. */
+function factsOf(
+  kind: SuspectKind,
+  program: string,
+  process: Known<ProcessId>,
+  { errno, openPath, bindPath }: Pick<Series['facts'], 'errno' | 'openPath' | 'bindPath'>,
+): Series['facts'] {
+  return { kind, errno, program, process, openPath, bindPath };
+}
+
+function addTo(told: Map<string, Told>, facts: Series['facts'], count: number, ports: number): void {
+  const key = findingKey(facts.kind, facts.program, facts);
+  const id = knownKey(facts.process) + key;
+  const known = told.get(id);
+  if (known === undefined) told.set(id, { facts, key, count, ports });
+  else {
+    known.count += count;
+    known.ports += ports;
+  }
 }
 
 function collect(sample: Sampled, entry: SocketEntry, portsBy: Map<number, Set<number>>): void {

@@ -54,6 +54,8 @@ export interface TimelineFinding {
   process: Known<ProcessId>;
   openPath: PathRef;
   bindPath: PathRef | null;
+  /** when it was first followed, wall clock ms: how many there were before is not known; null: it is known from the start */
+  followedFromMs: number | null;
   /** sockets */
   counts: Levels;
   /** distinct ports that they hold */

@@ -1,5 +1,5 @@
 // A trace into a file, and out of it again: the same report, whatever ends the writer.
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -16,8 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { gunzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import type { ReportDiff } from '../../src/report/diff.ts';
 import type { Report } from '../../src/report/types.ts';
 import { notRun } from '../host/not-run.ts';
@@ -216,6 +216,79 @@ it('kill -9: what was recorded until then is reported, and that it was not close
   expect(report.findings).toMatchObject([{ kind: 'unused', count: 12, leak: true }]);
 });
 
+it.each([['SIGHUP'], ['SIGTERM'], ['SIGHUP', 'SIGHUP', 'SIGHUP']] as const)(
+  '%s %s %s: closed as by Ctrl-C',
+  async (...signals) => {
+    await using puppet = await Puppet.start({ netns: true });
+    const path = newPath();
+    const running = await recording(puppet.pid, path);
+    for (const signal of signals) if (signal !== undefined) running.child.kill(signal);
+    const { code, stderr } = await running.finished();
+    expect(stderr).toContain('(asked to stop)');
+    expect(code).toBe(0);
+    expect(await socktrace('report', path)).toMatchObject({ code: 0, stderr: '' });
+  },
+);
+
+it('a terminal that goes: closed all the same', async () => {
+  await using puppet = await Puppet.start({ netns: true });
+  const path = newPath();
+  const command = [process.execPath, MAIN, 'record', '--pid', puppet.pid, '-o', path].join(' ');
+  const terminal = spawn('script', ['-qec', command, '/dev/null'], { stdio: 'ignore' });
+  await until('the first lines', () => countLines(path, 'tick') > 0);
+  terminal.kill('SIGKILL');
+  await until('the last line', () => countLines(path, 'end') === 1);
+  expect(await socktrace('report', path)).toMatchObject({ code: 0, stderr: '' });
+});
+
+describe('under strace', () => {
+  const injected = (path: string, ...inject: string[]): Socktrace =>
+    Socktrace.startUnder(
+      ['strace', '-f', '-qq', '-P', path, ...inject],
+      ['record', '--pid', String(process.pid), '-o', path, '--duration', '2s', ...SHORT],
+    );
+  const needsStrace = (context: TestContext): void => {
+    try {
+      execFileSync('strace', ['--version'], { stdio: 'ignore' });
+    } catch {
+      notRun(context, 'strace is not installed');
+    }
+  };
+
+  it('everything that is written is synchronized, and so is the name', async (context) => {
+    needsStrace(context);
+    const [path, log] = [newPath('.ndjson.gz'), newPath('.strace')];
+    const { code } = await injected(path, '-P', directory, '-e', 'write,fdatasync,fsync,close', '-o', log).finished();
+    expect(code).toBe(0);
+    const calls = readFileSync(log, 'utf8').match(/(?<= )(?:write|fdatasync|fsync|close)(?=\()/g) ?? [];
+    // Of the directory, first.
+    expect(calls.slice(0, 2)).toEqual(['fsync', 'close']);
+    expect(calls.filter((call) => call === 'fdatasync').length).toBeGreaterThan(2);
+    expect(calls.slice(-2)).toEqual(['fdatasync', 'close']);
+    calls.forEach((call, i) => {
+      if (call === 'write') expect(calls.slice(i + 1).find((next) => next !== 'write')).toBe('fdatasync');
+    });
+  });
+
+  it.for(['write', 'fdatasync', 'close'])(
+    '%s() that fails: said, exit 1, and the report comes',
+    async (call, context) => {
+      needsStrace(context);
+      const path = newPath();
+      const { code, stderr, stdout } = await injected(
+        path,
+        '-o',
+        '/dev/null',
+        '-e',
+        `inject=${call}:error=EIO`,
+      ).finished();
+      expect(stderr).toMatch(/the recording broke off: .*EIO/);
+      expect(stdout).toContain('ACCOUNTS');
+      expect(code).toBe(1);
+    },
+  );
+});
+
 it('a full disk: said, exit 1, the report comes all the same, and what was written is read', async () => {
   await using puppet = await Puppet.start({ netns: true });
   const small = mkdtempSync(join(tmpdir(), 'socktrace-disk-'));
@@ -277,6 +350,11 @@ describe('the file', () => {
     expect(readFileSync(path, 'utf8')).toBe('mine');
     const forced = await socktrace('record', '--pid', String(puppet.pid), '-o', path, '-f', '--duration', '300ms');
     expect(forced.code).toBe(0);
+    const whole = readFileSync(path, 'utf8');
+    const own = await socktrace('report', path, '-o', path, '-f');
+    expect(own).toMatchObject({ code: 2, stdout: '' });
+    expect(own.stderr).toContain('is the recording itself');
+    expect(readFileSync(path, 'utf8')).toBe(whole);
     expect((await reported(path)).target.pids).toEqual([puppet.pid]);
   });
 
@@ -308,12 +386,47 @@ describe('bad input', () => {
     { args: ['report'], says: /missing required argument/ },
     { args: ['report', '/nonexistent'], says: /no such file/ },
     { args: ['report', '/etc/hostname'], says: /is no recording/ },
-    { args: ['report', '/tmp'], says: /EISDIR|is no recording|directory/ },
+    { args: ['report', '/tmp'], says: /\/tmp is no file/ },
     { args: ['report', '--diff', '/etc/hostname'], says: /--diff compares two/ },
     { args: ['report', '/etc/hostname', '--format', 'magic'], says: /Allowed choices are text/ },
   ])('$args: exit 2, in words', async ({ args, says }) => {
     const { code, stderr, stdout } = await socktrace(...args);
     expect(stderr).toMatch(says);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+});
+
+describe('a recording that is made to break its reader', () => {
+  const head = [
+    JSON.stringify({ type: 'recording', version: 1, tool: SESSION.tool }),
+    JSON.stringify({ type: 'session', session: SESSION }),
+  ];
+
+  it('by what it unfolds to: refused before the memory is used up', { timeout: 180_000 }, async () => {
+    const path = newPath('.ndjson.gz');
+    const unknown = { status: 'unavailable', reason: 'x' };
+    const members = Array.from({ length: 60 }, (_, i) => {
+      const facts = {
+        ...{ id: `b:${i}:1`, pid: i, parentPid: null, comm: 'x'.repeat(20 << 20), exe: unknown, cmdline: unknown },
+        ...{ namespacePids: unknown, startTime: unknown, unit: unknown, container: unknown, netns: unknown },
+        exitedMs: null,
+      };
+      return gzipSync(`${JSON.stringify({ type: 'process', facts, activity: unknown })}\n`);
+    });
+    writeFileSync(path, Buffer.concat([gzipSync(`${head.join('\n')}\n`), ...members]));
+    expect(statSync(path).size).toBeLessThan(2_000_000);
+    const env = { ...process.env, NODE_OPTIONS: '--max-old-space-size=400' };
+    const { code, stdout, stderr } = await Socktrace.start(['report', path], { env }).finished();
+    expect(stderr).toMatch(/holds more than fits into [\d.]+ MB of memory: NODE_OPTIONS=/);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  it.each(['json', 'html'])('by objects within objects, as %s: refused in words', async (format) => {
+    const path = newPath();
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    writeFileSync(path, `${head.join('\n').replace('"hostname"', `"deep":${deep},"hostname"`)}\n`);
+    const { code, stdout, stderr } = await socktrace('report', path, '--format', format);
+    expect(stderr).toContain('too much in it');
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 });

@@ -36,6 +36,17 @@ const OPENED = 'leakyd;_start;__libc_start_main;__libc_start_call_main;main;serv
 const BOUND = 'leakyd;_start;__libc_start_main;__libc_start_call_main;main;service_loop;acquire_port;try_bind;bind';
 
 describe('folded stacks', () => {
+  it('of a program that has no name begin with a frame all the same', () => {
+    const nameless = reportOf(
+      incidentWithPaths().map((input) =>
+        input.type === 'process' && input.facts.comm === 'leakyd' ? process({ comm: '' }) : input,
+      ),
+    );
+    const lines = renderFolded(nameless, 'sockets').trimEnd().split('\n');
+    expect(lines.some((line) => line.startsWith('(no name);'))).toBe(true);
+    for (const line of lines) expect(line).not.toMatch(/^;|;;/);
+  });
+
   it('count suspects where they were opened, ports where they were bound, failed calls where they were made', () => {
     expect(renderFolded(report, 'sockets')).toBe(`${OPENED} 41\n`);
     expect(renderFolded(report, 'ports')).toBe(`${BOUND} 12\n`);

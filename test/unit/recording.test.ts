@@ -18,9 +18,10 @@ import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput, SocketFacts } from '../../src/ledger/types.ts';
 import { Compactor, Expander } from '../../src/recording/compact.ts';
 import { createFile, FileRefusedError } from '../../src/recording/file.ts';
+import { RecordingError } from '../../src/recording/format.ts';
 import { parseLine } from '../../src/recording/line.ts';
 import { endOf, loadRecording } from '../../src/recording/load.ts';
-import { RecordingError, replay } from '../../src/recording/replay.ts';
+import { replay } from '../../src/recording/replay.ts';
 import { RecordingWriter } from '../../src/recording/writer.ts';
 import { renderJson } from '../../src/render/json.ts';
 import { renderText } from '../../src/render/text.ts';
@@ -279,10 +280,10 @@ describe('hostile lines', () => {
     expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn', count: 1 }]);
   });
 
-  it('a second beginning, and lines before the session or after the end, are not taken', async () => {
+  it('a second session, and lines before the session or after the end, are not taken', async () => {
     const report = await with_([
-      JSON.stringify({ type: 'recording', version: 1, tool: { name: 'x', version: '1' } }),
       JSON.stringify(session({ tool: { name: 'other', version: '9' } })),
+      JSON.stringify({ type: 'end', because: 'over', lines: 2 }),
     ]);
     expect(report.tool.name).toBe('socktrace');
     expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn', count: 2 }]);

@@ -1,13 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput } from '../../src/ledger/types.ts';
-import { MOST_BUCKETS } from '../../src/report/grid.ts';
+import { Grid, MOST_BUCKETS } from '../../src/report/grid.ts';
 import { mergeTimelines } from '../../src/report/merge-timelines.ts';
 import { buildReport } from '../../src/report/report.ts';
 import type { Timeline } from '../../src/report/timeline.ts';
 import { TimelineBuilder } from '../../src/report/timeline-builder.ts';
 import type { Report } from '../../src/report/types.ts';
-import { ended, failure, hostSample, row, session, socket, tick } from './facts.ts';
+import { BOOT, ended, failure, hostSample, measured, process, row, session, socket, tick } from './facts.ts';
 import { incidentWithPaths } from './sample-report.ts';
 
 function timelineOf(inputs: readonly LedgerInput[]): { timeline: Timeline; report: Report } {
@@ -93,6 +93,71 @@ describe('the timeline', () => {
     expect(source?.alloc.at(-1)).toBe(seconds - 1);
     expect(source?.alloc).not.toContain(null);
     expect(timeline.findings[0]?.counts.filter((count) => count === 1).length).toBeGreaterThan(MOST_BUCKETS / 2);
+  });
+
+  /** Each owner's sockets are a finding of their own. */
+  function ownedBy(owner: number, first: number, count: number, atMs: number): LedgerInput[] {
+    const id = `${BOOT}:${100 + owner}:1`;
+    return [
+      process({ id, pid: 100 + owner, exe: measured(`/usr/bin/p${owner}`) }),
+      ...Array.from({ length: count }, (_, i) => row(socket(first + i, atMs, { owner: measured(id) }))),
+    ];
+  }
+
+  it('of more findings than it follows starts none for the smallest, over and over', () => {
+    const made = vi.spyOn(Grid.prototype, 'levels');
+    const many: LedgerInput[] = [session()];
+    for (let owner = 0; owner < 3_000; owner++) many.push(...ownedBy(owner, 10 * owner, owner < 1_500 ? 2 : 1, 0));
+    for (let second = 0; second < 40; second++) many.push(tick(second * 1_000));
+    const before = made.mock.calls.length;
+    const { timeline, report } = timelineOf(many);
+    expect(made.mock.calls.length - before).toBeLessThan(2_100);
+    expect(report.findings).toHaveLength(3_000);
+    expect(timeline.byKind).toMatchObject([{ kind: 'unused' }]);
+    expect(timeline.byKind[0]?.counts.at(-1)).toBe(4_500);
+    const counts = new Map(report.findings.map(({ key, count }) => [key, count]));
+    expect(timeline.findings).toHaveLength(200);
+    for (const one of timeline.findings) expect(one).toMatchObject({ reported: true, followedFromMs: null });
+    for (const { key, counts: levels } of timeline.findings) expect(levels.at(-1)).toBe(counts.get(key));
+    made.mockRestore();
+  });
+
+  it('follows one that outgrows the smallest, and says since when', () => {
+    const many: LedgerInput[] = [session()];
+    for (let owner = 0; owner < 1_200; owner++) many.push(...ownedBy(owner, 10 * owner, owner < 1_000 ? 2 : 1, 0));
+    for (let second = 0; second < 20; second++) many.push(tick(second * 1_000));
+    many.push(...ownedBy(1_150, 50_000, 5, 20_000));
+    for (let second = 20; second < 40; second++) many.push(tick(second * 1_000));
+    const { timeline } = timelineOf(many);
+    const late = timeline.findings.find(({ program }) => program === '/usr/bin/p1150');
+    expect(late?.counts.at(-1)).toBe(6);
+    // It is a suspect at an age of five seconds.
+    expect(late?.followedFromMs).toBe(timeline.startMs + 25_000);
+    expect(timeline.findings.filter(({ followedFromMs }) => followedFromMs === null)).toHaveLength(199);
+  });
+
+  it('of processes that share a finding, for some of which there was no room, does not follow it', () => {
+    const many: LedgerInput[] = [session()];
+    for (let owner = 0; owner < 1_500; owner++) {
+      const id = `${BOOT}:${100 + owner}:1`;
+      many.push(process({ id, pid: 100 + owner }), row(socket(owner, 0, { owner: measured(id) })));
+    }
+    for (let second = 0; second < 20; second++) many.push(tick(second * 1_000));
+    const { timeline, report } = timelineOf(many);
+    expect(report.findings).toMatchObject([{ count: 1_500, processes: 1_500 }]);
+    expect(timeline.findings).toEqual([]);
+    expect(timeline.byKind[0]?.counts.at(-1)).toBe(1_500);
+  });
+
+  it('of network namespaces beyond the most makes no columns', () => {
+    const made = vi.spyOn(Grid.prototype, 'levels');
+    const many: LedgerInput[] = [session()];
+    for (let netns = 1; netns <= 100; netns++) many.push(row(socket(netns, 0, { netns, port: 5_000 })));
+    for (let second = 0; second < 100; second++) many.push(tick(second * 1_000));
+    const { timeline } = timelineOf(many);
+    expect(timeline.sources[0]?.ports).toHaveLength(64);
+    expect(made.mock.calls.length).toBeLessThan(200);
+    made.mockRestore();
   });
 
   it('of several recordings has one axis, by the wall clock', () => {

@@ -43,6 +43,7 @@ function followed(key: string, facts: Partial<TimelineFinding> = {}): TimelineFi
     process: measured(OWNER),
     openPath: resolved('open1'),
     bindPath: resolved('bind1'),
+    followedFromMs: null,
     counts: [null, 0, 2, 8, null, 18, 24, 29],
     ports: [0, 0, 0, 0, 0, 0, 0, 0],
     ...facts,
@@ -112,6 +113,17 @@ describe('findings of a window', () => {
     const rows = findingsIn(report, one, { from: 2, to: 4 });
     expect(rows.find(({ key }) => key === keys[0])).toMatchObject({ count: 8, change: 6, perMinute: 18 });
     expect(rows.find(({ key }) => key === keys[1])).toMatchObject({ count: null, change: null, ports: null });
+  });
+
+  it('say of the time before they were followed that it is not known', () => {
+    const late = timeline({ findings: [followed(keys[0] ?? '', { followedFromMs: START + 25_000 })] });
+    const row = (window: { from: number; to: number }) =>
+      findingsIn(report, late, window).find(({ key }) => key === keys[0]);
+    const unknown = { count: null, change: null, perMinute: null, ports: null };
+    expect(row({ from: 0, to: 1 })).toMatchObject(unknown);
+    expect(row({ from: 0, to: 3 })).toMatchObject({ ...unknown, count: 8, ports: 0 });
+    expect(row({ from: 2, to: 3 })).toMatchObject({ count: 8, change: 6 });
+    expect(row(wholeWindow(late))).toMatchObject({ count: 29, change: null });
   });
 
   it('leave a rest where not all of them are followed', () => {

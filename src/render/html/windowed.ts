@@ -126,7 +126,8 @@ export function findingsIn(report: Report, timeline: Timeline, window: TimeWindo
         status: 'gone',
         program: one.program,
         process: one.process.status === 'measured' ? one.process.value : null,
-        sinceMs: first < 0 ? null : timeline.startMs + first * timeline.bucketMs,
+        sinceMs:
+          first < 0 || !isFollowed(one, timeline, first - 1) ? null : timeline.startMs + first * timeline.bucketMs,
         ...levelsIn(one, timeline, window),
       };
     });
@@ -139,14 +140,22 @@ function rank({ status }: WindowedFinding): number {
   return status === 'leak' ? 0 : status === 'suspect' ? 1 : 2;
 }
 
+/** Whether it is known how many there were at the end of a bucket. */
+function isFollowed({ followedFromMs }: TimelineFinding, { startMs, bucketMs }: Timeline, bucket: number): boolean {
+  return followedFromMs === null || startMs + (bucket + 1) * bucketMs > followedFromMs;
+}
+
 function levelsIn(
-  { counts, ports }: TimelineFinding,
-  { bucketMs }: Timeline,
+  followed: TimelineFinding,
+  timeline: Timeline,
   window: TimeWindow,
 ): Pick<WindowedFinding, 'count' | 'change' | 'perMinute' | 'ports'> {
-  const change =
-    changeIn(counts, window) ?? (levelAt(counts, window.from) === null ? levelAt(counts, window.to) : null);
-  const minutes = ((window.to - window.from) * bucketMs) / 60_000;
+  if (!isFollowed(followed, timeline, window.to)) return { count: null, change: null, perMinute: null, ports: null };
+  const { counts, ports } = followed;
+  const change = isFollowed(followed, timeline, window.from)
+    ? (changeIn(counts, window) ?? (levelAt(counts, window.from) === null ? levelAt(counts, window.to) : null))
+    : null;
+  const minutes = ((window.to - window.from) * timeline.bucketMs) / 60_000;
   return {
     count: levelAt(counts, window.to) ?? 0,
     change,

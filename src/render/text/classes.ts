@@ -9,7 +9,7 @@ export function classLines({ sockstat, lookedAt }: Report, style: Style): string
   if (sockstat.status === 'unavailable') return [];
   const { classes, unplaced, unseen, allocWhenClassified } = sockstat.value;
   if (classes.status === 'unavailable') return [];
-  const rows = classes.value.map(({ name, count, evidence }) => [formatCount(count), name, evidence]);
+  const rows = classes.value.map(({ name, count, evidence }) => [formatCount(count), name, escapeText(evidence)]);
   const rest =
     unplaced.status === 'measured' ? [[formatCount(unplaced.value), 'unplaced', explain(unplaced.value)]] : [];
   const sum = allocWhenClassified.status === 'measured' ? formatCount(allocWhenClassified.value) : '?';
