@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { findProgram, root } from './run.mjs';
 
 const patienceMs = 20_000;
@@ -42,36 +43,25 @@ async function ended(child) {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
-/** A process that makes sockets in a loop when told to, in a network namespace of its own. */
-export class Cycles {
+/** A program that answers each line with a line of JSON, and once when it is ready; it ends with its input. */
+class Answering {
   #child;
   #lines;
 
-  static async start(cpu = timedCpu) {
-    const child = spawnOn(cpu, join(root, 'build/bench-cycles'), [], ['pipe', 'pipe', 'inherit']);
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const cycles = new Cycles(child, lines);
-    await cycles.#answer();
-    return cycles;
+  static async startOn(cpu, name) {
+    const child = spawnOn(cpu, join(root, 'build', name), [], ['pipe', 'pipe', 'inherit']);
+    const program = new this(child);
+    await program.#answer();
+    return program;
   }
 
-  constructor(child, lines) {
+  constructor(child) {
     this.#child = child;
-    this.#lines = lines;
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   }
 
   get pid() {
     return this.#child.pid;
-  }
-
-  /** `{ns, quiet, medianNs, cyclesPerSecond, cycles}`: see cycles.c. */
-  run(workload, ms, cyclesPerSecond = 0) {
-    return this.#ask(`run ${workload} ${ms} ${cyclesPerSecond}`);
-  }
-
-  /** How many BPF links the host has, -1 when the kernel does not say. */
-  async links() {
-    return (await this.#ask('links')).links;
   }
 
   async stop() {
@@ -79,15 +69,54 @@ export class Cycles {
     await ended(this.#child);
   }
 
-  #ask(command) {
+  ask(command) {
     this.#child.stdin.write(`${command}\n`);
     return this.#answer();
   }
 
   async #answer() {
     const { value, done } = await this.#lines.next();
-    if (done) throw new Error('bench-cycles has ended');
+    if (done) throw new Error(`${this.#child.spawnargs.join(' ')} has ended`);
     return JSON.parse(value);
+  }
+}
+
+/** A process that makes sockets in a loop when told to, in a network namespace of its own. */
+export class Cycles extends Answering {
+  static start(cpu = timedCpu) {
+    return Cycles.startOn(cpu, 'bench-cycles');
+  }
+
+  /** `{ns, quiet, medianNs, cyclesPerSecond, cycles}`: see cycles.c. */
+  run(workload, ms, cyclesPerSecond = 0) {
+    return this.ask(`run ${workload} ${ms} ${cyclesPerSecond}`);
+  }
+
+  /** How many BPF links the host has, -1 when the kernel does not say. */
+  async links() {
+    return (await this.ask('links')).links;
+  }
+}
+
+/** A process that opens sockets at a rate and keeps them or not, in a network namespace of its own: see churn.c. */
+export class Churn extends Answering {
+  /** sockets opened so far */
+  opened = 0;
+
+  static start() {
+    return Churn.startOn(timedCpu, 'bench-churn');
+  }
+
+  async hold(count) {
+    await this.ask(`hold ${count}`);
+    this.opened += count;
+  }
+
+  /** `{opened, ms}` */
+  async pace(perSecond, ms, kind) {
+    const done = await this.ask(`pace ${perSecond} ${ms} ${kind}`);
+    this.opened += done.opened;
+    return done;
   }
 }
 
@@ -106,15 +135,14 @@ export async function startFloor(without = []) {
 }
 
 /**
- * socktrace of a built checkout, tracing `pid`, with more arguments. `attachMs`: from the start of the process to its word
- * that it traces.
+ * socktrace of a built checkout, tracing one pid or several, with more arguments. `attachMs`: from the start of the process
+ * to its word that it traces; `said`: resolves with its standard output.
  */
-export function startTracer(checkout, pid, more = []) {
-  return startTracing(
-    process.execPath,
-    [join(checkout, 'dist/cli/main.js'), '--pid', String(pid), ...more],
-    /^tracing /,
-  );
+export async function startTracer(checkout, pids, more = []) {
+  const targets = [pids].flat().flatMap((pid) => ['--pid', String(pid)]);
+  const args = [join(checkout, 'dist/cli/main.js'), ...targets, ...more];
+  const tracing = await startTracing(process.execPath, args, /^tracing /, ['ignore', 'pipe', 'pipe']);
+  return { ...tracing, said: text(tracing.child.stdout) };
 }
 
 /**
@@ -171,14 +199,32 @@ export function cpuNsOf(pid) {
   );
 }
 
+/** What the kernel tells of each descriptor of a process. */
+function fdFactsOf(pid) {
+  const folder = `/proc/${pid}/fdinfo`;
+  return readdirSync(folder).flatMap((fd) => {
+    try {
+      return [readFileSync(join(folder, fd), 'utf8')];
+    } catch {
+      return []; // closed since
+    }
+  });
+}
+
 /** How many BPF links a process holds. */
 export function linksOf(pid) {
-  const folder = `/proc/${pid}/fdinfo`;
-  return readdirSync(folder).filter((fd) => {
-    try {
-      return readFileSync(join(folder, fd), 'utf8').includes('link_type:');
-    } catch {
-      return false; // closed since
-    }
-  }).length;
+  return fdFactsOf(pid).filter((facts) => facts.includes('link_type:')).length;
+}
+
+/** Resident memory of a process, in bytes. */
+export function residentBytesOf(pid) {
+  return 1_024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+/** What the kernel says that a tracer's table of this many rows takes, in bytes; null when it does not say (before 6.4). */
+export function tableBytesOf(pid, mostRows) {
+  const number = (facts, name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(facts)?.[1]);
+  const tables = fdFactsOf(pid).filter((facts) => number(facts, 'max_entries') === mostRows);
+  const bytes = Math.max(...tables.map((facts) => number(facts, 'memlock')));
+  return Number.isFinite(bytes) ? bytes : null;
 }

@@ -50,6 +50,11 @@ export function renderTable(results) {
       return [...cells, range(addedNs, ns), range(toBare, fine), range(addedToFloors, ratio), rounds];
     }),
   );
+  return renderColumns(header, rows);
+}
+
+/** Lines of cells, each column as wide as its widest. */
+export function renderColumns(header, rows) {
   const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column].length)));
   return [header, ...rows]
     .map((row) =>
