@@ -91,7 +91,7 @@ const CHECKS: readonly Check[] = [
     what: 'call paths',
     weight: 'preferred',
     run: tryCallPaths,
-    fix: 'reports will not say which code opened and bound; that needs user memory to be readable (lockdown below confidentiality) and build/socktrace-unwinder',
+    fix: 'reports will not say which code opened and bound; that needs user memory to be readable (lockdown below confidentiality), build/socktrace-unwinder and build/socktrace-reader',
   },
   {
     what: 'sockstat',
