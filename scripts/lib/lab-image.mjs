@@ -10,7 +10,7 @@ const leftOut = ['@biomejs', 'typescript', 'cmake-js', 'node-api-headers', '.cac
 const checkout = ['build', 'dist', 'src', 'test', 'package.json', 'vitest.config.ts', 'tsconfig.json'];
 
 /** Of the build folder, what runs. */
-const built = /^build(\/[^/.]+(\.node)?)?$/;
+const built = /^build(\/[^/.]+(\.node|\.so)?)?$/;
 
 const programs = ['node', 'ss', 'nsenter'];
 

@@ -91,7 +91,7 @@ const CHECKS: readonly Check[] = [
     what: 'call paths',
     weight: 'preferred',
     run: tryCallPaths,
-    fix: 'reports will not say which code opened and bound; that needs programs that may read user memory, and build/socktrace-unwinder',
+    fix: 'reports will not say which code opened and bound; that needs programs that may read user memory, build/socktrace-unwinder and build/socktrace-reader',
   },
   {
     what: 'sockstat',

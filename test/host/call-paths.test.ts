@@ -224,6 +224,72 @@ describe('paths', () => {
     expect(tracing.session.callPathStats().cached - before.cached).toBe(300);
   });
 
+  it('of a child that is older than the trace', async () => {
+    await using program = new CodePaths();
+    await program.command('fork-child');
+    using tracing = Tracing.of([program.pid]);
+    await program.command('child-opens', 5);
+    const report = await tracing.until('the finding', ({ findings }) => {
+      return findings.some(({ count, openPath }) => count === 5 && openPath.status === 'resolved');
+    });
+    const [finding] = report.findings;
+    expect(functions(report, finding?.openPath ?? null)).toEqual([
+      ...SHARED,
+      'second_way',
+      'child_serves',
+      'fork_child',
+      'main',
+    ]);
+    const owner = report.processes.find(
+      ({ id }) => finding?.process.status === 'measured' && id === finding.process.value,
+    );
+    expect(owner?.pid).not.toBe(program.pid);
+  });
+
+  it('of a program that has called exec since are not read by the code of the next one', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    // Nobody looks in between.
+    await program.command('first', 3);
+    await program.command('exec');
+    await program.command('first', 2);
+    const report = await tracing.until('both findings', ({ findings }) => {
+      return findings.length === 2 && findings.every(({ openPath }) => openPath.status !== 'pending');
+    });
+    const [before, after] = [3, 2].map((count) => report.findings.find((finding) => finding.count === count));
+    expect(before?.openPath).toEqual({ status: 'unavailable', reason: 'the process has called exec since' });
+    expect(functions(report, after?.openPath ?? null)).toEqual([...SHARED, 'first_way', 'main']);
+  });
+
+  it('through a library that took the place of another one have its name, once that is known', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    const openedThrough = (report: Report, name: string): number =>
+      report.callPaths.status === 'unavailable'
+        ? 0
+        : report.callPaths.value
+            .filter((path) => functionsOf(path).includes(name))
+            .reduce((sum, { counters }) => sum + (counters?.opened ?? 0), 0);
+    await program.command('former', 20);
+    await tracing.until('the first one', (report) => openedThrough(report, 'former_inner') === 20);
+    // The cache believes its return addresses until a check of its answers, one in 256, has the mappings read again.
+    let opened = 0;
+    for (let report = tracing.session.report(); openedThrough(report, 'latter_inner') === 0; ) {
+      expect(opened).toBeLessThan(256 * 40); // by chance: 1e-17
+      await program.command('latter', 64);
+      opened += 64;
+      report = await tracing.until('all of them', (now) => {
+        return openedThrough(now, 'former_inner') + openedThrough(now, 'latter_inner') === 20 + opened;
+      });
+    }
+    const former = openedThrough(tracing.session.report(), 'former_inner');
+    await program.command('latter', 200);
+    const report = await tracing.until('the last ones', (now) => {
+      return openedThrough(now, 'latter_inner') === 20 + opened + 200 - former;
+    });
+    expect(openedThrough(report, 'former_inner')).toBe(former);
+  });
+
   it('in any number are counted to the last socket: what was not sampled is a sum of its own', async () => {
     await using program = new CodePaths();
     using tracing = Tracing.of([program.pid]);

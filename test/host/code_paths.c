@@ -3,8 +3,10 @@
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -184,15 +186,89 @@ SEEN void child_opens_and_exits(int count) {
     abort();
 }
 
+static int to_child = -1, from_child = -1;
+
+// A child that lives on, and opens as many as it is told.
+SEEN void child_serves(int orders, int answers) {
+  int count;
+
+  while (read(orders, &count, sizeof(count)) == sizeof(count)) {
+    for (int i = 0; i < count; i++)
+      second_way();
+    if (write(answers, &count, sizeof(count)) != sizeof(count))
+      break;
+  }
+  _exit(0);
+}
+
+SEEN void fork_child(void) {
+  int orders[2], answers[2];
+
+  if (pipe2(orders, O_CLOEXEC) || pipe2(answers, O_CLOEXEC))
+    abort();
+  switch (fork()) {
+  case -1:
+    abort();
+  case 0:
+    close(orders[1]);
+    child_serves(orders[0], answers[1]);
+  }
+  to_child = orders[1];
+  from_child = answers[0];
+}
+
+static void tell_child(int count) {
+  if (write(to_child, &count, sizeof(count)) != sizeof(count) ||
+      read(from_child, &count, sizeof(count)) != sizeof(count))
+    abort();
+}
+
+SEEN void open_for_plugin(int number) {
+  (void)number;
+  shared_open();
+}
+
+// Opens through a library beside this program, which takes the place of the one before, byte for byte.
+static void through_plugin(const char *name, int count) {
+  static const char *loaded;
+  static void *plugin;
+  static void (*enter)(void (*)(int));
+  char path[PATH_MAX];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 32);
+
+  if (!loaded || strcmp(loaded, name)) {
+    void *place = enter;
+
+    if (length < 0 || (plugin && dlclose(plugin)))
+      abort();
+    path[length] = 0;
+    strcpy(strrchr(path, '/') + 1, name);
+    plugin = dlopen(path, RTLD_NOW);
+    enter = plugin ? (void (*)(void (*)(int)))dlsym(plugin, "plugin_enter") : NULL;
+    if (!enter || (place && place != enter)) {
+      fprintf(stderr, "code-paths: %s: not loaded, or not at the former place\n", path);
+      abort();
+    }
+    loaded = name;
+  }
+  for (int i = 0; i < count; i++)
+    enter(open_for_plugin);
+}
+
 static void repeat(void (*what)(void), int count) {
   for (int i = 0; i < count; i++)
     what();
 }
 
-int main(void) {
+int main(int argument_count, char **arguments) {
   char command[32];
   int count;
 
+  // It has called exec.
+  if (argument_count > 1) {
+    puts("ok");
+    fflush(stdout);
+  }
   while (scanf("%31s %d", command, &count) == 2) {
     if (!strcmp(command, "both"))
       for (int i = 0; i < count; i++)
@@ -225,6 +301,16 @@ int main(void) {
       in_a_thread(count);
     else if (!strcmp(command, "child"))
       child_opens_and_exits(count);
+    else if (!strcmp(command, "fork-child"))
+      fork_child();
+    else if (!strcmp(command, "child-opens"))
+      tell_child(count);
+    else if (!strcmp(command, "former"))
+      through_plugin("former-plugin.so", count);
+    else if (!strcmp(command, "latter"))
+      through_plugin("latter-plugin.so", count);
+    else if (!strcmp(command, "exec"))
+      execl("/proc/self/exe", arguments[0], "again", NULL);
     else
       abort();
     puts("ok");

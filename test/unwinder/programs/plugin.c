@@ -2,9 +2,13 @@
 #ifndef INNER
 #define INNER plugin_inner
 #endif
+// Libraries that differ in names only have one build-id.
+#ifndef NUMBER
+#define NUMBER 7
+#endif
 
 __attribute__((noinline)) static void INNER(void (*call)(int)) {
-  call(7);
+  call(NUMBER);
   __asm__ volatile("" ::: "memory");
 }
 
