@@ -96,7 +96,7 @@ function tilesOf(view: View): [string, string][] {
     ['suspects', level(suspects)],
     ['ports they hold', level(sumOf(allPorts.map(({ bySuspects }) => bySuspects)))],
     ['alloc', level(sumOf(timeline.sources.map(({ alloc }) => alloc)))],
-    ['opened', formatCount(opened)],
+    ['opened or accepted', formatCount(opened)],
     ['closed', formatCount(destroyed)],
     ['failed calls', formatCount(failed)],
   ];
