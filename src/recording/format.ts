@@ -10,6 +10,9 @@ export const RECORDING_VERSION = 1;
 /** Longer lines are not read: whoever wrote them, it was not this program. */
 export const LONGEST_LINE_BYTES = 1 << 25;
 
+/** Between two ticks there are not more lines than sockets come to be told of at a time. More are not waited for. */
+export const MOST_BETWEEN_TICKS = 100_000;
+
 /** The first line. */
 export interface RecordingHeader {
   type: 'recording';
