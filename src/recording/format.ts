@@ -15,6 +15,9 @@ export class RecordingError extends Error {
   override readonly name = 'RecordingError';
 }
 
+/** Between two ticks there are not more lines than sockets come to be told of at a time. More are not waited for. */
+export const MOST_BETWEEN_TICKS = 100_000;
+
 /** The first line. */
 export interface RecordingHeader {
   type: 'recording';

@@ -6,7 +6,7 @@ import { type Baseline, reportSince } from '../report/since.ts';
 import type { Timeline } from '../report/timeline.ts';
 import { TimelineBuilder } from '../report/timeline-builder.ts';
 import type { Report } from '../report/types.ts';
-import { RecordingError } from './format.ts';
+import { MOST_BETWEEN_TICKS, RecordingError } from './format.ts';
 import { parseLine } from './line.ts';
 import { type Replayed, replay } from './replay.ts';
 import { LineSource } from './source.ts';
@@ -81,7 +81,10 @@ class PartStart {
     if (this.#baseline !== 'not-reached') return this.#apply(input);
     if (input.type === 'session') this.#sinceMs = monotonicOf(input.session, this.#wallMs);
     this.#pending.push(input);
-    if (input.type !== 'tick') return;
+    if (input.type !== 'tick') {
+      if (this.#pending.length >= MOST_BETWEEN_TICKS) this.#applyPending();
+      return;
+    }
     if (input.atMs > this.#sinceMs) {
       // Before the first tick nothing has been counted that could be taken off.
       const isWhole = this.#ledger.lastSample === null;

@@ -1,7 +1,14 @@
 /** Reads a recording: its inputs in their order, and what could not be read. */
 import type { LedgerInput, SessionFacts } from '../ledger/types.ts';
 import { Expander } from './compact.ts';
-import { type EndLine, RECORDING_VERSION, RecordingError, type RecordingHeader, type RecordingLine } from './format.ts';
+import {
+  type EndLine,
+  MOST_BETWEEN_TICKS,
+  RECORDING_VERSION,
+  RecordingError,
+  type RecordingHeader,
+  type RecordingLine,
+} from './format.ts';
 import { checkMemory } from './memory.ts';
 import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
@@ -125,7 +132,8 @@ class Player {
     if (input === null) return;
     if (this.#pending === null) return this.#take(input);
     this.#pending.push(input);
-    if (input.type === 'tick' || input.type === 'session') this.#takePending();
+    const isWhole = input.type === 'tick' || input.type === 'session';
+    if (isWhole || this.#pending.length >= MOST_BETWEEN_TICKS) this.#takePending();
   }
 
   #takePending(): void {
