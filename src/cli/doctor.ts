@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { tryCallPaths, tryProgram } from '../kernel/binding.ts';
-import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
+import { missingCapabilities } from '../procfs/capabilities.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { ExitCode } from './exit-codes.ts';
 import { styleFor } from './style.ts';
@@ -146,6 +146,6 @@ function refusal(program: string): string | null {
 function lackingCapabilities(): string | null {
   const missing = missingCapabilities();
   if (missing.status === 'unavailable') return missing.reason;
-  const needed = missing.value.filter(({ name }) => name !== OPTIONAL_CAPABILITY);
+  const needed = missing.value.filter(({ needed }) => needed);
   return needed.length === 0 ? null : needed.map(({ name, why }) => `${name} (to ${why})`).join(', ');
 }

@@ -1,8 +1,11 @@
 /** Turns a refusal of the kernel into what it means and what to do about it. */
 import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
-import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
+import { missingCapabilities } from '../procfs/capabilities.ts';
 import { CannotTraceError } from './exit-codes.ts';
+
+/** The first one of native/cgroup_root.cc. */
+const CGROUP_STEP = 'open the cgroup2 file system (fsopen)';
 
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
@@ -22,7 +25,9 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     );
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
-    const needed = missing.value.filter(({ name }) => name !== OPTIONAL_CAPABILITY);
+    // Opening cgroup2 takes it where nobody has mounted that.
+    const opens = error.step === CGROUP_STEP;
+    const needed = missing.value.filter(({ name, needed }) => needed || (opens && name === 'CAP_SYS_ADMIN'));
     if (needed.length > 0) {
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
       const list = needed.map(({ name }) => `+${name.slice(4).toLowerCase()}`).join(',');

@@ -62,14 +62,14 @@ describe('bad input', () => {
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
   });
 
-  it('two capabilities short: exit 3, names those', async () => {
+  it('two capabilities short: exit 3, names the one that it takes', async () => {
     await using puppet = await Puppet.start();
     const lacking = '-net_admin,-sys_admin';
     const short = ['setpriv', '--bounding-set', lacking, '--inh-caps', lacking];
     const { code, stderr } = await Socktrace.startUnder(short, ['--pid', String(puppet.pid)]).finished();
     expect(stderr).toContain('missing CAP_NET_ADMIN');
-    expect(stderr).toContain('missing CAP_SYS_ADMIN');
-    expect(stderr).not.toContain('missing CAP_BPF');
+    // cgroup2 is mounted here: to open it takes no right.
+    expect(stderr.match(/^missing CAP_\w+/gm)).toEqual(['missing CAP_NET_ADMIN']);
     expect(code).toBe(3);
   });
 
