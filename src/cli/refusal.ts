@@ -2,10 +2,17 @@
 import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
+import { readLimit } from '../procfs/limits.ts';
 import { CannotTraceError } from './exit-codes.ts';
 
 /** The first one of native/cgroup_root.cc. */
 const CGROUP_STEP = 'open the cgroup2 file system (fsopen)';
+
+/** What root types to start socktrace as this user with capabilities. */
+export function grantCommand(names: readonly string[]): string {
+  const list = names.map((name) => `+${name.slice(4).toLowerCase()}`).join(',');
+  return `sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`;
+}
 
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
@@ -17,6 +24,12 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     );
     return new CannotTraceError(lines.join('\n'));
   }
+  if (error.errno === 'EMFILE') {
+    const limit = readLimit('Max open files');
+    const most = limit.status === 'measured' ? `${limit.value}` : 'too few';
+    lines.push(`This process may have ${most} files open, and needs more: ulimit -n 1024 (systemd: LimitNOFILE=1024).`);
+    return new CannotTraceError(lines.join('\n'));
+  }
   // The words of the verifier for a helper that lockdown takes away.
   if (/bpf_probe_read/.test(error.detail))
     lines.push(
@@ -25,15 +38,17 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     );
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
-    // Opening cgroup2 takes it where nobody has mounted that.
+    // Opening cgroup2 takes it where nobody has mounted that; a look attaches nothing to it.
     const opens = error.step === CGROUP_STEP;
-    const needed = missing.value.filter(({ name, needed }) => needed || (opens && name === 'CAP_SYS_ADMIN'));
+    const looks = error.step.includes('census');
+    const needed = missing.value.filter(({ name, needed }) =>
+      name === 'CAP_SYS_ADMIN' ? opens : needed && !(looks && name === 'CAP_NET_ADMIN'),
+    );
     if (needed.length > 0) {
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
-      const list = needed.map(({ name }) => `+${name.slice(4).toLowerCase()}`).join(',');
       lines.push(
         'Run it as root (sudo socktrace ...), or give this user the capabilities:',
-        `  sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`,
+        `  ${grantCommand(needed.map(({ name }) => name))}`,
       );
       return new CannotTraceError(lines.join('\n'));
     }

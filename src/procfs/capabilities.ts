@@ -54,14 +54,26 @@ const CAP_SYS_ADMIN = 21n;
  * that were split off it (bpf_capable, perfmon_capable and bpf_net_capable of include/linux).
  */
 export function missingCapabilities(procRoot: string = PROC_ROOT): Known<Capability[]> {
-  const status = readText(`${procRoot}/self/status`, 16 * 1024);
-  if (status.status === 'unavailable') return status;
-  const mask = /^CapEff:\s*([0-9a-f]{1,16})$/m.exec(status.value)?.[1];
-  if (mask === undefined) return { status: 'unavailable', reason: '/proc/self/status has no CapEff line' };
-  const effective = BigInt(`0x${mask}`);
-  const has = (bit: bigint): boolean => ((effective >> bit) & 1n) === 1n;
+  const effective = effectiveSet(procRoot);
+  if (effective.status === 'unavailable') return effective;
+  const has = (bit: bigint): boolean => ((effective.value >> bit) & 1n) === 1n;
   return {
     status: 'measured',
     value: CAPABILITIES.filter(({ bit, implied }) => !has(bit) && !(implied && has(CAP_SYS_ADMIN))),
   };
+}
+
+/** Whether this process has one, by its number; false also where that cannot be read. */
+export function hasCapability(bit: bigint, procRoot: string = PROC_ROOT): boolean {
+  const effective = effectiveSet(procRoot);
+  return effective.status === 'measured' && ((effective.value >> bit) & 1n) === 1n;
+}
+
+function effectiveSet(procRoot: string): Known<bigint> {
+  const status = readText(`${procRoot}/self/status`, 16 * 1024);
+  if (status.status === 'unavailable') return status;
+  const mask = /^CapEff:\s*([0-9a-f]{1,16})$/m.exec(status.value)?.[1];
+  return mask === undefined
+    ? { status: 'unavailable', reason: '/proc/self/status has no CapEff line' }
+    : { status: 'measured', value: BigInt(`0x${mask}`) };
 }
