@@ -30,7 +30,8 @@ interface Trouble {
 
 interface Check {
   what: string;
-  weight: CheckResult['weight'];
+  /** `in-place`: needed where there are no trampolines */
+  weight: CheckResult['weight'] | 'in-place';
   run: (host: Host) => Trouble | null;
 }
 
@@ -38,18 +39,22 @@ interface Check {
 interface Host {
   types: boolean;
   missing: Known<Capability[]>;
-  /** names of those without which the kernel refuses every program */
+  /** names of the needed ones that this process lacks */
   lacking: string[];
-  /** whether the cgroup hooks work, which stand in for others */
+  /** whether these hooks work, each of which replaces the other */
   cgroupHooks: () => boolean;
+  trampolines: () => boolean;
 }
 
+/** Takes more than the others do: it is attached to the cgroup2 root. */
+const ON_CGROUP = 'cgroup_open';
 const TYPES = '/sys/kernel/btf/vmlinux';
 /** A trace holds some 90 (more of it are links), a look a dozen more and one for each network namespace. */
 const FEWEST_FILES = 128;
 /** Tables and rings of a trace with the default sizes when they are full, twice; and Node. */
 const LEAST_MEMORY = 256 << 20;
 
+const TRAMPOLINES = 'none needed: trampolines do the job';
 const INSTEAD = 'none needed: the cgroup hooks do the job, see "unseen" in the report';
 
 const CHECKS: readonly Check[] = [
@@ -95,14 +100,14 @@ const CHECKS: readonly Check[] = [
   programCheck('BTF tracepoints (tp_btf)', 'needed', 'state_first', 'needs Linux 5.5'),
   programCheck(
     'system call exits',
-    'needed',
+    'in-place',
     'syscall_exit',
     'needs CONFIG_HAVE_SYSCALL_TRACEPOINTS and CONFIG_FTRACE_SYSCALLS',
   ),
   programCheck(
     'cgroup2 root and socket hooks',
-    'needed',
-    'cgroup_open',
+    'in-place',
+    ON_CGROUP,
     'needs CONFIG_CGROUP_BPF, and no program attached at the root without BPF_F_ALLOW_MULTI',
   ),
   programCheck('iterator over tables', 'needed', 'sweep_sockets', 'needs Linux 5.8'),
@@ -161,18 +166,16 @@ const CHECKS: readonly Check[] = [
 /** Runs them all. */
 export function runChecks(): CheckResult[] {
   const missing = missingCapabilities();
-  let cgroupHooks: boolean | null = null;
   const host: Host = {
     types: isReadable(TYPES),
     missing,
     lacking: missing.status === 'measured' ? missing.value.flatMap(({ name, needed }) => (needed ? [name] : [])) : [],
-    cgroupHooks: () => {
-      cgroupHooks ??= tryProgram('cgroup_open') === null;
-      return cgroupHooks;
-    },
+    cgroupHooks: once(() => tryProgram(ON_CGROUP) === null),
+    trampolines: once(() => tryProgram('fentry_init') === null),
   };
-  return CHECKS.map(({ what, weight, run }) => {
+  return CHECKS.map(({ what, weight: planned, run }) => {
     const trouble = run(host);
+    const weight = planned === 'in-place' ? (host.trampolines() ? 'preferred' : 'needed') : planned;
     if (trouble === null) return { what, weight, status: 'ok', problem: null, fix: null };
     return {
       what,
@@ -184,11 +187,19 @@ export function runChecks(): CheckResult[] {
   });
 }
 
+function once(ask: () => boolean): () => boolean {
+  let answer: boolean | null = null;
+  return () => {
+    answer ??= ask();
+    return answer;
+  };
+}
+
 function capabilityCheck(capability: Capability): Check {
   const { name, needed, why } = capability;
   return {
     what: name,
-    weight: needed ? 'needed' : 'preferred',
+    weight: name === 'CAP_NET_ADMIN' ? 'in-place' : needed ? 'needed' : 'preferred',
     run: ({ missing }) => {
       if (missing.status === 'unavailable')
         return { problem: missing.reason, fix: 'mount procfs on /proc', unknown: true };
@@ -198,13 +209,18 @@ function capabilityCheck(capability: Capability): Check {
   };
 }
 
-function programCheck(what: string, weight: CheckResult['weight'], program: string, needs: string): Check {
+function programCheck(what: string, weight: Check['weight'], program: string, needs: string): Check {
   return {
     what,
     weight,
     run: (host) => {
       const refusal = tryProgram(program);
-      return refusal === null ? null : { problem: problemOf(refusal, host), fix: fixOf(refusal, host, needs) };
+      if (refusal === null) return null;
+      const replaced = weight === 'in-place' && host.trampolines();
+      return {
+        problem: problemOf(refusal, host),
+        fix: replaced ? TRAMPOLINES : fixOf(refusal, forProgram(program, host), needs),
+      };
     },
   };
 }
@@ -219,10 +235,22 @@ function insteadCheck(what: string, program: string): Check {
       if (refusal === null) return null;
       return {
         problem: problemOf(refusal, host),
-        fix: host.cgroupHooks() ? INSTEAD : fixOf(refusal, host, 'see the refusals above: nothing replaces it'),
+        fix: host.trampolines()
+          ? TRAMPOLINES
+          : host.cgroupHooks()
+            ? INSTEAD
+            : fixOf(
+                refusal,
+                forProgram(program, host),
+                'none for this one: see the cgroup2 root above, which replaces it',
+              ),
       };
     },
   };
+}
+
+function forProgram(program: string, host: Host): Host {
+  return program === ON_CGROUP ? host : { ...host, lacking: host.lacking.filter((name) => name !== 'CAP_NET_ADMIN') };
 }
 
 /** libbpf guesses why, and guesses wrong where it is for want of rights. */

@@ -3,10 +3,17 @@ import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
 import { readLimit } from '../procfs/limits.ts';
+import { readText } from '../procfs/read.ts';
 import { CannotTraceError } from './exit-codes.ts';
 
 /** The first one of native/cgroup_root.cc. */
 const CGROUP_STEP = 'open the cgroup2 file system (fsopen)';
+
+/** Debian's kernels can be told to leave kprobes to CAP_SYS_ADMIN; others know nothing above 2. */
+export function kprobesAreClosed(): boolean {
+  const level = readText('/proc/sys/kernel/perf_event_paranoid', 64);
+  return level.status === 'measured' && Number(level.value) > 2;
+}
 
 /** What root types to start socktrace as this user with capabilities. */
 export function grantCommand(names: readonly string[]): string {
@@ -39,7 +46,10 @@ export function explainRefusal(error: KernelError): CannotTraceError {
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
     // Opening cgroup2 takes it where nobody has mounted that; a look attaches nothing to it.
-    const opens = error.step === CGROUP_STEP;
+    const closed = error.errno === 'EACCES' && /kprobe/.test(error.detail) && kprobesAreClosed();
+    if (closed)
+      lines.push('Kprobes take CAP_SYS_ADMIN here: sysctl kernel.perf_event_paranoid=2 leaves them to CAP_PERFMON.');
+    const opens = error.step === CGROUP_STEP || closed;
     const looks = error.step.includes('census');
     const needed = missing.value.filter(({ name, needed }) =>
       name === 'CAP_SYS_ADMIN' ? opens : needed && !(looks && name === 'CAP_NET_ADMIN'),

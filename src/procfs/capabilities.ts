@@ -20,7 +20,7 @@ export const CAPABILITIES = [
     bit: 12n,
     implied: true,
     needed: true,
-    why: 'attach to the cgroup that every socket belongs to',
+    why: 'attach to the cgroup that every socket belongs to, where there are no trampolines',
   },
   {
     name: 'CAP_SYS_PTRACE',

@@ -260,20 +260,3 @@ describe('ends', () => {
     expect((await puppet.command('open g v4 5')).count).toBe(5);
   });
 });
-
-describe('doctor', () => {
-  it('root: a trace is possible, exit 0', async () => {
-    const { code, stdout } = await socktrace('doctor');
-    expect(stdout).toMatch(/ok +kernel types/);
-    expect(stdout).toContain('socktrace can trace here');
-    expect(code).toBe(0);
-  });
-
-  it('a plain user: each refusal with its fix, exit 3', async () => {
-    const plain = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
-    const { code, stdout } = await Socktrace.startUnder(plain, ['doctor']).finished();
-    expect(stdout).toMatch(/refused capabilities: CAP_BPF/);
-    expect(stdout.match(/fix: /g)?.length).toBeGreaterThan(3);
-    expect(code).toBe(3);
-  });
-});
