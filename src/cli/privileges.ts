@@ -1,5 +1,6 @@
 /** Gives up what is not needed once the hooks are attached: what a tracer cannot do, nobody can make it do. */
 import { KernelError, keepCapabilities } from '../kernel/binding.ts';
+import { hasCapability } from '../procfs/capabilities.ts';
 import type { Log } from './log.ts';
 
 /** include/uapi/linux/capability.h */
@@ -25,31 +26,33 @@ export interface StillToDo {
   paths: boolean;
   /** fetching debugging information as nobody, into folders that are given to nobody and removed */
   debuginfod: boolean;
-  /** signals for a command that may have become another user */
-  signals: boolean;
+  /** a command of our own to signal, also when it has become another user, and to look into */
+  command: boolean;
 }
 
 export function stillToDo(
   { paths, debuginfod = false }: { paths: boolean; debuginfod?: boolean },
-  { look, signals = false }: { look: boolean; signals?: boolean },
+  { look, command = false }: { look: boolean; command?: boolean },
 ): StillToDo {
-  return { look, paths, debuginfod, signals };
+  return { look, paths, debuginfod, command };
 }
 
 /** The capabilities that the rest of a trace takes. */
-export function capabilitiesFor({ look, paths, debuginfod, signals }: StillToDo): number[] {
+export function capabilitiesFor({ look, paths, debuginfod, command }: StillToDo): number[] {
   return [
     // Processes of others. Before Linux 5.19 without CAP_BPF even tables that are open could not be read.
     ...[CAP.SYS_PTRACE, CAP.DAC_READ_SEARCH, CAP.BPF],
     ...(look ? [CAP.PERFMON, CAP.SYS_ADMIN] : []),
     ...(paths ? [CAP.SETUID, CAP.SETGID, CAP.KILL, CAP.CHECKPOINT_RESTORE] : []),
     ...(debuginfod ? [CAP.CHOWN, CAP.FOWNER] : []),
-    ...(signals ? [CAP.KILL] : []),
+    ...(command ? [CAP.KILL] : []),
   ];
 }
 
 /** In all threads, for good. A trace goes on without it, and says so. */
 export function dropPrivileges(still: StillToDo, log: Log): void {
+  // Without this right one may look only into what has no other rights than oneself, and the command has ours.
+  if (still.command && !hasCapability(BigInt(CAP.SYS_PTRACE))) return;
   try {
     keepCapabilities(capabilitiesFor(still));
     log.debug('privileges dropped');

@@ -77,7 +77,7 @@ async function runCommand(words: string[], options: RunOptions): Promise<number>
     // The whole document has the sums of the host, which a look at all sockets takes half a second for.
     const whole = options.verbose || options.json || output !== null;
     // The command has been started, and keeps its own.
-    dropPrivileges(stillToDo(options, { look: whole, signals: true }), log);
+    dropPrivileges(stillToDo(options, { look: whole, command: true }), log);
     if (whole) session.takeCensus();
     const code = await followToEnd(session, command);
     if (code === null) return command.refused();

@@ -9,7 +9,7 @@ import { Puppet } from '../host/puppet.ts';
 import { childrenOf, commOf, until } from './programs.ts';
 import { Socktrace } from './socktrace.ts';
 
-const TRACE: StillToDo = { look: true, paths: true, debuginfod: false, signals: false };
+const TRACE: StillToDo = { look: true, paths: true, debuginfod: false, command: false };
 const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
 const NOBODY = 65534;
 
@@ -135,9 +135,21 @@ it('run: the command has its own rights, socktrace fewer', async () => {
   const [own = '', ...threads] = stdout.split('THREAD\n');
   const { CapPrm, CapBnd, NoNewPrivs } = OWN;
   expect(setsIn(own)).toMatchObject({ CapPrm, CapBnd, NoNewPrivs });
-  const kept = mask({ ...TRACE, look: false, signals: true });
+  const kept = mask({ ...TRACE, look: false, command: true });
   expect(threads.length).toBeGreaterThan(4);
   for (const sets of threads.map(setsIn)) expect(sets).toMatchObject({ CapPrm: kept, CapBnd: kept, NoNewPrivs: '1' });
+});
+
+it('run by a user without sys_ptrace: its command may be looked into', async () => {
+  const script = 'import os, socket, time; held = [socket.socket() for _ in range(12)]; time.sleep(0.5); os._exit(0)';
+  const may = '-all,+bpf,+perfmon,+net_admin';
+  const user = ['setpriv', '--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'];
+  const rights = ['--inh-caps', may, '--ambient-caps', may, '--bounding-set', may];
+  const args = ['run', '--fail-on-leak', '--', '/usr/bin/python3', '-c', script];
+  const { code, stderr } = await Socktrace.startUnder([...user, ...rights], args).finished();
+  expect(stderr).toMatch(/^LEAK +\S+ exited with 12 sockets never used/m);
+  expect(stderr).toMatch(/^ +opened at(?! *not known)/m);
+  expect(code).toBe(10);
 });
 
 it('a user with ambient capabilities: those go, too', async () => {
