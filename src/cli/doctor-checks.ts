@@ -1,14 +1,14 @@
 /** What tracing needs or is better with, each tried or looked up, and what mends it. */
 import { accessSync, constants, existsSync } from 'node:fs';
-import { release } from 'node:os';
 import { KernelError, tryCallPaths, tryProgram } from '../kernel/binding.ts';
 import type { Known } from '../ledger/types.ts';
-import { CAPABILITIES, type Capability, hasCapability, missingCapabilities } from '../procfs/capabilities.ts';
+import { CAPABILITIES, type Capability, missingCapabilities } from '../procfs/capabilities.ts';
 import { readAvailableMemory, readLimit } from '../procfs/limits.ts';
 import { readLockdown } from '../procfs/lockdown.ts';
 import { hidesProcesses, inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { formatBytes } from '../render/numbers.ts';
 import { hasFetcher } from '../session/debuginfod.ts';
+import { lockedMemoryTrouble } from './locked-memory.ts';
 
 /** What came of one check, as `doctor --json` has it: the names are a contract. */
 export interface CheckResult {
@@ -137,7 +137,7 @@ const CHECKS: readonly Check[] = [
   },
   { what: 'lockdown', weight: 'preferred', run: lockdownTrouble },
   { what: 'open files (RLIMIT_NOFILE)', weight: 'needed', run: fileLimitTrouble },
-  { what: 'locked memory (RLIMIT_MEMLOCK)', weight: 'needed', run: lockedMemoryTrouble },
+  { what: 'locked memory (RLIMIT_MEMLOCK)', weight: 'needed', run: () => lockedMemoryTrouble() },
   { what: 'memory', weight: 'preferred', run: memoryTrouble },
   {
     what: 'sockstat',
@@ -292,22 +292,6 @@ function fileLimitTrouble(): Trouble | null {
     fix: 'ulimit -n 1024 (systemd: LimitNOFILE=1024)',
   };
 }
-
-/** Later kernels account the memory of BPF to the memory cgroup. */
-function lockedMemoryTrouble(): Trouble | null {
-  const [major = 0, minor = 0] = release().split('.').map(Number);
-  if (major > 5 || (major === 5 && minor >= 11)) return null;
-  const limit = readLimit('Max locked memory');
-  if (limit.status === 'unavailable') return { problem: limit.reason, fix: 'mount procfs on /proc', unknown: true };
-  if (limit.value === Number.POSITIVE_INFINITY || hasCapability(CAP_SYS_RESOURCE)) return null;
-  return {
-    problem: `${formatBytes(limit.value)}; before Linux 5.11 all tables count, and this user may not raise it`,
-    fix: 'ulimit -l unlimited, as root before it becomes this user (systemd: LimitMEMLOCK=infinity), or grant CAP_SYS_RESOURCE',
-  };
-}
-
-/** include/uapi/linux/capability.h */
-const CAP_SYS_RESOURCE = 24n;
 
 function memoryTrouble(): Trouble | null {
   const available = readAvailableMemory();

@@ -30,6 +30,7 @@ export interface StillToDo {
   command: boolean;
 }
 
+/** From the options of a session, and what its command does with it. */
 export function stillToDo(
   { paths, debuginfod = false }: { paths: boolean; debuginfod?: boolean },
   { look, command = false }: { look: boolean; command?: boolean },

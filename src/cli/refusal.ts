@@ -5,6 +5,7 @@ import { missingCapabilities } from '../procfs/capabilities.ts';
 import { readLimit } from '../procfs/limits.ts';
 import { readText } from '../procfs/read.ts';
 import { CannotTraceError } from './exit-codes.ts';
+import { lockedMemoryTrouble } from './locked-memory.ts';
 
 /** The first one of native/cgroup_root.cc. */
 const CGROUP_STEP = 'open the cgroup2 file system (fsopen)';
@@ -43,6 +44,8 @@ export function explainRefusal(error: KernelError): CannotTraceError {
       'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
       'A trace is possible with hook set fentry: socktrace --pid PID; its sums are without classes and ports.',
     );
+  const locked = lockedMemoryTrouble();
+  if (locked !== null) lines.push(`${locked.problem}: ${locked.fix}.`);
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
     // Opening cgroup2 takes it where nobody has mounted that; a look attaches nothing to it.

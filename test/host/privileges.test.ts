@@ -18,6 +18,9 @@ const LEAKED = 12;
 
 afterEach(() => Socktrace.killAll());
 
+/** Before Linux 5.11; elsewhere nobody minds, and root may be denied it. */
+const UNLIMITED = 'ulimit -l unlimited 2> /dev/null;';
+
 /**
  * As nobody, with these and nothing else; cgroup2 is mounted where systemd mounts it, if nobody has. setpriv by its path:
  * the kernel lab's busybox has a smaller one.
@@ -28,7 +31,7 @@ function under(capabilities: readonly string[]): string[] {
     'grep -qE " /sys/fs/cgroup(/unified)? cgroup2 " /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup && exec "$@"';
   const user = ['/usr/bin/setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
   const rights = ['--bounding-set', set, '--inh-caps', set, '--ambient-caps', set];
-  return ['unshare', '--mount', 'sh', '-c', mount, 'sh', ...user, ...rights];
+  return ['unshare', '--mount', 'sh', '-c', `${UNLIMITED} ${mount}`, 'sh', ...user, ...rights];
 }
 
 const without = (name: string, from: readonly string[] = EXACT): string[] => from.filter((one) => one !== name);

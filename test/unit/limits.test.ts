@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { lockedMemoryTrouble } from '../../src/cli/locked-memory.ts';
 import { hasCapability, missingCapabilities } from '../../src/procfs/capabilities.ts';
 import { readAvailableMemory, readLimit } from '../../src/procfs/limits.ts';
 import { readLockdown } from '../../src/procfs/lockdown.ts';
@@ -70,4 +71,8 @@ it('capabilities: CAP_SYS_ADMIN stands for those that were split off it', () => 
   expect(missing(having(12n, 38n, 39n))).toEqual(['CAP_SYS_PTRACE', 'CAP_SYS_ADMIN', 'CAP_DAC_READ_SEARCH']);
   expect(missing(having(2n, 12n, 19n, 21n))).toEqual([]);
   expect([hasCapability(24n, having(24n)), hasCapability(24n, having(21n))]).toEqual([true, false]);
+});
+
+it.each(['5.11.0', '6.1.0-56-cloud-amd64', '10.0.1'])('locked memory does not matter on %s', (kernel) => {
+  expect(lockedMemoryTrouble(kernel)).toBeNull();
 });
