@@ -6,6 +6,7 @@
 #include "census.h"
 #include "debug_file.h"
 #include "layout.h"
+#include "privileges.h"
 #include "signals.h"
 #include "socket_namespace.h"
 #include "tracer.h"
@@ -403,6 +404,15 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// keepCapabilities(numbers) -> {ok}
+Napi::Value keep_capabilities_door(const Napi::CallbackInfo &info) {
+  Napi::Array asked = info[0].As<Napi::Array>();
+  std::vector<int> kept;
+  for (uint32_t i = 0; i < asked.Length(); i++)
+    kept.push_back(asked.Get(i).As<Napi::Number>().Int32Value());
+  return answer_of(info.Env(), keep_capabilities(kept));
+}
+
 // passSignalsTo(pid) -> {ok}
 Napi::Value pass_signals_to_door(const Napi::CallbackInfo &info) {
   return answer_of(info.Env(), pass_signals_to(info[0].As<Napi::Number>().Int32Value()));
@@ -420,6 +430,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("takeCensus", Napi::Function::New(env, take_census_door, "takeCensus"));
   exports.Set("openSocketNamespace",
               Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
+  exports.Set("keepCapabilities", Napi::Function::New(env, keep_capabilities_door, "keepCapabilities"));
   exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
   exports.Set("stopPassingSignals",
               Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));

@@ -1,5 +1,6 @@
 #include "bpf_object.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,9 +94,18 @@ int load_object(const BpfObject &object) {
   return bpf_object__load(object.get());
 }
 
+// libbpf looks for types that the kernel itself lacks among its modules, and fails where that takes CAP_SYS_ADMIN. With a
+// file of types it does not look: they are absent, as they are on most kernels.
+static bool may_list_module_types() {
+  uint32_t first;
+  return bpf_btf_get_next_id(0, &first) == 0 || errno != EPERM;
+}
+
 static Result<BpfObject> open_embedded(const char *start, const char *end, const char *name) {
   LibbpfLog log;
   LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = name);
+  if (!may_list_module_types())
+    options.btf_custom_path = "/sys/kernel/btf/vmlinux";
   bpf_object *raw = bpf_object__open_mem(start, static_cast<size_t>(end - start), &options);
   if (!raw)
     return Failure{std::string("open the embedded BPF object ") + name, errno, log.telling_line()};

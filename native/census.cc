@@ -75,6 +75,11 @@ struct HashedWalk {
     if (!entered.valid() || fstat(entered.get(), &about))
       return Failure{"open the network namespace", errno, ""};
     space.inode = about.st_ino;
+    // Staying takes no capability.
+    struct stat here = {};
+    if (stat("/proc/thread-self/ns/net", &here) == 0 && here.st_dev == about.st_dev &&
+        here.st_ino == about.st_ino)
+      return std::nullopt;
     if (setns(entered.get(), CLONE_NEWNET))
       return Failure{"enter the network namespace", errno, ""};
     return std::nullopt;

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace socktrace {
@@ -16,6 +18,26 @@ namespace {
 // The root of the hierarchy has this inode (kernfs). In a cgroup namespace, a new mount shows that namespace's own root
 // instead (cgroup_do_get_tree), and hooks attached there would miss every other process.
 constexpr ino_t kHierarchyRoot = 1;
+
+// Where systemd mounts it, alone or beside version 1.
+constexpr const char *kMountPoints[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+
+bool is_hierarchy_root(const Descriptor &root) {
+  struct stat about = {};
+  return fstat(root.get(), &about) == 0 && about.st_ino == kHierarchyRoot;
+}
+
+// Takes no capability, which mounting it does. Not valid when it is mounted elsewhere, or not whole.
+Descriptor find_cgroup_root() {
+  for (const char *point : kMountPoints) {
+    Descriptor root(open(point, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct statfs system = {};
+    if (root.valid() && fstatfs(root.get(), &system) == 0 && system.f_type == CGROUP2_SUPER_MAGIC &&
+        is_hierarchy_root(root))
+      return root;
+  }
+  return Descriptor();
+}
 
 Result<Descriptor> mount_cgroup_root() {
   // By number: glibc has wrappers only since 2.36.
@@ -34,11 +56,6 @@ Result<Descriptor> mount_cgroup_root() {
   return root;
 }
 
-bool is_hierarchy_root(const Descriptor &root) {
-  struct stat about = {};
-  return fstat(root.get(), &about) == 0 && about.st_ino == kHierarchyRoot;
-}
-
 // setns(2) changes the calling thread alone.
 void *mount_from_outside(void *result) {
   auto &into = *static_cast<Result<Descriptor> *>(result);
@@ -54,6 +71,8 @@ void *mount_from_outside(void *result) {
 } // namespace
 
 Result<Descriptor> open_cgroup_root() {
+  if (Descriptor mounted = find_cgroup_root(); mounted.valid())
+    return mounted;
   Result<Descriptor> here = mount_cgroup_root();
   if (!here.ok() || is_hierarchy_root(here.value()))
     return here;

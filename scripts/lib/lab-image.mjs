@@ -12,7 +12,7 @@ const checkout = ['build', 'dist', 'src', 'test', 'package.json', 'vitest.config
 /** Of the build folder, what runs. */
 const built = /^build(\/[^/.]+(\.node|\.so)?)?$/;
 
-const programs = ['node', 'ss', 'nsenter'];
+const programs = ['node', 'ss', 'nsenter', 'setpriv'];
 
 const init = `#!/bin/busybox sh
 export PATH=/bin:/usr/bin:/sbin:/usr/sbin HOME=/ CI=1 NO_COLOR=1

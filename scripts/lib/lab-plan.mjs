@@ -21,7 +21,11 @@ export const labBoots = [
     append: '',
     runs: [
       // The census uses no hooks: once is enough.
-      { hooks: 'fentry', files: [...everything, 'test/kernels/guest/census.test.ts'], pattern: oneFamily },
+      {
+        hooks: 'fentry',
+        files: [...everything, 'test/kernels/guest/census.test.ts', 'test/host/privileges.test.ts'],
+        pattern: oneFamily,
+      },
       // The whole of it is tried on the machine itself, where there is nothing else.
       {
         hooks: 'cgroup',
@@ -30,7 +34,11 @@ export const labBoots = [
         ),
         pattern: oneFamily,
       },
-      { hooks: 'kprobe', files: ['test/kernels/guest/kinds.test.ts', 'test/host/healthy.test.ts'], pattern: oneFamily },
+      {
+        hooks: 'kprobe',
+        files: ['kernels/guest/kinds', 'host/healthy', 'host/privileges'].map((file) => `test/${file}.test.ts`),
+        pattern: oneFamily,
+      },
     ],
   },
   {

@@ -1,151 +1,67 @@
 /** `socktrace doctor`: tries what tracing needs, and gives the fix for each refusal. */
-import { existsSync } from 'node:fs';
+import { release } from 'node:os';
 import type { Command } from 'commander';
-import { tryCallPaths, tryProgram } from '../kernel/binding.ts';
-import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
-import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { VERSION } from '../version.ts';
+import { type CheckResult, runChecks } from './doctor-checks.ts';
 import { ExitCode } from './exit-codes.ts';
+import { grantCommand } from './refusal.ts';
 import { styleFor } from './style.ts';
 
-interface Check {
-  what: string;
-  /** `needed`: no trace without it. `preferred`: another way exists. */
-  weight: 'needed' | 'preferred';
-  /** null: fine; else what went wrong */
-  run: () => string | null;
-  fix: string;
-  /** the check whose success `fix` counts on: else it takes rights, too */
-  relyingOn?: string;
+/** What `doctor --json` prints; additions keep the version. */
+export interface DoctorDocument {
+  schemaVersion: 1;
+  tool: { name: 'socktrace'; version: string };
+  kernel: string;
+  /** effective user */
+  uid: number;
+  /** whether a trace is possible: nothing that is needed is refused */
+  possible: boolean;
+  checks: CheckResult[];
 }
-
-const RIGHTS = 'run as root, or see the missing capabilities above';
-
-const CGROUP_HOOKS = 'cgroup2 root and socket hooks';
-
-const CHECKS: readonly Check[] = [
-  {
-    what: 'kernel types (BTF)',
-    weight: 'needed',
-    run: () => (existsSync('/sys/kernel/btf/vmlinux') ? null : '/sys/kernel/btf/vmlinux does not exist'),
-    fix: 'use a kernel with CONFIG_DEBUG_INFO_BTF=y, and mount sysfs on /sys',
-  },
-  { what: 'capabilities', weight: 'needed', run: lackingCapabilities, fix: 'run as root, or grant the ones named' },
-  {
-    what: 'initial pid namespace',
-    weight: 'needed',
-    run: () => (inInitialPidNamespace() ? null : 'this is a pid namespace of its own'),
-    fix: 'run on the host, or with --pid=host',
-  },
-  {
-    what: 'BTF tracepoints (tp_btf)',
-    weight: 'needed',
-    run: () => refusal('state_first'),
-    fix: `${RIGHTS}; needs Linux 5.5`,
-  },
-  {
-    what: 'system call exits',
-    weight: 'needed',
-    run: () => refusal('syscall_exit'),
-    fix: `${RIGHTS}; needs CONFIG_HAVE_SYSCALL_TRACEPOINTS and CONFIG_FTRACE_SYSCALLS`,
-  },
-  {
-    what: CGROUP_HOOKS,
-    weight: 'needed',
-    run: () => refusal('cgroup_open'),
-    fix: `${RIGHTS}; needs CONFIG_CGROUP_BPF, and no program attached at the root without BPF_F_ALLOW_MULTI`,
-  },
-  {
-    what: 'iterator over tables',
-    weight: 'needed',
-    run: () => refusal('sweep_sockets'),
-    fix: `${RIGHTS}; needs Linux 5.8`,
-  },
-  {
-    what: 'iterator over descriptors',
-    weight: 'needed',
-    run: () => refusal('walk_descriptors'),
-    fix: `${RIGHTS}; needs Linux 5.15`,
-  },
-  {
-    what: 'iterator over processes',
-    weight: 'needed',
-    run: () => refusal('select_processes'),
-    fix: `${RIGHTS}; needs Linux 5.8`,
-  },
-  { what: 'ring buffer', weight: 'needed', run: () => refusal('probe_ring'), fix: `${RIGHTS}; needs Linux 5.8` },
-  {
-    what: 'trampolines (fentry)',
-    weight: 'preferred',
-    run: () => refusal('fentry_init'),
-    fix: 'none needed: the cgroup hooks do the job, see "unseen" in the report',
-    relyingOn: CGROUP_HOOKS,
-  },
-  {
-    what: 'kprobes',
-    weight: 'preferred',
-    run: () => refusal('kprobe_init'),
-    fix: 'none needed: the cgroup hooks do the job, see "unseen" in the report',
-    relyingOn: CGROUP_HOOKS,
-  },
-  {
-    what: 'call paths',
-    weight: 'preferred',
-    run: tryCallPaths,
-    fix: 'reports will not say which code opened and bound; that needs programs that may read user memory, build/socktrace-unwinder and build/socktrace-reader',
-  },
-  {
-    what: 'sockstat',
-    weight: 'preferred',
-    run: () => (existsSync('/proc/net/sockstat') ? null : '/proc/net/sockstat does not exist'),
-    fix: 'mount procfs on /proc: without it the sums cannot be checked against the kernel',
-  },
-];
 
 /** Adds the command. Its exit status is 0 when a trace is possible, else 3. */
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description('try what this kernel and this user permit, with the fix for each refusal')
-    .action(() => {
-      process.exitCode = doctor();
+    .option('--json', 'as one JSON document')
+    .action(({ json }: { json?: boolean }) => {
+      const document = examine();
+      process.stdout.write(json ? `${JSON.stringify(document, null, 2)}\n` : textOf(document));
+      process.exitCode = document.possible ? ExitCode.done : ExitCode.cannotTrace;
     });
 }
 
-function doctor(): ExitCode {
-  const style = styleFor(process.stdout);
-  let possible = true;
-  const refused = new Set<string>();
-  for (const check of CHECKS) {
-    const problem = check.run();
-    if (problem !== null && check.weight === 'needed') possible = false;
-    const mark =
-      problem === null
-        ? style.green('ok     ')
-        : check.weight === 'needed'
-          ? style.red('refused')
-          : style.dim('absent ');
-    process.stdout.write(`${mark} ${check.what}${problem === null ? '' : `: ${problem}`}\n`);
-    if (problem === null) continue;
-    refused.add(check.what);
-    process.stdout.write(
-      `        fix: ${check.relyingOn !== undefined && refused.has(check.relyingOn) ? RIGHTS : check.fix}\n`,
-    );
-  }
-  process.stdout.write(
+function examine(): DoctorDocument {
+  const checks = runChecks();
+  return {
+    schemaVersion: 1,
+    tool: { name: 'socktrace', version: VERSION },
+    kernel: release(),
+    uid: process.geteuid?.() ?? -1,
+    possible: checks.every(({ weight, status }) => weight === 'preferred' || status !== 'refused'),
+    checks,
+  };
+}
+
+function textOf({ checks, possible, uid }: DoctorDocument): string {
+  const lines = checks.flatMap(linesOf);
+  lines.push(
+    '',
     possible
-      ? '\nsocktrace can trace here: socktrace --pid PID\n'
-      : '\nsocktrace cannot trace here until the refusals above are mended.\n',
+      ? 'socktrace can trace here: socktrace --pid PID'
+      : 'socktrace cannot trace here until the refusals above are mended.',
   );
-  return possible ? ExitCode.done : ExitCode.cannotTrace;
+  const missing = checks.filter(({ what, status }) => what.startsWith('CAP_') && status === 'refused');
+  if (missing.length > 0) lines.push('With these rights, too:', `  ${grantCommand(missing.map(({ what }) => what))}`);
+  if (uid !== 0 && !possible) lines.push('As root the kernel may refuse less: sudo socktrace doctor');
+  return `${lines.join('\n')}\n`;
 }
 
-function refusal(program: string): string | null {
-  return tryProgram(program)?.message ?? null;
-}
-
-function lackingCapabilities(): string | null {
-  const missing = missingCapabilities();
-  if (missing.status === 'unavailable') return missing.reason;
-  const needed = missing.value.filter(({ name }) => name !== OPTIONAL_CAPABILITY);
-  return needed.length === 0 ? null : needed.map(({ name, why }) => `${name} (to ${why})`).join(', ');
+function linesOf({ what, weight, status, problem, fix }: CheckResult): string[] {
+  const style = styleFor(process.stdout);
+  if (problem === null) return [`${style.green('ok     ')} ${what}`];
+  const mark =
+    status === 'unknown' ? style.dim('unknown') : weight === 'needed' ? style.red('refused') : style.dim('absent ');
+  return [`${mark} ${what}: ${problem}`, `        fix: ${fix}`];
 }

@@ -10,6 +10,7 @@ import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
+import { dropPrivileges, stillToDo } from './privileges.ts';
 import { parseSize } from './size.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
@@ -72,6 +73,8 @@ async function record(options: RecordOptions): Promise<ExitCode> {
       try {
         // Not before: a file that is to be replaced must not go for a trace that the kernel refuses.
         writer.open(output, force);
+        // After: root may write where it is not the owner.
+        dropPrivileges(stillToDo(options, { look: true }), log);
         const because = await watch(session, options, {
           stop,
           log,

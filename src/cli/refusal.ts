@@ -1,8 +1,26 @@
 /** Turns a refusal of the kernel into what it means and what to do about it. */
 import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
-import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
+import { missingCapabilities } from '../procfs/capabilities.ts';
+import { readLimit } from '../procfs/limits.ts';
+import { readText } from '../procfs/read.ts';
 import { CannotTraceError } from './exit-codes.ts';
+import { lockedMemoryTrouble } from './locked-memory.ts';
+
+/** The first one of native/cgroup_root.cc. */
+const CGROUP_STEP = 'open the cgroup2 file system (fsopen)';
+
+/** Debian's kernels can be told to leave kprobes to CAP_SYS_ADMIN; others know nothing above 2. */
+export function kprobesAreClosed(): boolean {
+  const level = readText('/proc/sys/kernel/perf_event_paranoid', 64);
+  return level.status === 'measured' && Number(level.value) > 2;
+}
+
+/** What root types to start socktrace as this user with capabilities. */
+export function grantCommand(names: readonly string[]): string {
+  const list = names.map((name) => `+${name.slice(4).toLowerCase()}`).join(',');
+  return `sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`;
+}
 
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
@@ -14,21 +32,36 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     );
     return new CannotTraceError(lines.join('\n'));
   }
+  if (error.errno === 'EMFILE') {
+    const limit = readLimit('Max open files');
+    const most = limit.status === 'measured' ? `${limit.value}` : 'too few';
+    lines.push(`This process may have ${most} files open, and needs more: ulimit -n 1024 (systemd: LimitNOFILE=1024).`);
+    return new CannotTraceError(lines.join('\n'));
+  }
   // The words of the verifier for a helper that lockdown takes away.
   if (/bpf_probe_read/.test(error.detail))
     lines.push(
       'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
       'A trace is possible with hook set fentry: socktrace --pid PID; its sums are without classes and ports.',
     );
+  const locked = lockedMemoryTrouble();
+  if (locked !== null) lines.push(`${locked.problem}: ${locked.fix}.`);
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
-    const needed = missing.value.filter(({ name }) => name !== OPTIONAL_CAPABILITY);
+    // Opening cgroup2 takes it where nobody has mounted that; a look attaches nothing to it.
+    const closed = error.errno === 'EACCES' && /kprobe/.test(error.detail) && kprobesAreClosed();
+    if (closed)
+      lines.push('Kprobes take CAP_SYS_ADMIN here: sysctl kernel.perf_event_paranoid=2 leaves them to CAP_PERFMON.');
+    const opens = error.step === CGROUP_STEP || closed;
+    const looks = error.step.includes('census');
+    const needed = missing.value.filter(({ name, needed }) =>
+      name === 'CAP_SYS_ADMIN' ? opens : needed && !(looks && name === 'CAP_NET_ADMIN'),
+    );
     if (needed.length > 0) {
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
-      const list = needed.map(({ name }) => `+${name.slice(4).toLowerCase()}`).join(',');
       lines.push(
         'Run it as root (sudo socktrace ...), or give this user the capabilities:',
-        `  sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`,
+        `  ${grantCommand(needed.map(({ name }) => name))}`,
       );
       return new CannotTraceError(lines.join('\n'));
     }

@@ -15,6 +15,7 @@ import type { Report } from '../report/types.ts';
 import type { Session } from '../session/session.ts';
 import { ExitCode, exitCodeOf, RunFailure, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
+import { dropPrivileges, stillToDo } from './privileges.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets, requireHostPids } from './targets.ts';
@@ -74,6 +75,8 @@ async function runCommand(words: string[], options: RunOptions): Promise<number>
   try {
     // The whole document has the sums of the host, which a look at all sockets takes half a second for.
     const whole = options.verbose || options.json || output !== null;
+    // The command has been started, and keeps its own.
+    dropPrivileges(stillToDo(options, { look: whole, command: true }), log);
     if (whole) session.takeCensus();
     const code = await followToEnd(session, command);
     if (code === null) return command.refused();

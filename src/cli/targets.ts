@@ -1,12 +1,18 @@
 /** Pids as users type them, checked. */
+import { existsSync } from 'node:fs';
 import type { WantedProcess } from '../kernel/binding.ts';
 import { hidesProcesses, inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { PROC_ROOT } from '../procfs/read.ts';
 import { checkTarget } from '../procfs/target.ts';
 import { escapeText } from '../render/escape.ts';
 import { CannotTraceError, UsageError } from './exit-codes.ts';
 
-/** @throws CannotTraceError in a nested pid namespace */
+/** @throws CannotTraceError in a nested pid namespace, and without /proc */
 export function requireHostPids(): void {
+  if (!existsSync(`${PROC_ROOT}/self/stat`))
+    throw new CannotTraceError(
+      'procfs is not mounted on /proc, which tells who holds sockets: mount -t proc proc /proc',
+    );
   // The kernel side sees the pids of the initial namespace; ours would name other processes.
   if (!inInitialPidNamespace())
     throw new CannotTraceError(

@@ -9,6 +9,7 @@ import type { Report } from '../report/types.ts';
 import { type ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
 import { countArgument } from './options.ts';
+import { dropPrivileges, stillToDo } from './privileges.ts';
 import { triage } from './snapshot.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
@@ -65,6 +66,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   try {
     const session = openSession(options, targets, ring, sinks, log);
     try {
+      dropPrivileges(stillToDo(options, { look: true }), log);
       await watch(session, options, {
         stop,
         log,

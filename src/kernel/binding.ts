@@ -82,6 +82,7 @@ interface NativeAddon {
   tryProgram(name: string): NativeAnswer<object>;
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
+  keepCapabilities(numbers: number[]): NativeAnswer<object>;
   passSignalsTo(pid: number): NativeAnswer<object>;
   stopPassingSignals(): NativeAnswer<object>;
   Tracer: new () => NativeTracer;
@@ -315,6 +316,16 @@ export function takeCensus(options: CensusOptions): RawCensus {
 export function openSocketNamespace(pid: number, fd: number): { descriptor: number; inode: number } {
   const { descriptor, inode } = succeed(addon().openSocketNamespace(pid, fd));
   return { descriptor, inode };
+}
+
+/**
+ * From now on every thread of this process has at most these of the capabilities that it has now, and never gets one
+ * back.
+ * @param numbers of linux/capability.h
+ * @throws KernelError when a thread could not be reached; the others have dropped them
+ */
+export function keepCapabilities(numbers: readonly number[]): void {
+  succeed(addon().keepCapabilities([...numbers]));
 }
 
 /**

@@ -1,5 +1,5 @@
 /** Which pid namespace this process lives in: the kernel side speaks of the initial one's pids. */
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { PROC_ROOT, readLink } from './read.ts';
 
 /** PROC_PID_INIT_INO of include/linux/proc_ns.h */
@@ -11,7 +11,11 @@ export function inInitialPidNamespace(procRoot: string = PROC_ROOT): boolean {
   return link.status === 'unavailable' || link.value === INITIAL_PID_NAMESPACE;
 }
 
-/** Whether /proc leaves out the processes of others (mount option hidepid): the first one never ends. */
+/**
+ * Whether /proc leaves out the processes of others (mount option hidepid): the first kernel thread never ends. The first
+ * process may be out of reach by itself.
+ */
 export function hidesProcesses(procRoot: string = PROC_ROOT): boolean {
-  return !existsSync(`${procRoot}/1`);
+  // Not by access(2), which goes by the real user and leaves capabilities out.
+  return statSync(`${procRoot}/2`, { throwIfNoEntry: false }) === undefined;
 }

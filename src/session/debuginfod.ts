@@ -28,7 +28,11 @@ export type Fetched = { ok: true; folder: string; path: string } | { ok: false; 
 /** Null when it can. */
 export function fetchRefusal(): FetchRefusal | null {
   if ((process.env['DEBUGINFOD_URLS'] ?? '').trim() === '') return 'no-servers';
-  return isInstalled(TOOL) ? null : 'no-tool';
+  return hasFetcher() ? null : 'no-tool';
+}
+
+export function hasFetcher(): boolean {
+  return isInstalled(TOOL);
 }
 
 function isInstalled(program: string): boolean {

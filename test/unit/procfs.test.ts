@@ -222,13 +222,13 @@ describe('network namespaces', () => {
     expect(namespaces).toEqual([{ inode: 4026531840, path: `${root}/8/ns/net` }]);
   });
 
-  it('names one path for each, and says when /proc does not list the first process', () => {
+  it('names one path for each, and says when /proc does not list the first kernel thread', () => {
     writeProcess(7);
     writeProcess(8);
     const only = { inode: 4026531840, path: `${root}/7/ns/net` };
     expect(listNetNamespaces(root)).toEqual({ namespaces: [only], unread: [], hidden: true });
-    writeProcess(1);
-    const first = { inode: 4026531840, path: `${root}/1/ns/net` };
+    writeProcess(2);
+    const first = { inode: 4026531840, path: `${root}/2/ns/net` };
     expect(listNetNamespaces(root)).toEqual({ namespaces: [first], unread: [], hidden: false });
   });
 
