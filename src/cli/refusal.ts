@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
 import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
+import { commandName } from './command-name.ts';
 import { CannotTraceError } from './exit-codes.ts';
 
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
+  const command = commandName();
   const lines = [`cannot trace: ${error.message}`];
   if (!existsSync('/sys/kernel/btf/vmlinux')) {
     lines.push(
@@ -18,7 +20,7 @@ export function explainRefusal(error: KernelError): CannotTraceError {
   if (/bpf_probe_read/.test(error.detail))
     lines.push(
       'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
-      'A trace is possible with hook set fentry: socktrace --pid PID; its sums are without classes and ports.',
+      `A trace is possible with hook set fentry: ${command} --pid PID; its sums are without classes and ports.`,
     );
   const missing = missingCapabilities();
   if (missing.status === 'measured') {
@@ -27,12 +29,12 @@ export function explainRefusal(error: KernelError): CannotTraceError {
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
       const list = needed.map(({ name }) => `+${name.slice(4).toLowerCase()}`).join(',');
       lines.push(
-        'Run it as root (sudo socktrace ...), or give this user the capabilities:',
-        `  sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`,
+        `Run it as root (sudo ${command} ...), or give this user the capabilities:`,
+        `  sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} ${command} ...`,
       );
       return new CannotTraceError(lines.join('\n'));
     }
   }
-  lines.push('"socktrace doctor" tries each part of the kernel that is needed, and says which is refused and why.');
+  lines.push(`"${command} doctor" tries each part of the kernel that is needed, and says which is refused and why.`);
   return new CannotTraceError(lines.join('\n'));
 }
