@@ -5,6 +5,7 @@ import { tryCallPaths, tryProgram } from '../kernel/binding.ts';
 import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { ExitCode } from './exit-codes.ts';
+import { withExamples } from './help.ts';
 import { styleFor } from './style.ts';
 
 interface Check {
@@ -103,12 +104,15 @@ const CHECKS: readonly Check[] = [
 
 /** Adds the command. Its exit status is 0 when a trace is possible, else 3. */
 export function addDoctor(program: Command): void {
-  program
+  const command = program
     .command('doctor')
-    .description('try what this kernel and this user permit, with the fix for each refusal')
-    .action(() => {
+    .summary('what this kernel and this user permit')
+    .description('Tries what this kernel and this user permit, and gives the fix for each refusal.');
+  withExamples(command, [{ line: 'socktrace doctor', why: 'exit status 0 when a trace is possible, else 3' }]).action(
+    () => {
       process.exitCode = doctor();
-    });
+    },
+  );
 }
 
 function doctor(): ExitCode {
@@ -133,7 +137,7 @@ function doctor(): ExitCode {
   }
   process.stdout.write(
     possible
-      ? '\nsocktrace can trace here: socktrace --pid PID\n'
+      ? `\nsocktrace can trace here: ${style.command} --pid PID\n`
       : '\nsocktrace cannot trace here until the refusals above are mended.\n',
   );
   return possible ? ExitCode.done : ExitCode.cannotTrace;
