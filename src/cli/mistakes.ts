@@ -72,7 +72,8 @@ function longOf(flags: string): string {
 
 function unknownOption(flag: string, typed: Typed): string {
   const { command, program } = typed;
-  if (command === program && !program.args[0]?.startsWith('-')) return excessWord(typed);
+  // A word before it is what went wrong first.
+  if (command === program && program.args[0]?.startsWith('-') === false) return excessWord(typed);
   const [name = flag] = flag.split('=');
   const problem = `there is no option ${flag}`;
   if (hasFlag(command, name.replace('--', '--no-')))
@@ -151,10 +152,14 @@ function isCgroup(word: string): boolean {
   return mount !== null && findCgroups(word, mount).length > 0;
 }
 
+/** The kernel keeps so much of a name: TASK_COMM_LEN. */
+const LONGEST_COMM = 15;
+
 /** Of processes by name. */
-function pidsOf(comm: string): number[] {
+function pidsOf(name: string): number[] {
+  const comm = name.slice(0, LONGEST_COMM);
   return readdirSync(PROC_ROOT)
-    .filter((name) => /^\d+$/.test(name))
+    .filter((entry) => /^\d+$/.test(entry))
     .filter((pid) => {
       const stat = readStat(`${PROC_ROOT}/${pid}`);
       return stat.status === 'measured' && stat.value.comm === comm;
