@@ -1,5 +1,5 @@
 // Help pages, and what is said of mistakes: which command line was meant.
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -7,7 +7,6 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { DEMO_KINDS } from '../../src/cli/demo.ts';
 import { examplesOf, GROUPS } from '../../src/cli/help.ts';
 import { buildProgram } from '../../src/cli/program.ts';
-import { Puppet } from '../host/puppet.ts';
 import { socktrace } from './socktrace.ts';
 
 const program = buildProgram();
@@ -90,8 +89,15 @@ describe('what was meant', () => {
   });
 
   it('the name of a process that runs', async () => {
-    await using puppet = await Puppet.start();
-    expect((await socktrace('puppet')).stderr).toContain('main.js --comm puppet"?');
-    expect((await socktrace('snapshot', '--pid', 'puppet')).stderr).toContain(`puppet is --pid ${puppet.pid}`);
+    // Of this one: others of this host have other names.
+    const own = readFileSync('/proc/self/comm', 'utf8');
+    const name = `meant-${process.pid}`;
+    writeFileSync('/proc/self/comm', name);
+    try {
+      expect((await socktrace(name)).stderr).toContain(`main.js --comm ${name}"?`);
+      expect((await socktrace('snapshot', '--pid', name)).stderr).toContain(`${name} is --pid ${process.pid}\n`);
+    } finally {
+      writeFileSync('/proc/self/comm', own);
+    }
   });
 });
