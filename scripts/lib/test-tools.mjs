@@ -33,6 +33,9 @@ const tools = [
   { name: 'jq', package: 'jq', present: () => works('jq') },
   { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
   { name: 'tmux', package: 'tmux', present: () => works('tmux', '-V') },
+  // Shells whose completion is tried.
+  { name: 'zsh', package: 'zsh', present: () => works('zsh', '--version') },
+  { name: 'fish', package: 'fish', present: () => works('fish', '--version') },
   { name: 'socat', package: 'socat', present: () => works('socat') },
   // What the call paths of other languages, and other unwinders, are tried with.
   { name: 'gdb', package: 'gdb', present: () => works('gdb', '--version') },

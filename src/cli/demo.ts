@@ -1,11 +1,31 @@
 /** `socktrace demo KIND`: a service that leaks for real, in a network namespace of its own. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { countArgument } from './options.ts';
 
 const SERVICE = new URL('../../build/leaky-service', import.meta.url).pathname;
+
+/** Of the service, and `list`, which explains them. */
+export const DEMO_KINDS = [
+  'list',
+  'unused',
+  'bound-inactive',
+  'bind-failed',
+  'connect-failed',
+  'disconnected',
+  'close-wait',
+  'incident',
+  'healthy',
+] as const;
+
+const EXAMPLES = [
+  { line: 'socktrace demo list', why: 'what it can leak' },
+  { line: 'socktrace demo unused', why: 'says its pid; then, elsewhere: socktrace --pid PID' },
+  { line: 'socktrace demo incident --rate 100', why: 'holds every port of its range in two seconds' },
+] as const;
 
 interface DemoOptions {
   rate: number;
@@ -14,13 +34,16 @@ interface DemoOptions {
 }
 
 export function addDemo(program: Command): void {
-  program
+  const command = program
     .command('demo')
-    .description('run a service that leaks sockets for real, to try socktrace on ("demo list" names the kinds)')
-    .argument('<kind>', 'what it leaks, or "list"')
+    .summary('a service that leaks for real, to try it on')
+    .description('Runs a service that leaks sockets for real, in a network namespace of its own, to try socktrace on.');
+  withExamples(command, EXAMPLES)
+    .addArgument(new Argument('<kind>', 'what it leaks, or list').choices(DEMO_KINDS))
+    .optionsGroup(GROUPS.other)
     .option('--rate <n>', 'sockets a second', countArgument(10_000), 20)
-    .option('--max <n>', 'stop leaking after so many', countArgument(15_000), 1_000)
-    .option('--lifetime <seconds>', 'exit after so long', countArgument(86_400), 300)
+    .option('--max <n>', 'stop leaking after so many sockets', countArgument(15_000), 1_000)
+    .option('--lifetime <seconds>', 'exit after so many seconds', countArgument(86_400), 300)
     .action(async (kind: string, options: DemoOptions) => {
       process.exitCode = await demo(kind, options);
     });

@@ -2,8 +2,10 @@
 import { release } from 'node:os';
 import type { Command } from 'commander';
 import { VERSION } from '../version.ts';
+import { commandName } from './command-name.ts';
 import { type CheckResult, runChecks } from './doctor-checks.ts';
 import { ExitCode } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { grantCommand } from './refusal.ts';
 import { styleFor } from './style.ts';
 
@@ -21,9 +23,15 @@ export interface DoctorDocument {
 
 /** Adds the command. Its exit status is 0 when a trace is possible, else 3. */
 export function addDoctor(program: Command): void {
-  program
+  const command = program
     .command('doctor')
-    .description('try what this kernel and this user permit, with the fix for each refusal')
+    .summary('what this kernel and this user permit')
+    .description('Tries what this kernel and this user permit, and gives the fix for each refusal.');
+  withExamples(command, [
+    { line: 'socktrace doctor', why: 'exit status 0 when a trace is possible, else 3' },
+    { line: 'socktrace doctor --json', why: 'the same for a machine' },
+  ])
+    .optionsGroup(GROUPS.output)
     .option('--json', 'as one JSON document')
     .action(({ json }: { json?: boolean }) => {
       const document = examine();
@@ -49,12 +57,12 @@ function textOf({ checks, possible, uid }: DoctorDocument): string {
   lines.push(
     '',
     possible
-      ? 'socktrace can trace here: socktrace --pid PID'
+      ? `socktrace can trace here: ${commandName()} --pid PID`
       : 'socktrace cannot trace here until the refusals above are mended.',
   );
   const missing = checks.filter(({ what, status }) => what.startsWith('CAP_') && status === 'refused');
   if (missing.length > 0) lines.push('With these rights, too:', `  ${grantCommand(missing.map(({ what }) => what))}`);
-  if (uid !== 0 && !possible) lines.push('As root the kernel may refuse less: sudo socktrace doctor');
+  if (uid !== 0 && !possible) lines.push(`As root the kernel may refuse less: sudo ${commandName()} doctor`);
   return `${lines.join('\n')}\n`;
 }
 

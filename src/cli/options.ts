@@ -34,5 +34,5 @@ export function pidArgument(text: string, before: number[] | undefined): number[
 }
 
 export function hooksOption(): Option {
-  return new Option('--hooks <set>', 'which BPF hooks to use').choices(['auto', ...HOOK_SETS]).default('auto');
+  return new Option('--hooks <set>', 'BPF hooks to observe with').choices(['auto', ...HOOK_SETS]).default('auto');
 }

@@ -8,12 +8,16 @@ import { countOf, formatBytes } from '../render/numbers.ts';
 import { headline } from '../render/text/headline.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
+import { commandName } from './command-name.ts';
 import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { createLog } from './log.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
+import { shellWord } from './shell-word.ts';
 import { parseSize } from './size.ts';
 import { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
+import { FAIL_ON_LEAK } from './trace.ts';
 import { addWatchOptions, openSession, targetsOf, type WatchOptions, watch } from './watch.ts';
 
 interface RecordOptions extends WatchOptions {
@@ -27,22 +31,31 @@ interface RecordOptions extends WatchOptions {
 /** Lines that wait for a slow disk; more are not read before it has taken some. */
 const MOST_WAITING = 16 << 20;
 
-const EXAMPLES = `Examples:
-  socktrace record --pid 1234 -o leak.ndjson                until Ctrl-C, or until the process exits
-  socktrace record --pid 1234 -o leak.ndjson.gz --duration 1h --max-size 2G
-  socktrace report leak.ndjson                              then, on any machine
-`;
+const EXAMPLES = [
+  { line: 'socktrace record --pid 1234 -o leak.ndjson', why: 'until Ctrl-C, or until the process exits' },
+  {
+    line: 'socktrace record --pid 1234 -o leak.ndjson.gz --duration 2h --max-size 1G',
+    why: 'compressed; two hours or 1 GB, whatever comes first',
+  },
+  { line: 'socktrace report leak.ndjson', why: 'then, on any machine' },
+] as const;
 
 export function addRecord(program: Command): void {
-  addWatchOptions(
-    program.command('record').description('record a trace into a file, for "socktrace report" on any machine'),
-  )
-    .option('-o, --output <file>', 'the recording; a name that ends in .gz is compressed')
+  const command = program
+    .command('record')
+    .summary('a trace into a file, for "report" on any machine')
+    .description(
+      'Records a trace into a file, for "socktrace report" on any machine. What was observed until half a second before a kill or a power cut can be read.',
+    );
+  addWatchOptions(withExamples(command, EXAMPLES))
+    .optionsGroup(GROUPS.howLong)
+    .option('--max-size <size>', 'stop when the file has 500k, 100M or 2G bytes (default: no limit)', sizeArgument)
+    .optionsGroup(GROUPS.output)
+    .option('-o, --output <file>', 'the recording, needed; a name that ends in .gz is compressed')
     .option('-f, --force', 'replace that file when it exists')
-    .option('--max-size <size>', 'stop when the file is this large, e.g. 500M, 2G', sizeArgument)
     .option('--json', 'print the report at the end, as one JSON document')
-    .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known')
-    .addHelpText('before', EXAMPLES)
+    .optionsGroup(GROUPS.verdict)
+    .option('--fail-on-leak', FAIL_ON_LEAK)
     .action(async (options: RecordOptions) => {
       process.exitCode = await record(options);
     });
@@ -57,7 +70,7 @@ function sizeArgument(text: string): number {
 async function record(options: RecordOptions): Promise<ExitCode> {
   const { output, force = false } = options;
   const targets = targetsOf(options);
-  if (targets === null) throw new UsageError('no process given: socktrace record --pid PID -o FILE');
+  if (targets === null) throw new UsageError(`no process given: ${commandName()} record --pid PID -o FILE`);
   if (output === undefined) throw new UsageError('no file given: -o leak.ndjson, or -o leak.ndjson.gz to compress it');
   return refused(async () => {
     checkFile(output, force);
@@ -137,12 +150,7 @@ function tell(
     return ExitCode.internalError;
   }
   process.stderr.write(
-    `recorded ${countOf(lines, 'line')}, ${formatBytes(bytes)}, to ${name} (${because})\n\nNEXT\n  socktrace report ${shellWord(output)}\n`,
+    `recorded ${countOf(lines, 'line')}, ${formatBytes(bytes)}, to ${name} (${because})\n\nNEXT\n  ${commandName()} report ${shellWord(output)}\n`,
   );
   return exitCodeOf(report, options.failOnLeak ?? false);
-}
-
-/** A name that a shell takes as it stands. */
-function shellWord(name: string): string {
-  return /^[\w./@%+=:,-]+$/.test(name) ? name : `'${escapeText(name).replaceAll("'", "'\\''")}'`;
 }

@@ -4,6 +4,7 @@ import type { KernelError } from '../kernel/binding.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
 import { readLimit } from '../procfs/limits.ts';
 import { readText } from '../procfs/read.ts';
+import { commandName } from './command-name.ts';
 import { CannotTraceError } from './exit-codes.ts';
 import { lockedMemoryTrouble } from './locked-memory.ts';
 
@@ -19,11 +20,12 @@ export function kprobesAreClosed(): boolean {
 /** What root types to start socktrace as this user with capabilities. */
 export function grantCommand(names: readonly string[]): string {
   const list = names.map((name) => `+${name.slice(4).toLowerCase()}`).join(',');
-  return `sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} socktrace ...`;
+  return `sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} ${commandName()} ...`;
 }
 
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
+  const command = commandName();
   const lines = [`cannot trace: ${error.message}`];
   if (!existsSync('/sys/kernel/btf/vmlinux')) {
     lines.push(
@@ -42,7 +44,7 @@ export function explainRefusal(error: KernelError): CannotTraceError {
   if (/bpf_probe_read/.test(error.detail))
     lines.push(
       'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
-      'A trace is possible with hook set fentry: socktrace --pid PID; its sums are without classes and ports.',
+      `A trace is possible with hook set fentry: ${command} --pid PID; its sums are without classes and ports.`,
     );
   const locked = lockedMemoryTrouble();
   if (locked !== null) lines.push(`${locked.problem}: ${locked.fix}.`);
@@ -60,12 +62,12 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     if (needed.length > 0) {
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
       lines.push(
-        'Run it as root (sudo socktrace ...), or give this user the capabilities:',
+        `Run it as root (sudo ${command} ...), or give this user the capabilities:`,
         `  ${grantCommand(needed.map(({ name }) => name))}`,
       );
       return new CannotTraceError(lines.join('\n'));
     }
   }
-  lines.push('"socktrace doctor" tries each part of the kernel that is needed, and says which is refused and why.');
+  lines.push(`"${command} doctor" tries each part of the kernel that is needed, and says which is refused and why.`);
   return new CannotTraceError(lines.join('\n'));
 }

@@ -24,6 +24,7 @@ import { mergeTimelines } from '../report/merge-timelines.ts';
 import type { Timeline } from '../report/timeline.ts';
 import type { Report } from '../report/types.ts';
 import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { ProgressBar } from './progress.ts';
 import { styleFor } from './style.ts';
 
@@ -45,24 +46,33 @@ interface ReportOptions {
   failOnLeak?: boolean;
 }
 
-const EXAMPLES = `Examples:
-  socktrace report leak.ndjson                             what happened, as text
-  socktrace report leak.ndjson --json | jq .findings       the document that the live session would have printed
-  socktrace report leak.ndjson --since 5m                  its last five minutes
-  socktrace report leak.ndjson --format html -o leak.html  a page with its timeline, for a browser; fetches nothing
-  socktrace report web1.ndjson.gz web2.ndjson.gz           several hosts or times in one
-  socktrace report --diff before.ndjson after.ndjson       what is new, grown, gone
-  socktrace report --diff --fail-on-leak A B               exit status 10 when a leak is new, or has grown
-  socktrace report leak.ndjson --format folded | flamegraph.pl > leak.svg
-  socktrace report leak.ndjson --format pprof -o leak.pb.gz && go tool pprof -http : leak.pb.gz
-  socktrace report leak.ndjson --format speedscope -o leak.speedscope.json
-`;
+const EXAMPLES = [
+  { line: 'socktrace report leak.ndjson', why: 'what happened, as text' },
+  { line: 'socktrace report leak.ndjson --since 5m', why: 'its last five minutes' },
+  { line: 'socktrace report leak.ndjson --format html -o leak.html', why: 'a page with its timeline, for a browser' },
+  { line: 'socktrace report leak.ndjson --json | jq .findings', why: 'the document that the trace would have printed' },
+  { line: 'socktrace report web1.ndjson.gz web2.ndjson.gz', why: 'several hosts or times in one' },
+  { line: 'socktrace report --diff before.ndjson after.ndjson', why: 'what is new, has grown, is gone' },
+  {
+    line: 'socktrace report --diff --fail-on-leak before.ndjson after.ndjson',
+    why: 'exit status 10 when a leak is new, or has grown',
+  },
+  {
+    line: 'socktrace report leak.ndjson --format folded | flamegraph.pl > leak.svg',
+    why: 'a flame graph of who opened them',
+  },
+  { line: 'socktrace report leak.ndjson --format pprof -o leak.pb.gz', why: 'for go tool pprof -http : leak.pb.gz' },
+  { line: 'socktrace report leak.ndjson --format speedscope -o leak.speedscope.json', why: 'for speedscope' },
+] as const;
 
 export function addReport(program: Command): void {
-  program
+  const command = program
     .command('report')
-    .description('what a recording says: no root, no tracing, on any machine')
-    .argument('<file...>', 'recordings, of "socktrace record"')
+    .summary('what a recording says, on any machine')
+    .description('Tells what a recording says: no root, no tracing, on any machine with Node.');
+  withExamples(command, EXAMPLES)
+    .argument('<file...>', 'recordings, made by "socktrace record"')
+    .optionsGroup(GROUPS.output)
     .addOption(new Option('--format <format>', 'what to print').choices(FORMATS).default('text'))
     .option('--json', 'the same as --format json')
     .addOption(
@@ -70,16 +80,21 @@ export function addReport(program: Command): void {
         .choices(STACK_VALUES)
         .default('sockets'),
     )
-    .option('-o, --output <file>', 'write to a file instead of standard output')
+    .option('-o, --output <file>', 'write to this file (default: standard output)')
     .option('-f, --force', 'replace that file when it exists')
-    .option('--since <time>', 'from then on: 2026-11-24T03:00:00Z, or 5m before the end', timeArgument)
-    .option('--until <time>', 'as of then', timeArgument)
+    .optionsGroup(GROUPS.read)
+    .option(
+      '--since <time>',
+      'from 2026-11-24T03:00:00Z on, or from 5m before the end (default: all of it)',
+      timeArgument,
+    )
+    .option('--until <time>', 'as of then, a time as above (default: the end)', timeArgument)
     .option('--diff', 'of two recordings: which findings are new, have grown, or are gone')
+    .optionsGroup(GROUPS.verdict)
     .option(
       '--fail-on-leak',
-      'exit with 10 when there is a leak in any of them (with --diff: one that is new or has grown), 11 when it cannot be known',
+      'exit with 10 when there is a leak in any of them (with --diff: one that is new or has grown), with 11 when it is not known',
     )
-    .addHelpText('before', EXAMPLES)
     .action(async (files: string[], options: ReportOptions) => {
       process.exitCode = await report(files, options);
     });

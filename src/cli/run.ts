@@ -14,11 +14,13 @@ import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import type { Session } from '../session/session.ts';
 import { ExitCode, exitCodeOf, RunFailure, UsageError } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { createLog } from './log.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets, requireHostPids } from './targets.ts';
+import { FAIL_ON_LEAK } from './trace.ts';
 import { addSessionOptions, openSession, type SessionOptionsAsked } from './watch.ts';
 
 interface RunOptions extends Omit<SessionOptionsAsked, 'follow'> {
@@ -28,6 +30,16 @@ interface RunOptions extends Omit<SessionOptionsAsked, 'follow'> {
   allow?: string[];
   allowFile?: string[];
 }
+
+const EXAMPLES = [
+  { line: 'socktrace run -- npm test', why: 'what it leaked, after its own output' },
+  { line: 'socktrace run --fail-on-leak -- npm test', why: 'and exit status 10 when it leaked' },
+  {
+    line: 'socktrace run --fail-on-leak --allow warm_pool -- ./service --once',
+    why: 'but not for what warm_pool() opens',
+  },
+  { line: 'socktrace run --json -o leaks.json -- ./service', why: 'the whole report into a file' },
+] as const;
 
 /** Code can be read while its process lives, and tests are short. */
 const POLL_MS = 5;
@@ -41,17 +53,26 @@ const DOOR = 3;
 export function addRun(program: Command): void {
   const run = program
     .command('run')
-    .description('trace a command from its first instruction, with its children, and report what it leaked')
+    .summary('trace a command, from its first instruction to its end')
+    .description(
+      'Traces a command from its first instruction, with its children, and reports on stderr what it leaked. Of a clean run nothing is said.',
+    )
     .usage('[options] -- <command> [args...]')
     .argument('<command>', 'found as the shell finds it')
-    .argument('[args...]')
+    .argument('[args...]', 'passed on as they are')
     // What stands after the command is the command's.
     .passThroughOptions();
-  addSessionOptions(run)
-    .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known, if the command gave 0')
-    .option('--allow <pattern>', 'what is no leak here: text of its key, program or call path (repeatable)', repeated)
-    .option('--allow-file <file>', 'a file of such patterns, one a line, # for comments (repeatable)', repeated)
-    .option('-o, --output <file>', 'write the whole report there, leak or none')
+  addSessionOptions(withExamples(run, EXAMPLES))
+    .optionsGroup(GROUPS.verdict)
+    .option('--fail-on-leak', `${FAIL_ON_LEAK}, if the command gave 0`)
+    .option(
+      '--allow <pattern>',
+      'what is no leak here: text of its key, program or call path; * is any text, ^ and $ the ends; repeatable',
+      repeated,
+    )
+    .option('--allow-file <file>', 'a file of such patterns, one a line, # for comments; repeatable', repeated)
+    .optionsGroup(GROUPS.output)
+    .option('-o, --output <file>', 'write the whole report there, leak or none (default: leaks on stderr)')
     .addOption(new Option('--json', 'as a JSON document; without -o on stderr, after what the command says'))
     .action(async (command: string, args: string[], options: RunOptions) => {
       process.exitCode = await runCommand([command, ...args], options);

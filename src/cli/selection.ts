@@ -20,11 +20,11 @@ export interface SelectionOptions {
 
 export function addSelectionOptions(command: Command): Command {
   return command
-    .option('--comm <name>', 'trace processes of this name, those to come too (repeatable)', repeated)
-    .option('--cgroup <which>', 'trace a cgroup: its path, a container id or a systemd unit (repeatable)', repeated)
-    .option('--netns-of <pid>', 'trace processes in the network namespace of this one (repeatable)', pidArgument)
-    .option('--user <user>', 'trace processes of this user, by name or number (repeatable)', repeated)
-    .option('--all', 'trace every process of the host');
+    .option('--comm <name>', 'processes of this name, those to come too; repeatable', repeated)
+    .option('--cgroup <which>', 'a cgroup: its path, a container id or a systemd unit; repeatable', repeated)
+    .option('--netns-of <pid>', 'processes in the network namespace of this one; repeatable', pidArgument)
+    .option('--user <user>', 'processes of this user, by name or number; repeatable', repeated)
+    .option('--all', 'every process of the host');
 }
 
 /** commander parser for a repeatable text */

@@ -1,5 +1,5 @@
 /** `socktrace snapshot`, bare `socktrace` and `socktrace sockstat`: one look at what exists, without tracing. */
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { KernelError } from '../kernel/binding.ts';
 import { SOCKET_KINDS } from '../ledger/kinds.ts';
 import type { SocketKind } from '../ledger/types.ts';
@@ -8,6 +8,7 @@ import { renderSnapshot, renderSockstat, renderTriage } from '../render/snapshot
 import { type SnapshotOptions, takeSnapshot } from '../session/snapshot.ts';
 import { readSsSummary } from '../session/ss-summary.ts';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
+import { GROUPS, withExamples } from './help.ts';
 import { countArgument, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { styleFor } from './style.ts';
@@ -23,18 +24,40 @@ interface SnapshotCommandOptions {
 
 const DEFAULT_LIMIT = 40;
 
+const SNAPSHOT_EXAMPLES = [
+  { line: 'socktrace snapshot', why: 'of every process' },
+  { line: 'socktrace snapshot --pid 1234', why: 'what this process holds' },
+  { line: 'socktrace snapshot --kind close-wait --limit 1000', why: 'of one kind, a thousand of them' },
+  { line: 'socktrace snapshot --json | jq .snapshot', why: 'as a document; it lists them all' },
+] as const;
+
+const SOCKSTAT_EXAMPLES = [
+  { line: 'socktrace sockstat', why: 'the figures, and the classes that "closed" is the sum of' },
+  { line: 'socktrace sockstat --json | jq .sockstat', why: 'as a document' },
+] as const;
+
 /** The kernel does not remember what was done to a closed socket that never sent a segment. */
 const TOLD_BY_HISTORY: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed'];
 
 export function addSnapshot(program: Command): void {
-  program
+  const command = program
     .command('snapshot')
-    .description('every TCP socket that exists now, wasteful ones first, without tracing')
-    .option('-p, --pid <pid>', 'only sockets that this process holds (repeatable)', pidArgument)
-    .option('--kind <kind>', 'only sockets of this kind (repeatable)', kindArgument)
+    .summary('every TCP socket that exists now, one by one')
+    .description('Lists every TCP socket that exists now, wasteful ones first, without tracing.');
+  withExamples(command, SNAPSHOT_EXAMPLES)
+    .optionsGroup(GROUPS.which)
+    .option('-p, --pid <pid>', 'only sockets that this process holds; repeatable (default: all)', pidArgument)
+    .addOption(
+      new Option('--kind <kind>', 'only sockets of this kind; repeatable')
+        .choices(SOCKET_KINDS.filter((kind) => !TOLD_BY_HISTORY.includes(kind)))
+        .argParser(kindArgument)
+        .default(undefined, 'all'),
+    )
+    .optionsGroup(GROUPS.output)
     .option('--limit <n>', 'most sockets to list as text', countArgument(100_000_000), DEFAULT_LIMIT)
-    .option('--json', 'print the report as one JSON document')
-    .option('--no-cmdline', 'leave command lines out of the report')
+    .option('--json', 'the report as one JSON document')
+    .optionsGroup(GROUPS.keep)
+    .option('--no-cmdline', 'no command lines')
     .action((options: SnapshotCommandOptions) => {
       process.exitCode = snapshot(options);
     });
@@ -52,10 +75,13 @@ function kindArgument(text: string, before: SocketKind[] | undefined): SocketKin
 }
 
 export function addSockstat(program: Command): void {
-  program
+  const command = program
     .command('sockstat')
-    .description('what ss -s prints, what its "closed" is made of, and every allocated socket in a class')
-    .option('--json', 'print the report as one JSON document')
+    .summary('what "closed" of ss -s is made of')
+    .description('Prints what ss -s prints, what its "closed" is made of, and every allocated socket in a class.');
+  withExamples(command, SOCKSTAT_EXAMPLES)
+    .optionsGroup(GROUPS.output)
+    .option('--json', 'the report as one JSON document')
     .action((options: { json?: boolean }) => {
       process.exitCode = sockstat(options.json ?? false);
     });

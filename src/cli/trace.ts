@@ -6,7 +6,9 @@ import { renderEvent } from '../render/event.ts';
 import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
+import { commandName } from './command-name.ts';
 import { type ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
+import { GROUPS } from './help.ts';
 import { createLog } from './log.ts';
 import { countArgument } from './options.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
@@ -27,23 +29,35 @@ export interface TraceOptions extends WatchOptions {
 const MOST_UNREAD_BYTES = 16 << 20;
 const EVENT_RING_BYTES = 1 << 20;
 
-const NO_PROCESS =
-  'no process given: socktrace --pid PID ("socktrace" alone shows what exists now, "socktrace demo unused" makes a process to try it on)';
 /** Options that make sense while something is traced only. */
 const LENGTHY = ['duration', 'events', 'ndjson', 'failOnLeak', 'debuginfod'] as const;
+
+export const FAIL_ON_LEAK = 'exit with 10 when there is a leak, with 11 when it is not known';
 
 /** Adds the options of a trace to a command. */
 export function addTraceOptions(command: Command): Command {
   return addWatchOptions(command)
-    .addOption(new Option('--events <which>', 'print every change of every traced socket to stderr').choices(['all']))
-    .option('--json', 'print the report as one JSON document')
-    .option('--ndjson', 'print what the ledger is told, line by line as it comes, then the report')
-    .option('--fail-on-leak', 'exit with 10 when there is a leak, 11 when it cannot be known')
+    .optionsGroup(GROUPS.output)
+    .option('--json', 'the report as one JSON document')
+    .option('--ndjson', 'what is observed, a JSON line each as it comes, then the report')
     .addOption(
-      new Option('--event-ring <bytes>', 'size of the ring for --events')
+      new Option('--events <which>', 'each change of each traced socket on stderr')
+        .choices(['all'])
+        .default(undefined, 'none'),
+    )
+    .optionsGroup(GROUPS.verdict)
+    .option('--fail-on-leak', FAIL_ON_LEAK)
+    .optionsGroup(GROUPS.expert)
+    .addOption(
+      new Option('--event-ring <bytes>', 'size of the ring that --events come through')
         .argParser(countArgument(1 << 30))
         .default(EVENT_RING_BYTES),
     );
+}
+
+function noProcess(): string {
+  const command = commandName();
+  return `no process given: ${command} --pid PID ("${command}" alone shows what exists now, "${command} demo unused" makes a process to try it on)`;
 }
 
 /** Runs one trace and returns the exit status. Errors of use and of the kernel are thrown as such. */
@@ -52,7 +66,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
     throw new UsageError('--json prints one document, --ndjson many lines: give one of them');
   const targets = targetsOf(options);
   if (targets === null) {
-    if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(NO_PROCESS);
+    if (LENGTHY.some((name) => options[name] !== undefined)) throw new UsageError(noProcess());
     return triage(options.json ?? false);
   }
   const log = await createLog(options.verbose ?? false);

@@ -17,6 +17,7 @@ import {
 } from '../session/session.ts';
 import { type DisplayOptions, openDisplay } from './display.ts';
 import { UsageError } from './exit-codes.ts';
+import { GROUPS } from './help.ts';
 import type { Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
@@ -53,25 +54,33 @@ const IDLE_FACTOR = DEFAULT_THRESHOLDS.idleLeakAgeMs / DEFAULT_THRESHOLDS.leakAg
 /** Adds the options that select what is traced, and how. */
 export function addWatchOptions(command: Command): Command {
   const selected = addSelectionOptions(
-    command.option('-p, --pid <pid>', 'trace this process (repeatable)', pidArgument),
+    command
+      .optionsGroup(GROUPS.which)
+      .option('-p, --pid <pid>', 'this process, with what it holds already; repeatable', pidArgument),
   );
   return addSessionOptions(
     selected
-      .option('--no-follow', 'do not trace its children')
-      .option('-d, --duration <time>', 'stop after this time, e.g. 30s, 5m', durationArgument),
+      .option('--no-follow', 'not their children (default: those that exist and those to come)')
+      .optionsGroup(GROUPS.howLong)
+      .option(
+        '-d, --duration <time>',
+        'stop after 500ms, 30s, 5m or 2h (default: at Ctrl-C, or when the last process exits)',
+        durationArgument,
+      ),
   );
 }
 
 /** Adds the options of how things are observed and judged. */
 export function addSessionOptions(command: Command): Command {
   return command
+    .optionsGroup(GROUPS.verdict)
     .addOption(
-      durationOption('--min-age <time>', 'a socket unused for this long is a suspect', DEFAULT_THRESHOLDS.minAgeMs),
+      durationOption('--min-age <time>', 'a socket of no use for this long is a suspect', DEFAULT_THRESHOLDS.minAgeMs),
     )
     .addOption(
       durationOption(
         '--leak-age <time>',
-        'suspects this old may be a leak; close-wait and disconnected: twice that without a byte moving',
+        'suspects this old may be a leak; close-wait and disconnected ones at twice that, without a byte moving',
         DEFAULT_THRESHOLDS.leakAgeMs,
       ),
     )
@@ -81,11 +90,16 @@ export function addSessionOptions(command: Command): Command {
       countArgument(1_000_000_000),
       DEFAULT_THRESHOLDS.leakCount,
     )
+    .optionsGroup(GROUPS.keep)
+    .option('--no-paths', 'not which code opened, bound or connected')
+    .option('--no-victims', 'failed calls of the traced processes only, not of every process')
+    .option('--no-cmdline', 'no command lines')
+    .option(
+      '--debuginfod',
+      'fetch debugging information from the servers in DEBUGINFOD_URLS, for files and lines (default: never asked)',
+    )
+    .optionsGroup(GROUPS.expert)
     .addOption(hooksOption())
-    .option('--no-paths', 'do not capture which code opened, bound or connected')
-    .option('--debuginfod', 'fetch debugging information from the servers in DEBUGINFOD_URLS, for files and lines')
-    .option('--no-victims', 'count failed calls of the traced processes only, not of every process')
-    .option('--no-cmdline', 'leave command lines out of the report')
     .addOption(
       new Option('--max-sockets <n>', 'most sockets followed at a time')
         .argParser(countArgument(16_777_216))

@@ -12,7 +12,10 @@ export function parseDuration(text: string): ParsedDuration {
   const match = /^(\d{1,10}(?:\.\d{1,6})?)(ms|s|m|h)$/.exec(text.trim());
   const [number, unit] = [match?.[1], match?.[2]];
   if (number === undefined || unit === undefined) {
-    return { ok: false, error: `"${text}" is no duration: write a number and a unit, such as 500ms, 14s, 5m or 2h` };
+    const meant = /^\d{1,10}$/.test(text.trim())
+      ? `it has no unit: did you mean ${text.trim()}s, or ${text.trim()}m?`
+      : 'write a number and a unit, such as 500ms, 14s, 5m or 2h';
+    return { ok: false, error: `"${text}" is no duration: ${meant}` };
   }
   const ms = Math.round(Number(number) * UNITS[unit as keyof typeof UNITS]);
   if (ms > LONGEST_HOURS * UNITS.h) return { ok: false, error: `"${text}" is too long: at most ${LONGEST_HOURS}h` };

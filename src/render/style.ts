@@ -1,5 +1,7 @@
-/** How emphasis is shown: by ANSI codes, or not at all. Callers decide by their stream and NO_COLOR. */
+/** How a text suits its reader: emphasis by ANSI codes or not at all, as the stream and NO_COLOR have it. */
 export interface Style {
+  /** what the reader types to run socktrace */
+  command: string;
   bold(text: string): string;
   dim(text: string): string;
   red(text: string): string;
@@ -11,6 +13,7 @@ export interface Style {
 const unchanged = (text: string): string => text;
 
 export const PLAIN: Style = {
+  command: 'socktrace',
   bold: unchanged,
   dim: unchanged,
   red: unchanged,
@@ -20,6 +23,7 @@ export const PLAIN: Style = {
 };
 
 export const ANSI: Style = {
+  command: 'socktrace',
   bold: sgr(1, 22),
   dim: sgr(2, 22),
   red: sgr(31, 39),

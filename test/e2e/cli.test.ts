@@ -32,7 +32,7 @@ describe('bad input', () => {
     { name: 'two formats', args: ['--pid', '1', '--json', '--ndjson'], says: /give one of them/ },
     { name: 'a folder for a recording', args: ['report', '/proc/self'], says: /\/proc\/self: EISDIR/ },
     { name: 'not a duration', args: ['--pid', '1', '--duration', '5'], says: /no duration/ },
-    { name: 'mistyped option', args: ['--pidd', '1'], says: /Did you mean --pid/ },
+    { name: 'mistyped option', args: ['--pidd', '1'], says: /did you mean --pid\?/ },
     { name: 'no such hook set', args: ['--pid', '1', '--hooks', 'magic'], says: /Allowed choices are auto/ },
     { name: 'no such user', args: ['--user', 'no such user'], says: /there is no user "no such user"/ },
     { name: 'no such cgroup', args: ['--cgroup', 'no-such.service'], says: /no cgroup, container or unit is called/ },

@@ -94,7 +94,7 @@ describe('a service that leaks', () => {
     compressed.child.kill('SIGINT');
     const { stdout, stderr, code } = await running.finished();
     expect(code).toBe(0);
-    expect(stderr).toMatch(/recorded [\d,]+ lines, [\d.]+ kB, to .*\n\nNEXT\n {2}socktrace report /);
+    expect(stderr).toMatch(/recorded [\d,]+ lines, [\d.]+ kB, to .*\n\nNEXT\n {2}node \S*dist\/cli\/main\.js report /);
     live = stdout;
     const other = await compressed.finished();
     expect(await socktrace('report', '--json', packed)).toMatchObject({ stdout: other.stdout, stderr: '' });

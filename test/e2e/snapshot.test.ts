@@ -28,7 +28,7 @@ it('bare: the sums, the suspects, the ports, and what to type next', async () =>
   expect(classCount(stdout, 'closed-bound')).toBeGreaterThanOrEqual(12);
   expect(stdout).toMatch(new RegExp(`suspect +30 +closed-unknown .*puppet\\[${puppet.pid}\\]$`, 'm'));
   expect(stdout).toMatch(/^ *12 {2}bound-inactive {2}puppet\[/m);
-  expect(stdout).toMatch(/^ {2}socktrace snapshot --pid \d+ /m);
+  expect(stdout).toMatch(/^ {2}node \S*dist\/cli\/main\.js snapshot --pid \d+ /m);
   expect(code).toBe(0);
   await nothingLeft();
 });

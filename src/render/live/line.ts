@@ -2,7 +2,7 @@
 import type { Style } from '../style.ts';
 import { cut, widthOf } from './width.ts';
 
-export type Tone = keyof Style;
+export type Tone = Exclude<keyof Style, 'command'>;
 
 export interface Span {
   text: string;

@@ -28,7 +28,7 @@ export function findingLines(report: Report, style: Style): string[] {
     return [
       style.bold('FINDINGS'),
       `  none older than ${formatDuration(report.window.minAgeMs)}`,
-      ...notYetSuspects(report),
+      ...notYetSuspects(report, style),
     ];
   }
   const names = new ProcessNames(report);
@@ -58,7 +58,7 @@ export function findingLines(report: Report, style: Style): string[] {
 }
 
 /** After a short watch nothing is a suspect yet, whatever the processes hold. */
-function notYetSuspects({ sockets, window, target, processes }: Report): string[] {
+function notYetSuspects({ sockets, window, target, processes }: Report, { command }: Style): string[] {
   const { held, preexisting } = sockets;
   // Of a snapshot every socket is shown; after a long watch what is held is in use.
   if (held === null || held === 0 || preexisting === null || window.durationMs >= 2 * window.minAgeMs) return [];
@@ -66,7 +66,7 @@ function notYetSuspects({ sockets, window, target, processes }: Report): string[
   const old =
     preexisting === 0 ? '' : ` (${formatCount(preexisting)} were when the trace began: their age is not known)`;
   const list =
-    pids.length === 0 ? '' : `: socktrace snapshot ${pids.map((pid) => `--pid ${pid}`).join(' ')} lists them`;
+    pids.length === 0 ? '' : `: ${command} snapshot ${pids.map((pid) => `--pid ${pid}`).join(' ')} lists them`;
   return [`  ${countOf(held, 'socket')} held${old}, too briefly watched to tell what for${list}`];
 }
 

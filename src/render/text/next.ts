@@ -11,13 +11,17 @@ export interface Step {
 }
 
 export function nextLines(report: Report, style: Style): string[] {
-  const steps = nextSteps(report);
+  const steps = nextSteps(report).map(({ command, why }) => ({ command: asTyped(command, style), why }));
   if (steps.length === 0) return [];
   const width = Math.max(...steps.map(({ command }) => command.length));
   return [
     style.bold('NEXT'),
     ...steps.map(({ command, why }) => `  ${command.padEnd(width)}  ${style.dim(`# ${why}`)}`),
   ];
+}
+
+function asTyped(command: string, style: Style): string {
+  return command.replace(/^socktrace(?= )/, () => style.command);
 }
 
 export function nextSteps(report: Report): Step[] {
