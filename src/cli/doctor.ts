@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { tryCallPaths, tryProgram } from '../kernel/binding.ts';
 import { missingCapabilities, OPTIONAL_CAPABILITY } from '../procfs/capabilities.ts';
-import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { inInitialPidNamespace, showsOwnPids } from '../procfs/pid-namespace.ts';
 import { ExitCode } from './exit-codes.ts';
 import { styleFor } from './style.ts';
 
@@ -31,9 +31,15 @@ const CHECKS: readonly Check[] = [
   },
   { what: 'capabilities', weight: 'needed', run: lackingCapabilities, fix: 'run as root, or grant the ones named' },
   {
-    what: 'initial pid namespace',
+    what: '/proc of this pid namespace',
     weight: 'needed',
-    run: () => (inInitialPidNamespace() ? null : 'this is a pid namespace of its own'),
+    run: () => (showsOwnPids() ? null : 'it shows the processes of another one'),
+    fix: 'mount -t proc proc /proc, in a mount namespace of its own',
+  },
+  {
+    what: 'initial pid namespace',
+    weight: 'preferred',
+    run: () => (inInitialPidNamespace() ? null : 'processes outside of this one are seen by number and name only'),
     fix: 'run on the host, or with --pid=host',
   },
   {

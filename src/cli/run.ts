@@ -18,7 +18,7 @@ import { ExitCode, RunFailure, UsageError } from './exit-codes.ts';
 import { createLog } from './log.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets, requireHostPids } from './targets.ts';
+import { checkedTargets, requireOwnPids } from './targets.ts';
 import { exitCodeOf } from './trace.ts';
 import { addSessionOptions, openSession, type SessionOptionsAsked } from './watch.ts';
 
@@ -57,7 +57,7 @@ export function addRun(program: Command): void {
 }
 
 async function runCommand(words: string[], options: RunOptions): Promise<number> {
-  requireHostPids();
+  requireOwnPids();
   const allow = allowances(options);
   const output = options.output === undefined ? null : openOutput(options.output);
   const log = await createLog(options.verbose ?? false);

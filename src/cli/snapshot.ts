@@ -11,7 +11,7 @@ import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { countArgument, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets, requireHostPids } from './targets.ts';
+import { checkedTargets, requireOwnPids } from './targets.ts';
 
 interface SnapshotCommandOptions {
   pid?: number[];
@@ -99,7 +99,7 @@ function print(parts: Iterable<string>): void {
 }
 
 function explained<T>(work: () => T): T {
-  requireHostPids();
+  requireOwnPids();
   try {
     return work();
   } catch (error) {

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
+import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
 interface NativeFailure {
@@ -112,7 +113,12 @@ export interface TracerOptions {
   selectAll: boolean;
 }
 
-type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & { selectTypes: number; unwinder: string };
+type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & {
+  selectTypes: number;
+  /** pids are to be those that this process knows, which are not the kernel's */
+  nestedPids: boolean;
+  unwinder: string;
+};
 
 /** enum selector_type of bpf/records.h */
 const SELECTOR_TYPES = { comm: 1, cgroup: 2, netns: 3, user: 4 } as const;
@@ -361,7 +367,8 @@ export class Tracer {
     const native = new (addon().Tracer)();
     const { selectBy, ...rest } = options;
     const selectTypes = selectBy.reduce((types, name) => types | (1 << SELECTOR_TYPES[name]), 0);
-    const answer = succeed(native.open({ ...rest, selectTypes, unwinder: built('socktrace-unwinder') }));
+    const nestedPids = !inInitialPidNamespace();
+    const answer = succeed(native.open({ ...rest, selectTypes, nestedPids, unwinder: built('socktrace-unwinder') }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     return new Tracer(

@@ -1,5 +1,6 @@
-/** Which pid namespace this process lives in: the kernel side speaks of the initial one's pids. */
+/** Which pid namespace this process lives in, and whether /proc is that of the same one. */
 import { existsSync } from 'node:fs';
+import { readNamespacePids } from './process.ts';
 import { PROC_ROOT, readLink } from './read.ts';
 
 /** PROC_PID_INIT_INO of include/linux/proc_ns.h */
@@ -9,6 +10,12 @@ const INITIAL_PID_NAMESPACE = 'pid:[4026531836]';
 export function inInitialPidNamespace(procRoot: string = PROC_ROOT): boolean {
   const link = readLink(`${procRoot}/self/ns/pid`);
   return link.status === 'unavailable' || link.value === INITIAL_PID_NAMESPACE;
+}
+
+/** Whether the pids in /proc are those that this process knows: after unshare(2) it may show an outer namespace's. */
+export function showsOwnPids(procRoot: string = PROC_ROOT): boolean {
+  const pids = readNamespacePids(`${procRoot}/self`);
+  return pids.status === 'unavailable' || pids.value.length === 1;
 }
 
 /** Whether /proc leaves out the processes of others (mount option hidepid): the first one never ends. */

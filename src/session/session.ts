@@ -8,6 +8,7 @@ import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } fr
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
+import { pidsFrom } from '../ledger/outside.ts';
 import type {
   HeldSocket,
   HookChoice,
@@ -403,7 +404,7 @@ export class Session {
 
   #tellFailure({ facts }: DecodedFailure): void {
     this.#introduce(facts.process, facts.pid, facts.comm);
-    this.#feed({ type: 'failure', facts });
+    this.#feed({ type: 'failure', facts: { ...facts, pid: pidsFrom(facts.pid).pid } });
   }
 
   #tellSocket({ facts, destroyed, ownerPid }: DecodedSocket): void {
