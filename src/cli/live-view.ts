@@ -9,6 +9,7 @@ import type { Report } from '../report/types.ts';
 import { Pace } from '../session/pace.ts';
 import type { Session } from '../session/session.ts';
 import type { Display } from './display.ts';
+import type { LiveRecorder } from './live-recorder.ts';
 import { Screen } from './screen.ts';
 import type { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
@@ -66,6 +67,7 @@ export class LiveView implements Display {
   readonly #stop: StopRequest;
   readonly #input: ReadStream;
   readonly #output: WriteStream & { fd: number };
+  readonly #recorder: LiveRecorder | null;
   readonly #screen: Screen;
   readonly #history = new History();
   readonly #refreshPace = new Pace(REFRESH_MS, Number.NEGATIVE_INFINITY);
@@ -77,11 +79,18 @@ export class LiveView implements Display {
   #live: LiveReport | null = null;
   #frame: Frame | null = null;
 
-  constructor(session: Session, stop: StopRequest, input: ReadStream, output: WriteStream & { fd: number }) {
+  constructor(
+    session: Session,
+    stop: StopRequest,
+    input: ReadStream,
+    output: WriteStream & { fd: number },
+    recorder: LiveRecorder | null,
+  ) {
     this.#session = session;
     this.#stop = stop;
     this.#input = input;
     this.#output = output;
+    this.#recorder = recorder;
     this.#screen = new Screen(input, output);
     // Before the others that listen: what they write belongs on the screen below.
     for (const signal of SIGNALS) process.prependListener(signal, this.#leave);
@@ -135,7 +144,8 @@ export class LiveView implements Display {
 
   #draw(): void {
     if (this.#live === null || !this.#screen.isEntered) return;
-    const header = { history: this.#history, blocks: blocks(), lookedMs: performance.now() - this.#censusAt };
+    const note = this.#recorder?.note ?? null;
+    const header = { history: this.#history, blocks: blocks(), lookedMs: performance.now() - this.#censusAt, note };
     this.#frame = frameOf(this.#live, this.#state, header, this.#screen.size, styleFor(this.#output));
     this.#screen.draw(this.#frame.lines);
   }
@@ -147,7 +157,8 @@ export class LiveView implements Display {
     if (keypress.ctrl && keypress.name === 'z') return this.#toShell();
     if (keypress.ctrl && keypress.name === 'l') this.#screen.forget();
     const key = keyOf(text, keypress);
-    if (key !== null)
+    if (text === 'r' && !this.#state.typing) this.#recorder?.toggle();
+    else if (key !== null)
       this.#state = press(this.#state, key, this.#frame?.shown ?? { rows: [], height: 1, mostScroll: 0 });
     if (this.#state.leaving) return this.#ask('SIGINT');
     this.#draw();
