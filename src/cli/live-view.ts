@@ -75,6 +75,8 @@ export class LiveView implements Display {
   readonly #refreshCost = new Cost();
   readonly #censusCost = new Cost();
   #censusAt = performance.now();
+  /** since the last census, as of what is shown */
+  #lookedMs = 0;
   #state: LiveState = FIRST_STATE;
   #live: LiveReport | null = null;
   #frame: Frame | null = null;
@@ -115,6 +117,7 @@ export class LiveView implements Display {
     const costMs = this.#refreshCost.of(() => {
       const now = report();
       this.#live = new LiveReport(now);
+      this.#lookedMs = performance.now() - this.#censusAt;
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });
@@ -145,7 +148,7 @@ export class LiveView implements Display {
   #draw(): void {
     if (this.#live === null || !this.#screen.isEntered) return;
     const note = this.#recorder?.note ?? null;
-    const header = { history: this.#history, blocks: blocks(), lookedMs: performance.now() - this.#censusAt, note };
+    const header = { history: this.#history, blocks: blocks(), lookedMs: this.#lookedMs, note };
     this.#frame = frameOf(this.#live, this.#state, header, this.#screen.size, styleFor(this.#output));
     this.#screen.draw(this.#frame.lines);
   }
