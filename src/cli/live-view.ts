@@ -6,7 +6,7 @@ import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
 import { LiveReport, suspectsOf } from '../render/live/live-report.ts';
 import { FIRST_STATE, type Key, type LiveState, type NamedKey, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
-import { Pace } from '../session/pace.ts';
+import { Cost, Pace } from '../session/pace.ts';
 import type { Session } from '../session/session.ts';
 import type { Display } from './display.ts';
 import type { LiveRecorder } from './live-recorder.ts';
@@ -42,25 +42,6 @@ const NAMED: Readonly<Record<string, NamedKey>> = {
   escape: 'escape',
   backspace: 'backspace',
 };
-
-/**
- * What a job takes: CPU time, since on a busy host a screen would wait for minutes; and of the last two times the
- * smaller, since the first one compiles, and any may collect garbage.
- */
-class Cost {
-  #lastMs = 0;
-
-  /** Does the job, and returns what it usually takes. */
-  of(job: () => void): number {
-    const before = process.cpuUsage();
-    job();
-    const { user, system } = process.cpuUsage(before);
-    const ms = (user + system) / 1_000;
-    const usual = Math.min(ms, this.#lastMs);
-    this.#lastMs = ms;
-    return usual;
-  }
-}
 
 export class LiveView implements Display {
   readonly #session: Session;
