@@ -86,6 +86,18 @@ describe('the exit status', () => {
     expect(code).toBe(11);
   });
 
+  it('125 for --debuginfod without servers, and the command is not run; an unreachable one costs its status nothing', async () => {
+    const args = ['run', '--debuginfod', '--', 'sh', '-c', 'echo ran; exit 4'];
+    const withServers = (urls: string) =>
+      Socktrace.start(args, { env: { ...process.env, DEBUGINFOD_URLS: urls } }).finished();
+    const refused = await withServers('');
+    expect(refused).toMatchObject({ code: 125, stdout: '' });
+    expect(refused.stderr).toMatch(/DEBUGINFOD_URLS|not installed/);
+    const unreachable = await withServers('http://127.0.0.1:9');
+    if (unreachable.code !== 125) expect(unreachable).toMatchObject({ code: 4, stdout: 'ran\n' });
+    else expect(unreachable.stderr).toContain('debuginfod-find is not installed');
+  });
+
   it('125 without privilege, and the command is not run', async () => {
     const mark = join(folder, 'must-not-exist');
     const plain = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
