@@ -477,6 +477,14 @@ static __always_inline void walk_io_uring(const struct file *file)
 	count(CENSUS_LOSS_IO_URING);
 }
 
+/* Whoever takes the census walks here itself. */
+static __always_inline __u32 tgid_for_reader(const struct task_struct *task)
+{
+	struct pid_view view = view_of_current();
+
+	return view.level ? tgid_in(task, &view) : task->tgid;
+}
+
 SEC("iter/task_file")
 int census_descriptors(struct bpf_iter__task_file *ctx)
 {
@@ -508,7 +516,7 @@ int census_descriptors(struct bpf_iter__task_file *ctx)
 	record.sk = (__u64)sk;
 	record.inode = BPF_CORE_READ(file, f_inode, i_ino);
 	record.start_ns = task->group_leader->start_boottime;
-	record.tgid = task->tgid;
+	record.tgid = tgid_for_reader(task);
 	record.fd = ctx->fd;
 	bpf_seq_write(ctx->meta->seq, &record, sizeof(record));
 	return 0;

@@ -199,7 +199,7 @@ int sweep_victims(struct bpf_iter__bpf_map_elem *ctx)
 
 static __always_inline bool is_wanted(const struct task_struct *task)
 {
-	__u32 tgid = task->tgid;
+	__u32 tgid = tgid_of(task);
 	__u64 *start_ticks = bpf_map_lookup_elem(&wanted, &tgid);
 
 	return start_ticks && *start_ticks == task->group_leader->start_boottime / NS_PER_TICK;
@@ -223,6 +223,8 @@ int select_processes(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task, *ancestor = task;
 	int depth;
 
+	if (config.nested_pids && !tracers_view.level)
+		tracers_view = view_of_current();
 	/* An end that has been seen stays one. */
 	if (!task || task->pid != task->tgid || whole_process_exits(task) || is_traced(task))
 		return 0;
@@ -236,12 +238,12 @@ int select_processes(struct bpf_iter__task *ctx)
 		if (is_wanted(ancestor) || (depth && is_traced(ancestor)))
 			break;
 		/* What the tracer starts for itself is no descendant of what it traces. */
-		if (!config.follow_children || ancestor->tgid <= 1 || ancestor->tgid == config.tracer_tgid)
+		if (!config.follow_children || ancestor->tgid <= 1 || tgid_of(ancestor) == config.tracer_tgid)
 			return 0;
 		ancestor = ancestor->real_parent;
 	}
 	if (depth < MAX_ANCESTORS)
-		trace_process(task, depth ? task->real_parent->tgid : 0, NULL);
+		trace_process(task, depth ? tgid_of(task->real_parent) : 0, NULL);
 	return 0;
 }
 

@@ -31,6 +31,8 @@
 #define PF_FORKNOEXEC 0x00000040 /* forked, and has not called exec yet */
 #define PF_KTHREAD 0x00200000
 
+#define PIDTYPE_TGID 1 /* include/linux/pid_types.h */
+
 /* include/net/tcp_states.h */
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
@@ -153,8 +155,23 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
+struct pid_namespace;
+
+/* The number of a process in one of the pid namespaces that it is in. */
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+/* `numbers`: from the initial namespace on, `level` more. */
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct signal_struct {
 	atomic_t live;
+	struct pid *pids[4]; /* by enum pid_type */
 };
 
 struct thread_info {
@@ -340,35 +357,41 @@ static __always_inline bool in_compat_syscall(void)
 
 #endif
 
-/* Who makes a call: only to be asked for in process context. */
-struct actor {
-	struct process_key process;
-	__u32 netns;
-	__u32 flags; /* PF_* */
-};
-
 #define HAS_HELPER(name) bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_##name)
 
-/* Typed loads where the kernel gives a typed current (5.11): they work under lockdown=confidentiality too. */
-static __always_inline struct actor current_actor(void)
+/* A pid namespace, and how deep it lies below the initial one. */
+struct pid_view {
+	__u64 ns;
+	__u32 level;
+};
+
+static __always_inline struct upid number_at(const struct task_struct *task, __u32 level)
 {
-	struct actor actor = { .process.tgid = bpf_get_current_pid_tgid() >> 32 };
+	const struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
+	struct upid number = {};
 
-	if (HAS_HELPER(get_current_task_btf)) {
-		const struct task_struct *task = bpf_get_current_task_btf();
+	if (pid && level <= BPF_CORE_READ(pid, level))
+		bpf_probe_read_kernel(&number, sizeof(number), (const struct upid *)&pid->numbers + level);
+	return number;
+}
 
-		actor.process.start_ns = task->group_leader->start_boottime;
-		actor.flags = task->flags;
-		if (task->nsproxy)
-			actor.netns = task->nsproxy->net_ns->ns.inum;
-	} else {
-		const struct task_struct *task = (const void *)bpf_get_current_task();
+/* The pid namespace of the current process. */
+static __always_inline struct pid_view view_of_current(void)
+{
+	const struct task_struct *task = (const void *)bpf_get_current_task();
+	struct pid_view view = { .level = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID], level) };
 
-		actor.process.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-		actor.flags = BPF_CORE_READ(task, flags);
-		actor.netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-	}
-	return actor;
+	view.ns = (__u64)number_at(task, view.level).ns;
+	return view;
+}
+
+/* A process by its number there; one that is not there by that of the initial namespace, marked as such. */
+static __always_inline __u32 tgid_in(const struct task_struct *task, const struct pid_view *view)
+{
+	struct upid number = number_at(task, view->level);
+
+	return number.ns && (__u64)number.ns == view->ns ? number.nr
+							 : SOCKTRACE_PID_OUTSIDE | BPF_CORE_READ(task, tgid);
 }
 
 /* The struct sock of a socket's file, 0 when it is no socket, by probe reads: for kernels without bpf_sock_from_file. */

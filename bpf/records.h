@@ -15,6 +15,9 @@
 
 #define SOCKTRACE_COMM_LENGTH 16
 
+/* Marks the pid of a process that is not in the tracer's pid namespace: it is that of the initial one. Pids have 22 bits. */
+#define SOCKTRACE_PID_OUTSIDE 0x80000000U
+
 /*
  * One row of the socket table. bpf/PROTOCOL.md says who writes which field, and when.
  * Facts are bytes of their own, not bits of one word: hooks on two CPUs may write two of them at once, and a
@@ -219,7 +222,7 @@ struct tracer_config {
 	__u8 every_stack;  /* neither cache nor budget: the benchmark's measure of a capture */
 	__u8 select_all;   /* every process but the tracer's own */
 	__u8 select_types; /* 1 << enum selector_type: those that `selectors` may have */
-	__u8 padding;
+	__u8 nested_pids;  /* the tracer is in a pid namespace of its own */
 	__u32 tracer_tgid; /* its own process, which no selector matches */
 	__u32 padding2;
 };

@@ -3,7 +3,7 @@
 #ifndef SOCKTRACE_SELECTION_BPF_H
 #define SOCKTRACE_SELECTION_BPF_H
 
-#include "maps.bpf.h"
+#include "actor.bpf.h"
 
 /* Deeper cgroups are matched by their nearest ancestors only. */
 #define MAX_CGROUP_DEPTH 24
@@ -74,9 +74,9 @@ static __always_inline bool is_tracers_own(const struct task_struct *task)
 	static const char unwinder[] = "socktrace-unwin";
 	unsigned int i;
 
-	if (task->tgid == config.tracer_tgid)
+	if (tgid_of(task) == config.tracer_tgid)
 		return true;
-	if (task->group_leader->real_parent->tgid != config.tracer_tgid)
+	if (tgid_of(task->group_leader->real_parent) != config.tracer_tgid)
 		return false;
 	if (task->flags & PF_FORKNOEXEC)
 		return true;
@@ -87,12 +87,17 @@ static __always_inline bool is_tracers_own(const struct task_struct *task)
 	return true;
 }
 
-/* Whether a selector matches a process as it is now. Never the tracer, or what it has started for itself. */
+/*
+ * Whether a selector matches a process as it is now. Never the tracer, or what it has started for itself; nor what is
+ * outside of its pid namespace, into whose descriptors no walk looks.
+ */
 static __always_inline bool is_selected(const struct task_struct *task)
 {
 	if (!config.select_all && !config.select_types)
 		return false;
 	if (task->flags & PF_KTHREAD || is_tracers_own(task))
+		return false;
+	if (config.nested_pids && tgid_of(task) & SOCKTRACE_PID_OUTSIDE)
 		return false;
 	if (config.select_all)
 		return true;

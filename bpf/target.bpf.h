@@ -5,13 +5,6 @@
 
 #include "selection.bpf.h"
 
-static __always_inline struct process_key process_key_of(const struct task_struct *task)
-{
-	struct process_key key = { .start_ns = task->group_leader->start_boottime, .tgid = task->tgid };
-
-	return key;
-}
-
 static __always_inline struct process_row *traced_process(const struct process_key *key)
 {
 	return bpf_map_lookup_elem(&processes, key);
@@ -88,7 +81,7 @@ static __always_inline int on_fork(const struct task_struct *parent, const struc
 	process = config.follow_children ? traced_process(&key) : NULL;
 	if (process) {
 		code = code_of(&key, process);
-		trace_process(child, parent->tgid, &code);
+		trace_process(child, tgid_of(parent), &code);
 	} else if (is_selected(child)) {
 		trace_process(child, 0, NULL);
 	}

@@ -143,6 +143,7 @@ private:
     options.config.every_stack = flag_option(asked, "everyStack");
     options.config.select_all = flag_option(asked, "selectAll");
     options.config.select_types = static_cast<uint8_t>(number_option(asked, "selectTypes", 0));
+    options.config.nested_pids = flag_option(asked, "nestedPids");
     options.config.tracer_tgid = static_cast<uint32_t>(getpid());
     options.stack_ring_bytes =
         static_cast<uint32_t>(number_option(asked, "stackRingBytes", options.stack_ring_bytes));

@@ -1,23 +1,22 @@
-// Becomes the command of `socktrace run`, once it is told to on descriptor 3: by then its process is traced. Says there
-// why it could not; a descriptor that closes without a word is a command that runs.
+// Becomes the command of `socktrace run`, once it is told to on the descriptor of its first argument: by then its process
+// is traced. Says there why it could not; a descriptor that closes without a word is a command that runs.
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 namespace {
-
-constexpr int kDoor = 3;
 
 // As env(1) and timeout(1) have it.
 constexpr int kOwnFailure = 125;
 constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 
-bool wait_for_the_word() {
+bool wait_for_the_word(int door) {
   char word;
   ssize_t got;
   do {
-    got = read(kDoor, &word, sizeof(word));
+    got = read(door, &word, sizeof(word));
   } while (got < 0 && errno == EINTR);
   return got == sizeof(word); // else the tracer has ended
 }
@@ -25,11 +24,14 @@ bool wait_for_the_word() {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc < 2 || fcntl(kDoor, F_SETFD, FD_CLOEXEC) != 0 || !wait_for_the_word())
+  if (argc < 3)
     return kOwnFailure;
-  execvp(argv[1], argv + 1);
+  int door = atoi(argv[1]);
+  if (fcntl(door, F_SETFD, FD_CLOEXEC) != 0 || !wait_for_the_word(door))
+    return kOwnFailure;
+  execvp(argv[2], argv + 2);
   unsigned char error = static_cast<unsigned char>(errno);
-  if (write(kDoor, &error, sizeof(error)) != sizeof(error))
+  if (write(door, &error, sizeof(error)) != sizeof(error))
     return kOwnFailure;
   return error == ENOENT ? kNotFound : kNotExecutable;
 }

@@ -30,6 +30,7 @@ const tools = [
   },
   { name: 'busybox (static)', package: 'busybox-static', present: () => works('busybox') },
   { name: 'chromium', package: 'chromium', present: () => works('chromium') },
+  { name: 'pytest-3', package: 'python3-pytest', present: () => works('pytest-3', '--version') },
   { name: 'jq', package: 'jq', present: () => works('jq') },
   { name: 'go (for its pprof)', package: 'golang-go', present: () => works('go') },
   { name: 'tmux', package: 'tmux', present: () => works('tmux', '-V') },

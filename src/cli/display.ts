@@ -1,6 +1,7 @@
 /** What a person sees while a trace runs: the live view, one line, or news as they come. */
 import type { Report } from '../report/types.ts';
 import type { Session } from '../session/session.ts';
+import type { LiveRecorder } from './live-recorder.ts';
 import { NewsLines } from './news-lines.ts';
 import { StatusLine } from './status-line.ts';
 import type { StopRequest } from './stop.ts';
@@ -16,22 +17,29 @@ export interface DisplayOptions {
   /** what else is printed while it runs; the live view wants the terminal for itself */
   events: boolean;
   json: boolean;
+  /** for the `r` key of the live view */
+  recorder?: LiveRecorder;
 }
 
 /** The best that stdin, stdout and stderr permit. */
 export async function openDisplay(
   session: Session,
   stop: StopRequest,
-  { events, json }: DisplayOptions,
+  { events, json, recorder }: DisplayOptions,
 ): Promise<Display | null> {
   const { stdin, stdout, stderr } = process;
   if (events) return null;
-  if (!json && stdin.isTTY && stdout.isTTY && stderr.isTTY && canDraw()) {
+  if (!json && canShowLive()) {
     // Loaded only here: other commands start without it.
     const { LiveView } = await import('./live-view.ts');
-    return new LiveView(session, stop, stdin, stdout);
+    return new LiveView(session, stop, stdin, stdout, recorder ?? null);
   }
   return stderr.isTTY ? new StatusLine(stderr) : new NewsLines(stderr);
+}
+
+/** Whether a terminal can be had for the live view. */
+export function canShowLive(): boolean {
+  return Boolean(process.stdin.isTTY && process.stdout.isTTY && process.stderr.isTTY && canDraw());
 }
 
 function canDraw(): boolean {

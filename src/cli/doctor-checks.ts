@@ -5,7 +5,7 @@ import type { Known } from '../ledger/types.ts';
 import { CAPABILITIES, type Capability, missingCapabilities } from '../procfs/capabilities.ts';
 import { readAvailableMemory, readLimit } from '../procfs/limits.ts';
 import { readLockdown } from '../procfs/lockdown.ts';
-import { hidesProcesses, inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { hidesProcesses, inInitialPidNamespace, showsOwnPids } from '../procfs/pid-namespace.ts';
 import { formatBytes } from '../render/numbers.ts';
 import { hasFetcher } from '../session/debuginfod.ts';
 import { lockedMemoryTrouble } from './locked-memory.ts';
@@ -79,12 +79,26 @@ const CHECKS: readonly Check[] = [
   },
   ...CAPABILITIES.map(capabilityCheck),
   {
-    what: 'initial pid namespace',
+    what: '/proc of this pid namespace',
     weight: 'needed',
+    run: () =>
+      !existsSync('/proc/self/stat') || showsOwnPids()
+        ? null
+        : {
+            problem: 'it shows the processes of another one',
+            fix: 'mount -t proc proc /proc, in a mount namespace of its own',
+          },
+  },
+  {
+    what: 'initial pid namespace',
+    weight: 'preferred',
     run: () =>
       inInitialPidNamespace()
         ? null
-        : { problem: 'this is a pid namespace of its own', fix: 'run on the host, or with --pid=host' },
+        : {
+            problem: 'processes outside of this one are seen by number and name only',
+            fix: 'run on the host, or with --pid=host',
+          },
   },
   {
     what: 'all processes in /proc',

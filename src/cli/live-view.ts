@@ -6,9 +6,10 @@ import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
 import { LiveReport, suspectsOf } from '../render/live/live-report.ts';
 import { FIRST_STATE, type Key, type LiveState, type NamedKey, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
-import { Pace } from '../session/pace.ts';
+import { Cost, Pace } from '../session/pace.ts';
 import type { Session } from '../session/session.ts';
 import type { Display } from './display.ts';
+import type { LiveRecorder } from './live-recorder.ts';
 import { Screen } from './screen.ts';
 import type { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
@@ -42,30 +43,12 @@ const NAMED: Readonly<Record<string, NamedKey>> = {
   backspace: 'backspace',
 };
 
-/**
- * What a job takes: CPU time, since on a busy host a screen would wait for minutes; and of the last two times the
- * smaller, since the first one compiles, and any may collect garbage.
- */
-class Cost {
-  #lastMs = 0;
-
-  /** Does the job, and returns what it usually takes. */
-  of(job: () => void): number {
-    const before = process.cpuUsage();
-    job();
-    const { user, system } = process.cpuUsage(before);
-    const ms = (user + system) / 1_000;
-    const usual = Math.min(ms, this.#lastMs);
-    this.#lastMs = ms;
-    return usual;
-  }
-}
-
 export class LiveView implements Display {
   readonly #session: Session;
   readonly #stop: StopRequest;
   readonly #input: ReadStream;
   readonly #output: WriteStream & { fd: number };
+  readonly #recorder: LiveRecorder | null;
   readonly #screen: Screen;
   readonly #history = new History();
   readonly #refreshPace = new Pace(REFRESH_MS, Number.NEGATIVE_INFINITY);
@@ -73,15 +56,24 @@ export class LiveView implements Display {
   readonly #refreshCost = new Cost();
   readonly #censusCost = new Cost();
   #censusAt = performance.now();
+  /** since the last census, as of what is shown */
+  #lookedMs = 0;
   #state: LiveState = FIRST_STATE;
   #live: LiveReport | null = null;
   #frame: Frame | null = null;
 
-  constructor(session: Session, stop: StopRequest, input: ReadStream, output: WriteStream & { fd: number }) {
+  constructor(
+    session: Session,
+    stop: StopRequest,
+    input: ReadStream,
+    output: WriteStream & { fd: number },
+    recorder: LiveRecorder | null,
+  ) {
     this.#session = session;
     this.#stop = stop;
     this.#input = input;
     this.#output = output;
+    this.#recorder = recorder;
     this.#screen = new Screen(input, output);
     // Before the others that listen: what they write belongs on the screen below.
     for (const signal of SIGNALS) process.prependListener(signal, this.#leave);
@@ -106,6 +98,7 @@ export class LiveView implements Display {
     const costMs = this.#refreshCost.of(() => {
       const now = report();
       this.#live = new LiveReport(now);
+      this.#lookedMs = performance.now() - this.#censusAt;
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });
@@ -135,7 +128,8 @@ export class LiveView implements Display {
 
   #draw(): void {
     if (this.#live === null || !this.#screen.isEntered) return;
-    const header = { history: this.#history, blocks: blocks(), lookedMs: performance.now() - this.#censusAt };
+    const note = this.#recorder?.note ?? null;
+    const header = { history: this.#history, blocks: blocks(), lookedMs: this.#lookedMs, note };
     this.#frame = frameOf(this.#live, this.#state, header, this.#screen.size, styleFor(this.#output));
     this.#screen.draw(this.#frame.lines);
   }
@@ -147,7 +141,8 @@ export class LiveView implements Display {
     if (keypress.ctrl && keypress.name === 'z') return this.#toShell();
     if (keypress.ctrl && keypress.name === 'l') this.#screen.forget();
     const key = keyOf(text, keypress);
-    if (key !== null)
+    if (text === 'r' && !this.#state.typing) this.#recorder?.toggle();
+    else if (key !== null)
       this.#state = press(this.#state, key, this.#frame?.shown ?? { rows: [], height: 1, mostScroll: 0 });
     if (this.#state.leaving) return this.#ask('SIGINT');
     this.#draw();

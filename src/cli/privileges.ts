@@ -6,6 +6,7 @@ import type { Log } from './log.ts';
 /** include/uapi/linux/capability.h */
 const CAP = {
   CHOWN: 0,
+  DAC_OVERRIDE: 1,
   DAC_READ_SEARCH: 2,
   FOWNER: 3,
   KILL: 5,
@@ -26,6 +27,8 @@ export interface StillToDo {
   paths: boolean;
   /** fetching debugging information as nobody, into folders that are given to nobody and removed */
   debuginfod: boolean;
+  /** a recording that may be asked for later, into the folder of another user */
+  recording: boolean;
   /** a command of our own to signal, also when it has become another user, and to look into */
   command: boolean;
 }
@@ -33,19 +36,20 @@ export interface StillToDo {
 /** From the options of a session, and what its command does with it. */
 export function stillToDo(
   { paths, debuginfod = false }: { paths: boolean; debuginfod?: boolean },
-  { look, command = false }: { look: boolean; command?: boolean },
+  { look, recording = false, command = false }: { look: boolean; recording?: boolean; command?: boolean },
 ): StillToDo {
-  return { look, paths, debuginfod, command };
+  return { look, paths, debuginfod, recording, command };
 }
 
 /** The capabilities that the rest of a trace takes. */
-export function capabilitiesFor({ look, paths, debuginfod, command }: StillToDo): number[] {
+export function capabilitiesFor({ look, paths, debuginfod, recording, command }: StillToDo): number[] {
   return [
     // Processes of others. Before Linux 5.19 without CAP_BPF even tables that are open could not be read.
     ...[CAP.SYS_PTRACE, CAP.DAC_READ_SEARCH, CAP.BPF],
     ...(look ? [CAP.PERFMON, CAP.SYS_ADMIN] : []),
     ...(paths ? [CAP.SETUID, CAP.SETGID, CAP.KILL, CAP.CHECKPOINT_RESTORE] : []),
     ...(debuginfod ? [CAP.CHOWN, CAP.FOWNER] : []),
+    ...(recording ? [CAP.DAC_OVERRIDE] : []),
     ...(command ? [CAP.KILL] : []),
   ];
 }

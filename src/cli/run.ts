@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { KernelError, launcherPath, passSignalsTo, stopPassingSignals } from '../kernel/binding.ts';
 import { errnoName } from '../ledger/errno.ts';
+import { inheritedDescriptors } from '../procfs/inherited.ts';
 import { renderJson } from '../render/json.ts';
 import { renderRun, renderRunSummary } from '../render/run.ts';
 import { renderText } from '../render/text.ts';
@@ -19,7 +20,7 @@ import { createLog } from './log.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets, requireHostPids } from './targets.ts';
+import { checkedTargets, requireOwnPids } from './targets.ts';
 import { FAIL_ON_LEAK } from './trace.ts';
 import { addSessionOptions, openSession, type SessionOptionsAsked } from './watch.ts';
 
@@ -47,9 +48,6 @@ const POLL_MS = 5;
 const EXIT_PATIENCE_MS = 3_000;
 /** For children that go on: they are no reason to wait. */
 const CHILD_PATIENCE_MS = 500;
-/** Descriptor of the launcher that says when to go on. */
-const DOOR = 3;
-
 export function addRun(program: Command): void {
   const run = program
     .command('run')
@@ -80,7 +78,7 @@ export function addRun(program: Command): void {
 }
 
 async function runCommand(words: string[], options: RunOptions): Promise<number> {
-  requireHostPids();
+  requireOwnPids();
   const allow = allowances(options);
   const output = options.output === undefined ? null : openOutput(options.output);
   const log = await createLog(options.verbose ?? false);
@@ -181,10 +179,10 @@ class HeldCommand {
   #error: number | null = null;
   #wake: () => void = () => {};
 
-  private constructor(child: ChildProcess, name: string) {
+  private constructor(child: ChildProcess, door: number, name: string) {
     this.#child = child;
     this.#name = name;
-    this.#door = child.stdio[DOOR] as Duplex;
+    this.#door = child.stdio[door] as Duplex;
     this.#door.on('error', () => {}); // it has ended: its exit tells
     this.#door.on('data', (errno: Buffer) => {
       this.#error = errno[0] ?? null;
@@ -197,8 +195,15 @@ class HeldCommand {
   }
 
   static async start(words: readonly string[]): Promise<HeldCommand> {
-    const child = spawn(launcherPath(), words, { stdio: ['inherit', 'inherit', 'inherit', 'pipe'] });
-    const held = new HeldCommand(child, words[0] ?? '');
+    const inherited = inheritedDescriptors();
+    // Says when to go on, at a number that is not the command's.
+    let door = 3;
+    while (inherited.includes(door)) door += 1;
+    const stdio: ('inherit' | 'ignore' | 'pipe' | number)[] = ['inherit', 'inherit', 'inherit'];
+    for (const number of inherited) stdio[number] = number;
+    stdio[door] = 'pipe';
+    const child = spawn(launcherPath(), [`${door}`, ...words], { stdio: Array.from(stdio, (way) => way ?? 'ignore') });
+    const held = new HeldCommand(child, door, words[0] ?? '');
     await once(child, 'spawn');
     try {
       passSignalsTo(held.pid);

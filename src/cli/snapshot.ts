@@ -12,7 +12,7 @@ import { GROUPS, withExamples } from './help.ts';
 import { countArgument, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { styleFor } from './style.ts';
-import { checkedTargets, requireHostPids } from './targets.ts';
+import { checkedTargets, requireOwnPids } from './targets.ts';
 
 interface SnapshotCommandOptions {
   pid?: number[];
@@ -125,7 +125,7 @@ function print(parts: Iterable<string>): void {
 }
 
 function explained<T>(work: () => T): T {
-  requireHostPids();
+  requireOwnPids();
   try {
     return work();
   } catch (error) {

@@ -1,31 +1,30 @@
 /** Pids as users type them, checked. */
 import { existsSync } from 'node:fs';
 import type { WantedProcess } from '../kernel/binding.ts';
-import { hidesProcesses, inInitialPidNamespace } from '../procfs/pid-namespace.ts';
+import { hidesProcesses, showsOwnPids } from '../procfs/pid-namespace.ts';
 import { PROC_ROOT } from '../procfs/read.ts';
 import { checkTarget } from '../procfs/target.ts';
 import { escapeText } from '../render/escape.ts';
 import { CannotTraceError, UsageError } from './exit-codes.ts';
 
-/** @throws CannotTraceError in a nested pid namespace, and without /proc */
-export function requireHostPids(): void {
+/** @throws CannotTraceError where /proc is not mounted, or is that of another pid namespace */
+export function requireOwnPids(): void {
   if (!existsSync(`${PROC_ROOT}/self/stat`))
     throw new CannotTraceError(
       'procfs is not mounted on /proc, which tells who holds sockets: mount -t proc proc /proc',
     );
-  // The kernel side sees the pids of the initial namespace; ours would name other processes.
-  if (!inInitialPidNamespace())
+  if (!showsOwnPids())
     throw new CannotTraceError(
-      "socktrace runs in a pid namespace of its own, where process ids are not the kernel's: run it on the host, or in a container with --pid=host",
+      'socktrace runs in a pid namespace of its own, and /proc shows the processes of another one: mount -t proc proc /proc, in a mount namespace of its own (unshare --mount-proc)',
     );
 }
 
 /**
  * The processes that were asked for, each once. A pid that goes to another process from here on is not taken for it.
- * @throws UsageError when one is no process that holds sockets, CannotTraceError in a nested pid namespace
+ * @throws UsageError when one is no process that holds sockets, CannotTraceError where /proc is that of another pid namespace
  */
 export function checkedTargets(pids: readonly number[]): WantedProcess[] {
-  requireHostPids();
+  requireOwnPids();
   return [...new Set(pids)].map(checkedTarget);
 }
 

@@ -7,8 +7,10 @@ import { renderJson, renderJsonLine } from '../render/json.ts';
 import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import { commandName } from './command-name.ts';
+import { canShowLive } from './display.ts';
 import { type ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { GROUPS } from './help.ts';
+import { LiveRecorder } from './live-recorder.ts';
 import { createLog } from './log.ts';
 import { countArgument } from './options.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
@@ -72,26 +74,33 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   const log = await createLog(options.verbose ?? false);
   // Before the slow part: an early Ctrl-C must not kill without detaching.
   const stop = new StopRequest(options.events === undefined ? [process.stdout] : [process.stdout, process.stderr]);
+  const json = options.json === true || options.ndjson === true;
+  const live = !json && options.events === undefined && canShowLive();
+  const recorder = live ? new LiveRecorder(fileNameOf(options)) : undefined;
   const sinks = {
     ...(options.ndjson ? { input: printLine } : {}),
+    ...(recorder === undefined ? {} : { input: (input: LedgerInput) => recorder.take(input) }),
     ...(options.events === 'all' ? { event: printEvent } : {}),
   };
   const ring = options.events === 'all' ? ringBytes(options.eventRing) : null;
   try {
     const session = openSession(options, targets, ring, sinks, log);
     try {
-      dropPrivileges(stillToDo(options, { look: true }), log);
-      await watch(session, options, {
+      dropPrivileges(stillToDo(options, { look: true, recording: live }), log);
+      const because = await watch(session, options, {
         stop,
         log,
         doing: 'tracing',
-        display: { events: options.events !== undefined, json: options.json === true || options.ndjson === true },
-        mayPoll: () => !options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES,
+        display: { events: options.events !== undefined, json, ...(recorder === undefined ? {} : { recorder }) },
+        mayPoll: () =>
+          recorder?.isBehind !== true && (!options.ndjson || process.stdout.writableLength < MOST_UNREAD_BYTES),
         turn: () => null,
       });
       const report = session.finish({ census: true });
       session.close();
+      const recorded = await recorder?.close(because);
       print(report, options);
+      if (recorded) process.stderr.write(`\n${recorded}\n`);
       return exitCodeOf(report, options.failOnLeak ?? false);
     } finally {
       session.close();
@@ -99,6 +108,11 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
   } finally {
     stop.dispose();
   }
+}
+
+/** What is traced, in the name of a file. */
+function fileNameOf({ pid }: TraceOptions): string {
+  return pid?.[0] === undefined ? 'host' : String(pid[0]);
 }
 
 /** The ring wants a power of two of pages. */

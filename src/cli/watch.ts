@@ -125,7 +125,7 @@ function checkFetching({ debuginfod, paths }: WatchOptions): void {
 
 /**
  * What is to be traced; null when nothing was asked for.
- * @throws UsageError when one of it does not exist, CannotTraceError in a nested pid namespace
+ * @throws UsageError when one of it does not exist, CannotTraceError where /proc is that of another pid namespace
  */
 export function targetsOf(options: WatchOptions): Targets | null {
   const selection = selectionOf(options);

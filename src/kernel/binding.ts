@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
+import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
 interface NativeFailure {
@@ -115,6 +116,8 @@ export interface TracerOptions {
 
 type NativeTracerOptions = Omit<TracerOptions, 'selectBy'> & {
   selectTypes: number;
+  /** pids are to be those that this process knows, which are not the kernel's */
+  nestedPids: boolean;
   unwinder: string;
   codeReader: string;
 };
@@ -376,8 +379,9 @@ export class Tracer {
     const native = new (addon().Tracer)();
     const { selectBy, ...rest } = options;
     const selectTypes = selectBy.reduce((types, name) => types | (1 << SELECTOR_TYPES[name]), 0);
+    const nestedPids = !inInitialPidNamespace();
     const helpers = { unwinder: built('socktrace-unwinder'), codeReader: built('socktrace-reader') };
-    const answer = succeed(native.open({ ...rest, selectTypes, ...helpers }));
+    const answer = succeed(native.open({ ...rest, selectTypes, nestedPids, ...helpers }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     return new Tracer(

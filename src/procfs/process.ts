@@ -66,7 +66,7 @@ function splitArguments(bytes: Buffer): string[] {
 }
 
 /** `NSpid:` of status; kernels without pid namespaces have no such line. */
-function readNamespacePids(root: string): Known<number[]> {
+export function readNamespacePids(root: string): Known<number[]> {
   const status = readText(`${root}/status`, 16 * 1024);
   if (status.status === 'unavailable') return status;
   const pids = /^NSpid:((?:\s+\d{1,10})+)$/m.exec(status.value)?.[1];

@@ -101,6 +101,12 @@ export class RecordingWriter {
     if (this.#file !== null && this.#failure === null && this.#waiting.length > 0) await this.#flush(this.#file);
   }
 
+  /** Forgets what waits, where no file was made for it. */
+  drop(): void {
+    this.#waiting = [];
+    this.#waitingCharacters = 0;
+  }
+
   /** Says why it ends, writes everything, and closes the file. A failure to is in `failure`. */
   async close(because: string): Promise<void> {
     this.#add({ type: 'end', because, lines: this.#lines });

@@ -1,4 +1,5 @@
 /** How reports name processes and targets. */
+import { NO_PID } from '../ledger/outside.ts';
 import type { Known, ProcessId, SelectedTarget, TargetSelector } from '../ledger/types.ts';
 import type { Report, ReportProcess } from '../report/types.ts';
 import { escapeText } from './escape.ts';
@@ -18,7 +19,7 @@ export class ProcessNames {
 
   of(id: ProcessId): string {
     const process = this.#byId.get(id);
-    return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${process.pid}]`;
+    return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${pidText(process)}]`;
   }
 
   /** `leakyd[1234]`, or `leakyd[1234] and 36 more processes` where several share a finding. */
@@ -30,6 +31,13 @@ export class ProcessNames {
   ofKnown(process: Known<ProcessId>): string {
     return process.status === 'measured' ? this.of(process.value) : 'unknown process';
   }
+}
+
+/** `1234`; of a process outside of the pid namespace in which it was observed `1234 outside`, by its number elsewhere. */
+function pidText({ pid, namespacePids }: ReportProcess): string {
+  if (pid !== NO_PID) return String(pid);
+  const elsewhere = namespacePids.status === 'measured' ? `${namespacePids.value[0] ?? ''} ` : '';
+  return `${elsewhere}outside`;
 }
 
 /** `network namespace blue` where `ip netns` gave it a name, else by its number and where it was found. */

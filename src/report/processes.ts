@@ -1,6 +1,8 @@
 /** The processes that a report speaks of. */
+
 import type { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
+import { OUTSIDE_REASON, pidsFrom } from '../ledger/outside.ts';
 import type { ProcessId } from '../ledger/types.ts';
 import type { Failure, Finding, Report, ReportProcess } from './types.ts';
 
@@ -50,11 +52,13 @@ function describe(ledger: Ledger, id: ProcessId, commWhenItFailed: string | null
 
 /** A process that only a record named: nobody looked at it while it lived. */
 function stranger(id: ProcessId, comm: string | null): ReportProcess {
-  const unread = { status: 'unavailable', reason: 'the process was not examined' } as const;
+  const { pid, namespacePids } = pidsFrom(Number(id.split(':')[1]) || 0);
+  const reason = namespacePids === null ? 'the process was not examined' : OUTSIDE_REASON;
+  const unread = { status: 'unavailable', reason } as const;
   return {
     id,
-    pid: Number(id.split(':')[1]) || 0,
-    namespacePids: unread,
+    pid,
+    namespacePids: namespacePids ?? unread,
     startTime: unread,
     comm: comm ?? '?',
     exe: unread,

@@ -1,5 +1,6 @@
 /** Looks up in /proc, once each, who the processes are that the kernel side names. */
 import type { TracedProcess } from '../kernel/decode.ts';
+import { isOutside, OUTSIDE_REASON, pidsFrom } from '../ledger/outside.ts';
 import { UNKNOWN_COMM } from '../ledger/processes.ts';
 import type { Known, LedgerInput, ProcessActivity, ProcessFacts, ProcessId } from '../ledger/types.ts';
 import { type BootClock, readProcess } from '../procfs/process.ts';
@@ -10,6 +11,11 @@ interface Lookup {
   facts: ProcessFacts;
   execs: number;
 }
+
+const GONE = {
+  status: 'unavailable',
+  reason: '/proc does not show it: it had ended, or is hidden (hidepid)',
+} as const;
 
 /** How many strangers (holders, failing processes) are looked up before the oldest are forgotten and read again. */
 const MOST_KNOWN = 10_000;
@@ -32,7 +38,7 @@ export class ProcessDirectory {
     const now: ProcessFacts = {
       ...facts,
       comm: row.comm,
-      parentPid: row.parentPid ?? facts.parentPid,
+      parentPid: row.parentPid === null ? facts.parentPid : pidsFrom(row.parentPid).pid,
       exitedMs: row.exitedMs,
     };
     if (row.exitedMs === null) this.#remember(row.id, { facts: now, execs: row.execs });
@@ -59,7 +65,8 @@ export class ProcessDirectory {
   }
 
   #read(id: ProcessId, pid: number, comm: string | null): ProcessFacts {
-    const read = readProcess(pid, this.#boot);
+    const outside = isOutside(pid);
+    const read = outside ? GONE : readProcess(pid, this.#boot);
     // A pid that means another process by now says nothing about this one.
     if (read.status === 'measured' && read.value.id === id) {
       const facts = read.value;
@@ -67,22 +74,20 @@ export class ProcessDirectory {
         ? { ...facts, cmdline: { status: 'unavailable', reason: 'left out by --no-cmdline' } }
         : facts;
     }
-    const gone = {
-      status: 'unavailable',
-      reason: '/proc does not show it: it had ended, or is hidden (hidepid)',
-    } as const;
+    const unread = outside ? ({ status: 'unavailable', reason: OUTSIDE_REASON } as const) : GONE;
+    const pids = pidsFrom(pid);
     return {
       id,
-      pid,
+      pid: pids.pid,
       parentPid: null,
       comm: comm ?? UNKNOWN_COMM,
-      exe: gone,
-      cmdline: gone,
-      namespacePids: gone,
-      startTime: gone,
-      unit: gone,
-      container: gone,
-      netns: gone,
+      exe: unread,
+      cmdline: unread,
+      namespacePids: pids.namespacePids ?? unread,
+      startTime: unread,
+      unit: unread,
+      container: unread,
+      netns: unread,
       exitedMs: null,
     };
   }

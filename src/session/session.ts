@@ -8,6 +8,7 @@ import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } fr
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
+import { pidsFrom } from '../ledger/outside.ts';
 import type {
   HeldSocket,
   HookChoice,
@@ -31,7 +32,7 @@ import { Debuginfod } from './debuginfod.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
-import { Pace } from './pace.ts';
+import { Cost, Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
 import type { Selection } from './selection.ts';
 import { StaleCode } from './stale-code.ts';
@@ -75,6 +76,8 @@ export const DEFAULT_CONFIRM_MS = 2_000;
 const BUFFER_BYTES = 1 << 20;
 /** Some 1,700 stacks of the usual size: all that the budget of the host lets through in a second. */
 const STACK_RING_BYTES = 1 << 24;
+/** Looking for who holds the sockets may take half of what other walks may. */
+const CONFIRM_WEIGHT = 2;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
@@ -117,6 +120,7 @@ export class Session {
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
   readonly #confirmPace: Pace;
+  readonly #confirmCost = new Cost();
   readonly #samplePace: Pace;
   readonly #selectors = new Set<string>();
   #failedWalks = 0;
@@ -187,7 +191,7 @@ export class Session {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
     this.#pumpPaths();
     this.#whenDue(this.#sweepPace, () => this.#sweep());
-    this.#whenDue(this.#confirmPace, () => this.#confirm());
+    this.#confirmWhenDue();
     this.#whenDue(this.#samplePace, () => this.#sampleHost());
     this.#feed({ type: 'tick', atMs: monotonicMs() });
   }
@@ -201,6 +205,13 @@ export class Session {
     const before = this.#walkedMs;
     job();
     pace.ran(this.#walkedMs - before, monotonicMs());
+  }
+
+  /** Who holds each of the suspects is taken in anew each time, too: with many of them that costs as much as the walk. */
+  #confirmWhenDue(): void {
+    if (!this.#confirmPace.isDue(monotonicMs())) return;
+    const costMs = this.#confirmCost.of(() => this.#confirm());
+    this.#confirmPace.ran(CONFIRM_WEIGHT * costMs, monotonicMs());
   }
 
   /** Whether every traced process has exited, and no other can come. */
@@ -403,7 +414,7 @@ export class Session {
 
   #tellFailure({ facts }: DecodedFailure): void {
     this.#introduce(facts.process, facts.pid, facts.comm);
-    this.#feed({ type: 'failure', facts });
+    this.#feed({ type: 'failure', facts: { ...facts, pid: pidsFrom(facts.pid).pid } });
   }
 
   #tellSocket({ facts, destroyed, ownerPid }: DecodedSocket): void {

@@ -90,13 +90,6 @@ describe('bad input', () => {
     expect(stderr).toContain('CONFIG_DEBUG_INFO_BTF');
     expect(code).toBe(3);
   });
-
-  it('a pid namespace of its own: exit 3', async () => {
-    const nested = ['unshare', '--pid', '--fork', '--mount-proc'];
-    const { code, stderr } = await Socktrace.startUnder(nested, ['--pid', '1']).finished();
-    expect(stderr).toContain('--pid=host');
-    expect(code).toBe(3);
-  });
 });
 
 describe('output', () => {

@@ -1,9 +1,11 @@
 // The live view in a real terminal, against a service that really leaks: every key, every size, every way out.
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Puppet } from '../host/puppet.ts';
 import { Program, until } from './programs.ts';
-import { MAIN, nothingLeft, Socktrace } from './socktrace.ts';
+import { MAIN, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 import { type Size, Terminal } from './terminal.ts';
 
 const SHORT = '--min-age 200ms --leak-age 400ms --leak-count 3';
@@ -103,6 +105,75 @@ describe('every key', () => {
     const report = await terminal.isRestored(0);
     expect(report).toContain('OBSERVED WITH');
     expect(report).toContain('lsof -nP -p');
+  });
+});
+
+describe('r', () => {
+  it('records the trace from its beginning on, into a file of its own; the report of it is the live one', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'socktrace-live-'));
+    try {
+      await using puppet = await Puppet.start({ netns: true });
+      // Large enough for the whole report, without a line that wraps.
+      await using terminal = await Terminal.open({ columns: 300, rows: 150 });
+      await terminal.type(`cd ${folder}`);
+      await terminal.keys('Enter');
+      await terminal.socktrace(`--pid ${puppet.pid} ${SHORT}`);
+      await terminal.shows(LIVE);
+      await puppet.commands('open g v4 5', 'bind g zero');
+      await terminal.shows(/LEAK +5 +bound-inactive/);
+      await terminal.type('/r');
+      await terminal.shows(/^\/r_$/m);
+      await terminal.keys('Escape');
+      await terminal.shows(/^1\/\d {2}q leave/m);
+      expect(readdirSync(folder)).toEqual([]);
+      await terminal.type('r');
+      await terminal.shows(new RegExp(`^REC socktrace-${puppet.pid}-\\d{8}T\\d{6}Z\\.ndjson {2}pid `));
+      await puppet.command('open h v4 6');
+      await terminal.shows(/LEAK +6 +unused/);
+      await terminal.type('q');
+      await terminal.isRestored(0);
+      const screen = await terminal.shows(/^recorded \d+ lines, .* to socktrace-/m);
+      const [name = ''] = readdirSync(folder);
+      expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+      const { code, stdout } = await socktrace('report', join(folder, name));
+      expect(code).toBe(0);
+      expect(stdout).toContain('6  unused');
+      expect(screen).toContain(stdout.trimEnd());
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('again ends the recording, which is whole as of then', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'socktrace-live-'));
+    try {
+      await using puppet = await Puppet.start({ netns: true });
+      await using terminal = await Terminal.open({ columns: 120, rows: 30 });
+      await terminal.type(`cd ${folder}`);
+      await terminal.keys('Enter');
+      await terminal.socktrace(`--pid ${puppet.pid} ${SHORT}`);
+      await terminal.shows(LIVE);
+      await puppet.command('open g v4 5');
+      await terminal.shows(/LEAK +5 +unused/);
+      await terminal.type('r');
+      await terminal.shows(/^REC /);
+      await terminal.type('r');
+      await terminal.shows(/^recorded socktrace-/);
+      const name = join(folder, readdirSync(folder)[0] ?? '');
+      await until('the recording is closed', () => readFileSync(name, 'utf8').includes('"type":"end"'));
+      const { stdout, stderr } = await socktrace('report', name);
+      expect(stdout).toMatch(/LEAK +5 +unused/);
+      expect(stderr).toBe('');
+      await puppet.command('open h v4 6');
+      await terminal.shows(/LEAK +11 +unused/);
+      await terminal.type('r');
+      await terminal.shows(/^one recording a trace: recorded socktrace-/);
+      expect(readdirSync(folder)).toHaveLength(1);
+      await terminal.type('q');
+      await terminal.isRestored(0);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

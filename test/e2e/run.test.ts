@@ -1,6 +1,6 @@
 // `socktrace run`: exit statuses, signals, the terminal, and what it says of commands that leak and of clean ones.
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Report } from '../../src/report/types.ts';
 import { builtProgram } from '../host/puppet.ts';
 import { MAIN, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
+import { Terminal } from './terminal.ts';
 
 const execute = promisify(execFile);
 let folder = '';
@@ -83,6 +84,18 @@ describe('the exit status', () => {
     const { code, stderr } = await run('--fail-on-leak', '--max-sockets', '16', '--', 'python3', '-c', many);
     expect(stderr).toMatch(/NOT KNOWN/);
     expect(code).toBe(11);
+  });
+
+  it('125 for --debuginfod without servers, and the command is not run; an unreachable one costs its status nothing', async () => {
+    const args = ['run', '--debuginfod', '--', 'sh', '-c', 'echo ran; exit 4'];
+    const withServers = (urls: string) =>
+      Socktrace.start(args, { env: { ...process.env, DEBUGINFOD_URLS: urls } }).finished();
+    const refused = await withServers('');
+    expect(refused).toMatchObject({ code: 125, stdout: '' });
+    expect(refused.stderr).toMatch(/DEBUGINFOD_URLS|not installed/);
+    const unreachable = await withServers('http://127.0.0.1:9');
+    if (unreachable.code !== 125) expect(unreachable).toMatchObject({ code: 4, stdout: 'ran\n' });
+    else expect(unreachable.stderr).toContain('debuginfod-find is not installed');
   });
 
   it('125 without privilege, and the command is not run', async () => {
@@ -248,6 +261,76 @@ describe('input, output and signals', () => {
       MAIN,
     ]);
     expect(stdout).toBe('3000000\n0\n');
+  });
+
+  it('descriptors that it was started with are the command’s too, at their numbers; ours are not', async () => {
+    const file = join(folder, 'given');
+    writeFileSync(file, 'from a file\n');
+    const list = 'for fd in /proc/self/fd/*; do echo "$(basename $fd) $(readlink $fd)"; done';
+    const line = (run: string): string =>
+      `exec 3>&1 5<"$2" 20> >(cat >&3); exec ${run} bash -c '${list}; cat <&5; echo to >&20'`;
+    const listed = async (run: string): Promise<string[]> => {
+      const { stdout } = await execute('bash', ['-c', line(run), process.execPath, MAIN, file]);
+      // Those that the list itself opens are at numbers of their own, and so are the pipes each time.
+      return stdout
+        .replaceAll(/\d+\]/g, ']')
+        .split('\n')
+        .filter((one) => !one.includes('/fd'))
+        .sort();
+    };
+    const plain = await listed('env');
+    expect(plain).toEqual(expect.arrayContaining([`5 ${file}`, 'from a file', 'to']));
+    expect(await listed('"$0" "$1" run --')).toEqual(plain);
+  });
+
+  it('stdin that is closed, or at its end', async () => {
+    const line = (redirection: string) => [
+      '-c',
+      `"$0" "$1" run -- cat ${redirection}; echo "$?"`,
+      process.execPath,
+      MAIN,
+    ];
+    expect((await execute('bash', line('</dev/null'))).stdout).toBe('0\n');
+    expect((await execute('bash', line('<&-'))).stdout).toBe('0\n');
+  });
+
+  it('a program that is setuid gets its rights', async () => {
+    const program = join(folder, 'setuid-id');
+    copyFileSync('/usr/bin/id', program);
+    chmodSync(folder, 0o755);
+    chmodSync(program, 0o4755);
+    const plain = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const { stdout } = await run('--', ...plain, program, '--user');
+    expect(stdout).toBe('0\n');
+    expect((await run('--', 'grep', '^NoNewPrivs', '/proc/self/status')).stdout).toBe('NoNewPrivs:\t0\n');
+  });
+
+  it('a command that leaves a daemon behind ends when it ends, and the daemon goes on', async () => {
+    const daemon =
+      'import socket, time; held = socket.socket(); held.bind(("127.0.0.1", 0)); print("up", flush=True); time.sleep(1000)';
+    const script = `setsid python3 -c '${daemon}' >"$0" 2>&1 </dev/null & echo $!; until grep -q up "$0"; do sleep 0.05; done`;
+    const mark = join(folder, 'daemon');
+    const { code, stdout, stderr } = await run('--fail-on-leak', '--', 'sh', '-c', script, mark);
+    const pid = Number(stdout);
+    try {
+      // It may use its socket yet.
+      expect(stderr).toMatch(/^NOT KNOWN/m);
+      expect(code).toBe(11);
+      expect(readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('python3\n');
+    } finally {
+      process.kill(pid, 'SIGKILL');
+    }
+  });
+
+  it('a terminal that changes its size tells the command', async () => {
+    await using terminal = await Terminal.open({ columns: 80, rows: 24 });
+    const script = `trap "stty size" WINCH; echo rea""dy; while :; do sleep 0.05; done`;
+    await terminal.socktrace(`run -- bash -c '${script}'`);
+    await terminal.shows(/^ready$/m);
+    await terminal.resize({ columns: 100, rows: 30 });
+    await terminal.shows(/^30 100$/m);
+    await terminal.keys('C-c');
+    await terminal.shows(/status 130$/m);
   });
 
   it.each(['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGUSR1'] as const)(

@@ -67,12 +67,6 @@ it.each([[[]], [['snapshot']], [['sockstat']]])('no privilege (%j): exit 3, name
   expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
 });
 
-it.each([[[]], [['snapshot']], [['sockstat']]])('a pid namespace of its own (%j): exit 3', async (args) => {
-  const { code, stderr } = await Socktrace.startUnder(['unshare', '--pid', '--fork', '--mount-proc'], args).finished();
-  expect(stderr).toContain('--pid=host');
-  expect(code).toBe(3);
-});
-
 /** As a user of its own, who may use BPF and not look into the processes of others. */
 function asNobody(...options: string[]): string[] {
   const may = '+bpf,+perfmon,+net_admin,+sys_admin';

@@ -86,7 +86,13 @@ function rising(): History {
 }
 
 function frame(report: Report, state: LiveState, size: Size, style = PLAIN) {
-  return frameOf(new LiveReport(report), state, { history: rising(), blocks: BLOCKS, lookedMs: 3_000 }, size, style);
+  return frameOf(
+    new LiveReport(report),
+    state,
+    { history: rising(), blocks: BLOCKS, lookedMs: 3_000, note: null },
+    size,
+    style,
+  );
 }
 
 /** Presses keys as the live view does: each refers to what the one before has left on the screen. */

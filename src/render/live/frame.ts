@@ -38,6 +38,7 @@ const HELP = [
   's  S          sort by the next column; the other way round',
   '/             filter by kind, errno, process, code, leak or suspect',
   'p             pause the display; tracing goes on',
+  'r             record the trace, from its beginning, into a file here; end that',
   'q  Ctrl-C     stop tracing and print the report',
   'Ctrl-Z        to the shell; fg comes back',
   '?             this page',

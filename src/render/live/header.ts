@@ -17,6 +17,8 @@ export interface HeaderFacts {
   paused: boolean;
   /** since the last look at the ports */
   lookedMs: number | null;
+  /** what else there is to say, such as that it is recorded */
+  note: Span | null;
 }
 
 const LONGEST_SPARKLINE = 60;
@@ -26,12 +28,13 @@ export function headerLines(facts: HeaderFacts, width: number): Line[] {
   return [observation(facts, width), suspects(facts, width), ports(facts, width), accounts(facts.report, width)];
 }
 
-function observation({ report, paused }: HeaderFacts, width: number): Line {
+function observation({ report, paused, note }: HeaderFacts, width: number): Line {
   const { target, window, host, loss } = report;
   const lost = loss.reasons.length;
   return joined(
     [
       ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
+      ...(note === null ? [] : [note]),
       { text: targetName(target), tone: 'bold' },
       { text: formatDuration(window.durationMs) },
       lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')}`, tone: 'yellow' },

@@ -1,4 +1,5 @@
 /** What to type next. Only commands that exist. */
+import { NO_PID } from '../../ledger/outside.ts';
 import { largestWaster, shortagesOf } from '../../report/port-shortage.ts';
 import type { Finding, Report } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
@@ -36,7 +37,7 @@ function inspect(report: Report): Step[] {
     const example = finding.examples.find(({ process, fd }) => process !== null && fd !== null);
     const owner = finding.process.status === 'measured' ? finding.process.value : null;
     const holder = names.find(example?.process ?? owner ?? '');
-    if (holder === undefined || holder.exited) continue;
+    if (holder === undefined || holder.exited || holder.pid === NO_PID) continue;
     const one = { command: `ls -l /proc/${holder.pid}/fd/${example?.fd}`, why: 'one of these sockets' };
     return [...(example === undefined ? [] : [one]), ...listing(finding, holder.pid)];
   }
@@ -55,7 +56,7 @@ function traceSuspects({ findings, host, target, processes }: Report): Step[] {
   if (host.hooks.set !== 'none' || target.pids.length > 0) return [];
   const holder = findings.find(({ kind }) => kind !== 'released')?.holders[0]?.process;
   const pid = processes.find(({ id }) => id === holder)?.pid;
-  if (pid === undefined) return [];
+  if (pid === undefined || pid === NO_PID) return [];
   return [
     { command: `socktrace snapshot --pid ${pid}`, why: 'its sockets, one by one' },
     { command: `socktrace --pid ${pid} --duration 5m`, why: 'whether it goes on, how fast, and who suffers' },
@@ -67,7 +68,7 @@ function traceHogs({ ports, processes, target }: Report): Step[] {
   return shortagesOf(ports).flatMap((one) => {
     const holder = processes.find(({ id }) => id === largestWaster(one));
     const isTraced = holder?.activity.status === 'measured' || target.processes.includes(holder?.id ?? '');
-    if (holder === undefined || holder.exited || isTraced) return [];
+    if (holder === undefined || holder.exited || holder.pid === NO_PID || isTraced) return [];
     return [{ command: `socktrace --pid ${holder.pid}`, why: `it has most idle ports of ${namespaceName(one)}` }];
   });
 }
