@@ -31,7 +31,13 @@ function refused({ checks }: DoctorDocument): Record<string, CheckResult> {
 
 const WHAT = [
   ...['/proc', 'kernel types (BTF)', 'CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN', 'CAP_SYS_PTRACE', 'CAP_SYS_ADMIN'],
-  ...['CAP_DAC_READ_SEARCH', 'initial pid namespace', 'all processes in /proc', 'BTF tracepoints (tp_btf)'],
+  ...[
+    'CAP_DAC_READ_SEARCH',
+    '/proc of this pid namespace',
+    'initial pid namespace',
+    'all processes in /proc',
+    'BTF tracepoints (tp_btf)',
+  ],
   ...['system call exits', 'cgroup2 root and socket hooks', 'iterator over tables', 'iterator over descriptors'],
   ...['iterator over processes', 'ring buffer', 'trampolines (fentry)', 'kprobes', 'call paths', 'lockdown'],
   ...['open files (RLIMIT_NOFILE)', 'locked memory (RLIMIT_MEMLOCK)', 'memory', 'sockstat', 'debuginfod-find'],
@@ -144,6 +150,16 @@ describe('odd systems', () => {
 
   it('/sys read-only: a trace is possible', async () => {
     expect((await doctor(prepared('mount -o remount,ro /sys'))).possible).toBe(true);
+  });
+
+  it.each([
+    { args: ['doctor'], status: 3 },
+    { args: ['run', '--', 'true'], status: 125 },
+  ])('$args.0 says so where not even its own files can all be opened', async ({ args, status }) => {
+    const limited = ['sh', '-c', 'ulimit -n 60 && exec "$@"', 'sh'];
+    const { code, stderr } = await Socktrace.startUnder(limited, args).finished();
+    expect(stderr).toBe('socktrace: more files are needed than may be open (RLIMIT_NOFILE): ulimit -n 1024\n');
+    expect(code).toBe(status);
   });
 
   it('a look and a trace that run out of descriptors say so', async () => {

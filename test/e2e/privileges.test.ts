@@ -9,7 +9,7 @@ import { Puppet } from '../host/puppet.ts';
 import { childrenOf, commOf, until } from './programs.ts';
 import { Socktrace } from './socktrace.ts';
 
-const TRACE: StillToDo = { look: true, paths: true, debuginfod: false, command: false };
+const TRACE: StillToDo = { look: true, paths: true, debuginfod: false, recording: false, command: false };
 const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
 const NOBODY = 65534;
 
