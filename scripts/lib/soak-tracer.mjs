@@ -16,22 +16,33 @@ function targetOf(pid) {
   return target;
 }
 
+/** Readings of the tables, and walks of all descriptors, so far. */
+const readings = { sweeps: 0, walks: 0 };
+
+function count({ type }) {
+  if (type === 'loss') readings.sweeps++;
+  if (type === 'holders') readings.walks++;
+}
+
 const openSession = (pids) =>
-  Session.open({
-    targets: pids.map(targetOf),
-    follow: true,
-    thresholds: { minAgeMs: 500, leakAgeMs: 30_000, idleLeakAgeMs: 60_000, leakCount: 10 },
-    hooks: 'auto',
-    // Failed calls of others of this host have no model here.
-    victims: false,
-    callPaths: true,
-    hideArguments: false,
-    maxSockets: 262_144,
-    maxProcesses: 65_536,
-    sweepMs: 100,
-    confirmMs: 500,
-    eventRingBytes: null,
-  });
+  Session.open(
+    {
+      targets: pids.map(targetOf),
+      follow: true,
+      thresholds: { minAgeMs: 500, leakAgeMs: 30_000, idleLeakAgeMs: 60_000, leakCount: 10 },
+      hooks: 'auto',
+      // Failed calls of others of this host have no model here.
+      victims: false,
+      callPaths: true,
+      hideArguments: false,
+      maxSockets: 262_144,
+      maxProcesses: 65_536,
+      sweepMs: 100,
+      confirmMs: 500,
+      eventRingBytes: null,
+    },
+    { input: count },
+  );
 
 const pidOf = (process) => Number(process.split(':')[1]);
 
@@ -57,6 +68,7 @@ function seen(session) {
     tracked: session.ledger.lastSample?.tracked,
     held: session.held,
     losses: session.ledger.losses(),
+    ...readings,
   };
 }
 

@@ -12,6 +12,9 @@ export interface Seen {
   tracked?: { opened: number; accepted: number; preexisting: number; arrived: number; destroyed: number };
   held: number;
   losses: { code: string; count: number }[];
+  /** readings of the tables, and walks of all descriptors, so far */
+  sweeps: number;
+  walks: number;
 }
 
 export interface CensusRow {
