@@ -21,7 +21,11 @@ export const labBoots = [
     append: '',
     runs: [
       // The census uses no hooks: once is enough.
-      { hooks: 'fentry', files: [...everything, 'test/kernels/guest/census.test.ts'], pattern: oneFamily },
+      {
+        hooks: 'fentry',
+        files: [...everything, 'test/kernels/guest/census.test.ts', 'test/kernels/guest/machine.test.ts'],
+        pattern: oneFamily,
+      },
       // The whole of it is tried on the machine itself, where there is nothing else.
       {
         hooks: 'cgroup',

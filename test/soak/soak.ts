@@ -10,7 +10,7 @@ const CHURNERS = 8;
 /** Whose network namespace each is in; its own number: one of its own. */
 const NAMESPACES = [0, 1, 2, 3, 4, 0, 0, 1];
 /** So much later than the last change, and so many readings, nothing more is to come: a busy tracer reads more rarely. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 60_000;
 const READINGS = 3;
 const MOST_SHOWN = 20;
 /** Memory is flat when the later half needs hardly more than the earlier one; the first part is not looked at. */
