@@ -92,8 +92,10 @@ public:
   }
   // The process has gone: its code need not be kept.
   void forget_code(const ProcessKey &process) {
-    if (unwinder_)
-      unwinder_->forget(process);
+    if (!unwinder_)
+      return;
+    unwinder_->forget(process);
+    path_cache_->code_gone(process);
   }
   // Stacks and names that are not answered yet.
   size_t pending_paths() const;
