@@ -105,7 +105,7 @@ it('stopped for seconds while four programs go at full speed: exact to the last 
   }
 });
 
-it('kill -9 in the middle of a storm: its programs, maps, links and unwinder are gone, and the calls of the traced go on', async () => {
+it('kill -9 in the middle of a storm: its programs, maps, links and helpers are gone, and the calls of the traced go on', async () => {
   await using puppet = await Puppet.start({ netns: true, timeoutMs: 60_000 });
   const running = Socktrace.start([...pidArguments(puppet), ...SHORT]);
   await running.tracing();
@@ -114,13 +114,13 @@ it('kill -9 in the middle of a storm: its programs, maps, links and unwinder are
   await running.said(/unused/);
   await puppet.command('churn-thread 1000000000 v4 healthy');
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-  expect(children.map((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim())).toEqual(['socktrace-unwin']);
+  expect(children.map((child) => readFileSync(`/proc/${child}/comm`, 'utf8').trim())).toContain('socktrace-unwin');
   const held = new Set(heldBy(String(pid)));
   expect([...held].filter((one) => one.startsWith('prog')).length).toBeGreaterThan(10);
   running.child.kill('SIGKILL');
   await running.finished();
   await until('an empty kernel', async () => !(await kernelObjects()).some(({ key }) => held.has(key)));
-  await until('the end of the unwinder', () => !children.some(exists));
+  await until('the end of its children', () => !children.some(exists));
   const { count, errors, opened = 0, accepted } = await puppet.command('churn-stop');
   expect(count).toBeGreaterThan(0);
   expect({ errors, opened, accepted }).toEqual({ errors: {}, opened: count + 1, accepted: count });
