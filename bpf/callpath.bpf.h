@@ -29,11 +29,11 @@ struct {
 	__uint(max_entries, 4096);
 } stacks SEC(".maps");
 
-/* Reference -> what became of its sockets. */
+/* Reference -> what became of its sockets. The tracer sets the size. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 1);
 	__type(key, __u64);
 	__type(value, struct path_row);
 } paths SEC(".maps");
@@ -377,11 +377,18 @@ static __always_inline void count_path(__u64 ref, __u32 which, __u64 by)
 		add_to_path(ref, which, by);
 }
 
+/* The same of the path that bound a socket, unless it is what opened it: that has it already (PATH_REF_NOT_SAMPLED). */
+static __always_inline void count_bind_path(const struct socket_row *row, __u32 which, __u64 by)
+{
+	if (row->bind_path != row->open_path)
+		count_path(row->bind_path, which, by);
+}
+
 /* The same of both paths of a socket: the one that opened it and the one that bound it. */
 static __always_inline void count_paths(const struct socket_row *row, __u32 which, __u64 by)
 {
 	count_path(row->open_path, which, by);
-	count_path(row->bind_path, which, by);
+	count_bind_path(row, which, by);
 }
 
 /* A socket is bound by a path from now on, or tried to be. `ref` 0: nobody looked. */
@@ -389,9 +396,9 @@ static __always_inline void row_takes_bind_path(struct socket_row *row, __u64 re
 {
 	if (!config.call_paths || row->bind_path == ref)
 		return;
-	count_path(row->bind_path, COUNT(ENDED), 1);
+	count_bind_path(row, COUNT(ENDED), 1);
 	row->bind_path = ref;
-	count_path(ref, COUNT(SOCKETS), 1);
+	count_bind_path(row, COUNT(SOCKETS), 1);
 }
 
 /* The socket of this row is gone. */

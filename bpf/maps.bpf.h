@@ -54,7 +54,7 @@ struct {
 struct failure_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 1);
 	__type(key, struct failure_key);
 	__type(value, struct failure_row);
 };

@@ -133,6 +133,8 @@ private:
     options.max_sockets = static_cast<uint32_t>(number_option(asked, "maxSockets", options.max_sockets));
     options.max_processes =
         static_cast<uint32_t>(number_option(asked, "maxProcesses", options.max_processes));
+    options.max_failures = static_cast<uint32_t>(number_option(asked, "maxFailures", options.max_failures));
+    options.max_paths = static_cast<uint32_t>(number_option(asked, "maxPaths", options.max_paths));
     options.event_ring_bytes =
         static_cast<uint32_t>(number_option(asked, "eventRingBytes", options.event_ring_bytes));
     options.config.min_age_ns = number_option(asked, "minAgeNs", 0);

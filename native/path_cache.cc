@@ -13,6 +13,8 @@ namespace {
 constexpr size_t kMostFiled = 8192;
 // Samples whose answer never came (the unwinder died with them) are not waited for beyond this many.
 constexpr size_t kMostAsked = 1 << 16;
+// Their paths stay for so long.
+constexpr size_t kMostGone = 64;
 
 #if defined(__x86_64__)
 constexpr size_t kStackPointer = 7, kInstruction = 16;
@@ -134,6 +136,18 @@ void PathCache::code_changed(const ProcessKey &process) {
     return !(filed.process < process || process < filed.process) ||
            (code.tgid == process.tgid && code.execs == process.execs && code.start_ns == process.start_ns);
   });
+}
+
+void PathCache::code_gone(const ProcessKey &process) {
+  gone_.insert(process);
+  // All filed paths are gone through, so for many processes at once: they may exit by the thousand.
+  if (gone_.size() < kMostGone)
+    return;
+  remove_if([&](const Filed &filed) {
+    const code_identity &code = filed.place.code;
+    return gone_.count(ProcessKey{code.tgid, code.execs, code.start_ns}) != 0;
+  });
+  gone_.clear();
 }
 
 void PathCache::forgotten(uint64_t path) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "callpath_records.h"
@@ -33,6 +34,8 @@ public:
 
   // The process has other code at its addresses than when its paths were unwound.
   void code_changed(const ProcessKey &process);
+  // Nobody runs this code any more, unless children of that process do: theirs is then unwound again.
+  void code_gone(const ProcessKey &process);
   // The unwinder cannot name this path any more: its stacks have to be unwound again.
   void forgotten(uint64_t path);
 
@@ -64,6 +67,7 @@ private:
   std::unordered_map<uint64_t, Asked> asked_;
   std::unordered_map<uint64_t, Filed> filed_;
   std::deque<uint64_t> order_; // of filing, the oldest first
+  std::set<ProcessKey> gone_;  // whose paths are still filed
 };
 
 } // namespace socktrace

@@ -145,6 +145,9 @@ Status Tracer::load_programs(const TracerOptions &options) {
   } const sizes[] = {{"sockets", options.max_sockets},
                      {"ended", options.max_sockets},
                      {"processes", options.max_processes},
+                     {"failures", options.max_failures},
+                     {"victims", options.max_failures},
+                     {"paths", options.max_paths},
                      {"events", options.event_ring_bytes},
                      {"stacks", options.config.call_paths ? options.stack_ring_bytes : 4096}};
   for (const auto &size : sizes) {

@@ -22,6 +22,8 @@ struct TracerOptions {
   std::string hooks = "auto";
   uint32_t max_sockets = 1 << 20;
   uint32_t max_processes = 1 << 16;
+  uint32_t max_failures = 1 << 14; // of traced processes, and as many of all others
+  uint32_t max_paths = 1 << 16;
   uint32_t event_ring_bytes = 1 << 20; // rounded up by the caller to a power of two of pages
   uint32_t stack_ring_bytes = 1 << 24; // the same
   std::string unwinder, code_reader;   // their executables; call paths are captured when config says so
@@ -90,8 +92,10 @@ public:
   }
   // The process has gone: its code need not be kept.
   void forget_code(const ProcessKey &process) {
-    if (unwinder_)
-      unwinder_->forget(process);
+    if (!unwinder_)
+      return;
+    unwinder_->forget(process);
+    path_cache_->code_gone(process);
   }
   // Stacks and names that are not answered yet.
   size_t pending_paths() const;

@@ -450,8 +450,12 @@ Result<CodeMaps> read_code_maps(const ProcessKey &key, const IsKnown &is_known) 
   Descriptor process(open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!process.valid())
     return Failure{"open " + folder, errno == ENOENT ? ESRCH : errno, ""};
-  if (!is_process(process, key.start_ns))
-    return Failure{"find the process in " + folder, ESRCH, "it has gone"};
+  errno = 0;
+  if (!is_process(process, key.start_ns)) {
+    // Of a process that runs, this one may have no descriptor left to read it by.
+    bool no_room = errno == EMFILE || errno == ENFILE;
+    return Failure{"find the process in " + folder, no_room ? errno : ESRCH, ""};
+  }
   return Reader(std::move(process), is_known).read();
 }
 

@@ -23,7 +23,12 @@ export const labBoots = [
       // The census uses no hooks: once is enough.
       {
         hooks: 'fentry',
-        files: [...everything, 'test/kernels/guest/census.test.ts', 'test/host/privileges.test.ts'],
+        files: [
+          ...everything,
+          'test/kernels/guest/census.test.ts',
+          'test/kernels/guest/machine.test.ts',
+          'test/host/privileges.test.ts',
+        ],
         pattern: oneFamily,
       },
       // The whole of it is tried on the machine itself, where there is nothing else.

@@ -96,6 +96,10 @@ export interface TracerOptions {
   hooks: 'auto' | HookSetName;
   maxSockets: number;
   maxProcesses: number;
+  /** rows of failed calls, of traced processes and as many of all others; the addon has a default */
+  maxFailures?: number;
+  /** captures whose sockets are counted at a time; the addon has a default */
+  maxPaths?: number;
   /** a power of two of pages */
   eventRingBytes: number;
   minAgeNs: number;

@@ -326,7 +326,7 @@ export const LOSS_CODES = {
   'socket-insert-failed': 'times a socket could not be followed: the kernel refused the table entry (EBUSY or ENOMEM)',
   'socket-delete-failed': 'rows of destroyed sockets that could not be removed',
   'ended-park-failed': 'ends of sockets that came late: their queue refused them, the table kept them',
-  'process-table-full': 'child processes not followed: the process table was full',
+  'process-table-full': 'times a process could not be followed: the process table was full',
   'failure-table-full': 'failed calls of traced processes not counted: their table was full',
   'victim-table-full': 'failed calls of other processes not counted: their table was full',
   'event-ring-full': 'events not streamed: the ring was full (the findings do not depend on them)',

@@ -59,7 +59,8 @@ export class CallPaths {
   /** references that wait for the names of their path */
   readonly #unnamed = new Map<bigint, bigint[]>();
   readonly #toAsk = new Set<bigint>();
-  readonly #known = new Set<PathId>();
+  /** what references of a named path stand for: one object, since there may be very many of them */
+  readonly #known = new Map<PathId, PathRef>();
   readonly #counts = new Map<bigint, PathCounters>();
   /** last counts of references that went before they stood for anything */
   readonly #early = new Map<bigint, PathCounters>();
@@ -146,8 +147,9 @@ export class CallPaths {
       return;
     }
     const id = formatPathId(path);
-    if (this.#known.has(id)) {
-      this.#resolve(ref, { status: 'resolved', id });
+    const known = this.#known.get(id);
+    if (known !== undefined) {
+      this.#resolve(ref, known);
       return;
     }
     if (this.#known.size >= MOST_PATHS) {
@@ -165,11 +167,12 @@ export class CallPaths {
 
   #named(path: bigint, callPath: CallPath): void {
     // Without frames it was forgotten before it could be named: the next sample of it asks again.
-    if (callPath.frames.length > 0) this.#known.add(callPath.id);
+    const named = this.#known.get(callPath.id) ?? ({ status: 'resolved', id: callPath.id } as const);
+    if (callPath.frames.length > 0) this.#known.set(callPath.id, named);
     this.#feed({ type: 'path', path: this.#debugFiles?.named(path, callPath) ?? callPath });
     const waiting = this.#unnamed.get(path) ?? [];
     this.#unnamed.delete(path);
-    for (const ref of waiting) this.#resolve(ref, { status: 'resolved', id: callPath.id });
+    for (const ref of waiting) this.#resolve(ref, named);
   }
 
   #resolve(ref: bigint, to: PathRef): void {

@@ -55,6 +55,8 @@ export interface SessionOptions {
   /** most sockets followed at a time */
   maxSockets: number;
   maxProcesses: number;
+  /** tables and rings of other sizes than usual */
+  sizes?: { maxFailures?: number; maxPaths?: number; stackRingBytes?: number };
   /** rows are read at least this far apart */
   sweepMs: number;
   confirmMs: number;
@@ -149,6 +151,7 @@ export class Session {
       callPaths: options.callPaths,
       everyStack: options.everyStack ?? false,
       stackRingBytes: STACK_RING_BYTES,
+      ...options.sizes,
       selectBy: options.selection?.types ?? [],
       selectAll: options.selection?.all ?? false,
     });

@@ -122,7 +122,7 @@ export async function lookInQuiet(): Promise<Report> {
 }
 
 /** BPF objects of the kernel, `prog 12 sweep_sockets`, by bpftool. */
-async function kernelObjects(): Promise<{ key: string; name: string }[]> {
+export async function kernelObjects(): Promise<{ key: string; name: string }[]> {
   const lists = await Promise.all(
     (['prog', 'map', 'link'] as const).map(async (type) => {
       const { stdout } = await run('bpftool', ['-j', type, 'list']);

@@ -326,6 +326,24 @@ describe('the unwinder', () => {
     expect(lost.map(({ count }) => count)).toEqual([1]);
   });
 
+  it('killed again and again: each time counted, and no socket is missing', async () => {
+    const kills = 6;
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    for (let kill = 1; kill <= kills; kill++) {
+      await program.command('first', 5);
+      await tracing.until('an unwinder', () => tracing.session.callPathStats().unwinderPid > 0);
+      process.kill(tracing.session.callPathStats().unwinderPid, 'SIGKILL');
+      await tracing.until('its death', () => tracing.session.callPathStats().deaths === kill);
+    }
+    const total = 5 * kills;
+    await tracing.findings([{ kind: 'unused', count: total, pid: program.pid }]);
+    const report = tracing.finish();
+    expect(report.sockets).toMatchObject({ opened: total, held: total });
+    expect(report.loss.reasons).toEqual([expect.objectContaining({ code: 'unwinder-died', count: kills })]);
+    expect(report.verdict.is).toBe('leak');
+  });
+
   it('is not there: everything else is', async () => {
     await using program = new CodePaths();
     using tracing = Tracing.of([program.pid], { callPaths: false });

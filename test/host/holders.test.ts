@@ -4,6 +4,7 @@ import type { Report } from '../../src/report/types.ts';
 import { TargetGoneError } from '../../src/session/session.ts';
 import { notRun, requireMptcp } from './not-run.ts';
 import { Puppet } from './puppet.ts';
+import { reborn } from './reborn.ts';
 import { Tracing, targetOf } from './tracing.ts';
 
 function pidOf(report: Report, id: string): number | undefined {
@@ -234,15 +235,3 @@ it('a process that ended before the hooks were on is said to be gone, and nothin
   expect(later.pid).toBe(puppet.pid);
   expect(() => Tracing.of([], { targets })).toThrow(TargetGoneError);
 });
-
-/** A puppet with this pid: the kernel hands out the number after ns_last_pid. */
-async function reborn(pid: number): Promise<Puppet> {
-  const { writeFileSync } = await import('node:fs');
-  for (let tries = 0; tries < 50; tries++) {
-    writeFileSync('/proc/sys/kernel/ns_last_pid', String(pid - 1));
-    const puppet = await Puppet.start();
-    if (puppet.pid === pid) return puppet;
-    await puppet.close();
-  }
-  throw new Error(`pid ${pid} could not be had again`);
-}

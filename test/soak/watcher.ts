@@ -1,0 +1,71 @@
+// The processes of scripts/lib/soak-tracer.mjs, as promises.
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { SocketKind, TcpState } from '../../src/ledger/types.ts';
+
+/** What the ledger of the session holds. */
+export interface Seen {
+  /** suspects that live, and what nobody holds */
+  sockets: { inode: number; kind: SocketKind; holders: number[] | null }[];
+  heldAtExit: number;
+  failures: Record<string, number>;
+  tracked?: { opened: number; accepted: number; preexisting: number; arrived: number; destroyed: number };
+  held: number;
+  losses: { code: string; count: number }[];
+  /** readings of the tables, and walks of all descriptors, so far */
+  sweeps: number;
+  walks: number;
+}
+
+export interface CensusRow {
+  inode: number;
+  netns: number;
+  family: 4 | 6;
+  state: TcpState;
+  class: string;
+  hashed: boolean;
+  /** pids, one a descriptor */
+  holders: number[];
+}
+
+interface Answers {
+  open: true;
+  look: Seen;
+  memory: { rss: number; bpf: number };
+  census: CensusRow[];
+}
+
+export class Watcher {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, { resolve: (answer: never) => void; reject: (error: Error) => void }>();
+  #asked = 0;
+
+  constructor(program: string) {
+    this.#child = fork(program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child.on('message', ({ id, answer }: { id: number; answer: unknown }) => {
+      this.#waiting.get(id)?.resolve(answer as never);
+      this.#waiting.delete(id);
+    });
+    this.#child.once('exit', (code, signal) => {
+      for (const { reject } of this.#waiting.values()) reject(new Error(`the tracer ended (${signal ?? code})`));
+    });
+  }
+
+  ask<What extends keyof Answers>(what: What, more: object = {}): Promise<Answers[What]> {
+    const id = ++this.#asked;
+    return new Promise((resolve, reject) => {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
+        reject(new Error('the tracer has ended'));
+        return;
+      }
+      this.#waiting.set(id, { resolve, reject });
+      this.#child.send({ id, ask: what, ...more });
+    });
+  }
+
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.disconnect();
+    await once(this.#child, 'exit');
+  }
+}
