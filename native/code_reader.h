@@ -36,7 +36,7 @@ public:
 
 private:
   struct Shared;
-  static void *work(void *shared);
+  static void *work(void *pointer);
   void start_threads();
 
   std::shared_ptr<Shared> shared_;

@@ -372,7 +372,7 @@ void Reader::find_perf_map() {
   Descriptor folder = resolve(root, "tmp", O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
   if (!folder.valid() || is_on_users_device(folder))
     return;
-  struct statx facts;
+  struct statx facts = {};
   std::string name = "perf-" + std::to_string(inner_pid) + ".map";
   Descriptor path = resolve(folder, name.c_str(), O_PATH | O_NOFOLLOW,
                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
