@@ -156,8 +156,13 @@ bool filter_system_calls() {
   filter.allow_with(SYS_fcntl, 1, {F_GETFD, F_SETFD, F_GETFL, F_DUPFD, F_DUPFD_CLOEXEC});
   constexpr uint32_t kWriting = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND;
   if (kIsSanitized)
-    for (long number : {SYS_openat, SYS_write, SYS_sigaltstack, SYS_sched_yield, SYS_getrusage, SYS_prctl,
-                        SYS_ioctl, SYS_rt_sigaction, SYS_uname, SYS_pipe2})
+    for (long number : {
+           SYS_openat, SYS_write, SYS_sigaltstack, SYS_sched_yield, SYS_getrusage, SYS_prctl, SYS_ioctl,
+               SYS_rt_sigaction, SYS_uname, SYS_pipe2, SYS_dup, SYS_rt_sigprocmask, SYS_getppid,
+#if defined(__x86_64__)
+               SYS_open, SYS_dup2,
+#endif
+         })
       filter.allow(number);
   // Root's files are open to root without any capability; debug files are not worth that.
   if (geteuid() == 0)
