@@ -115,6 +115,8 @@ public:
   explicit TracerDoor(const Napi::CallbackInfo &info) : Napi::ObjectWrap<TracerDoor>(info), env_(info.Env()) {
     napi_add_env_cleanup_hook(env_, end_of_environment, this);
   }
+  TracerDoor(const TracerDoor &) = delete;
+  TracerDoor &operator=(const TracerDoor &) = delete;
   ~TracerDoor() override {
     napi_remove_env_cleanup_hook(env_, end_of_environment, this);
   }

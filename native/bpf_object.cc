@@ -35,7 +35,7 @@ namespace socktrace {
 namespace {
 
 // A buffer of fixed size and no destructor: it outlives every LibbpfLog.
-constexpr size_t kLogSize = 64 * 1024;
+constexpr size_t kLogSize = 64 << 10;
 thread_local char log_text[kLogSize];
 thread_local size_t log_used = 0;
 thread_local bool log_active = false;

@@ -14,7 +14,7 @@
 namespace socktrace {
 namespace {
 
-constexpr size_t kChunk = 256 * 1024;
+constexpr size_t kChunk = 256 << 10;
 
 Status read_all(Iterator &iterator, size_t record_size, std::vector<char> &into) {
   for (;;) {

@@ -19,6 +19,8 @@ public:
     }
     return *this;
   }
+  Descriptor(const Descriptor &) = delete;
+  Descriptor &operator=(const Descriptor &) = delete;
   ~Descriptor() {
     reset();
   }

@@ -74,7 +74,7 @@ Result<HelperProcess> HelperProgram::start(const char *name) const {
   Descriptor own(pair[0]), made(pair[1]);
   Descriptor other(fcntl(made.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
   SpawnSettings settings;
-  pid_t pid;
+  pid_t pid = -1;
   if (int error = other.valid() ? settings.spawn(&pid, program_.get(), other.get(), name) : errno)
     return Failure{"start " + path_, error, ""};
   return HelperProcess{pid, std::move(own)};

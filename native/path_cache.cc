@@ -171,7 +171,7 @@ void PathCache::remove(uint64_t ref) {
   path_key place = filed->second.place;
   path_slots slots = {};
   if (bpf_map_lookup_elem(maps_.slots, &place, &slots) == 0) {
-    auto end = std::remove(std::begin(slots.refs), std::end(slots.refs), ref);
+    auto *end = std::remove(std::begin(slots.refs), std::end(slots.refs), ref);
     std::fill(end, std::end(slots.refs), uint64_t{0});
     if (slots.refs[0])
       bpf_map_update_elem(maps_.slots, &place, &slots, BPF_ANY);

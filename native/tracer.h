@@ -120,7 +120,7 @@ private:
   explicit Tracer(ChosenHooks hooks) : hooks_(std::move(hooks)) {}
   Status load(const TracerOptions &options);
   Status load_programs(const TracerOptions &options);
-  Status load_with_paths(const TracerOptions &options);
+  Status load_with_paths(const TracerOptions &asked);
   Status make_rings();
   std::optional<uint32_t> execs_of(uint32_t tgid, uint64_t start_ns) const;
   bool offer_stack(const stack_sample *sample, size_t size);

@@ -41,7 +41,7 @@ uint64_t now_ns() {
 
 template<typename T>
 void append(std::vector<char> *bytes, const T &value) {
-  auto *start = reinterpret_cast<const char *>(&value);
+  const auto *start = reinterpret_cast<const char *>(&value);
   bytes->insert(bytes->end(), start, start + sizeof(value));
 }
 
@@ -551,7 +551,7 @@ void UnwinderClient::send_request(Request &request) {
   message.process = processes_[request.owner].id;
   message.final = request.final;
   std::vector<char> bytes = message_of(message, MessageType::kSample, request.sample_bytes);
-  auto *start = reinterpret_cast<const char *>(request.sample.data());
+  const auto *start = reinterpret_cast<const char *>(request.sample.data());
   bytes.insert(bytes.end(), start, start + request.sample_bytes);
   queue(std::move(bytes));
 }

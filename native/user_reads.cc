@@ -28,9 +28,10 @@ constexpr bpf_insn instruction(__u8 code, __u8 target, __u8 source, __s32 value)
 bool helper_is_permitted(bpf_func_id helper) {
   const bpf_insn program[] = {
       instruction(BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_10, 0),
-      instruction(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_1, 0, -8),
-      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_2, 0, 8),
-      instruction(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_3, 0, 0),
+      // With a constant: BPF_K is 0.
+      instruction(BPF_ALU64 | BPF_ADD, BPF_REG_1, 0, -8),
+      instruction(BPF_ALU64 | BPF_MOV, BPF_REG_2, 0, 8),
+      instruction(BPF_ALU64 | BPF_MOV, BPF_REG_3, 0, 0),
       instruction(BPF_JMP | BPF_CALL, 0, 0, helper),
       instruction(BPF_JMP | BPF_EXIT, 0, 0, 0),
   };

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { capture, root } from './lib/run.mjs';
 import { ensureTestTools } from './lib/test-tools.mjs';
 import { readVitestResult } from './lib/vitest-result.mjs';
-import { checkNativeLayout } from './lint-native.mjs';
+import { checkNativeLayout, checkNativeTidy } from './lint-native.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
 const bin = (name) => join(root, 'node_modules/.bin', name);
@@ -24,6 +24,7 @@ function checkByProgram(program, args) {
 const checks = [
   { name: 'layout and lint of TypeScript and JavaScript (biome)', run: () => checkByProgram('biome', ['check', '.']) },
   { name: 'layout of C and C++ (clang-format)', run: checkNativeLayout },
+  { name: 'lint of C and C++ (clang-tidy)', run: checkNativeTidy },
   { name: 'types (tsc)', run: () => checkByProgram('tsc', ['--noEmit']) },
   { name: 'types of the HTML page (tsc)', run: () => checkByProgram('tsc', ['-p', 'tsconfig.page.json']) },
 ];

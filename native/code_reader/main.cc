@@ -51,7 +51,7 @@ public:
 
 private:
   void append(const void *from, size_t size) {
-    auto *start = static_cast<const char *>(from);
+    const auto *start = static_cast<const char *>(from);
     bytes_.insert(bytes_.end(), start, start + size);
   }
   void send() {

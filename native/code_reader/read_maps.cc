@@ -252,14 +252,14 @@ Descriptor Reader::open_mapped(const Mapped &mapped) {
   if (!root.valid())
     return root;
   path = resolve(root, mapped.path.c_str(), O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-  struct statx facts;
+  struct statx facts = {};
   if (path.valid() && (!about(path, &facts) || facts.stx_ino != mapped.inode))
     path.reset();
   return path;
 }
 
 bool Reader::is_on_users_device(const Descriptor &path) const {
-  struct statx facts;
+  struct statx facts = {};
   return !about(path, &facts) ||
          users_devices_.count(device_text(facts.stx_dev_major, facts.stx_dev_minor)) != 0;
 }
@@ -268,7 +268,7 @@ bool Reader::take_file(const Mapped &mapped, CodeFile *file) {
   if (users_devices_.count(mapped.device))
     return false;
   Descriptor path = open_mapped(mapped);
-  struct statx facts;
+  struct statx facts = {};
   if (!path.valid() || !about(path, &facts) || !S_ISREG(facts.stx_mode) ||
       users_devices_.count(device_text(facts.stx_dev_major, facts.stx_dev_minor)))
     return false;
@@ -278,7 +278,7 @@ bool Reader::take_file(const Mapped &mapped, CodeFile *file) {
   if (is_users(path))
     return false;
   file->descriptor = open_for_reading(path);
-  struct statx here;
+  struct statx here = {};
   file->here = statx(AT_FDCWD, mapped.path.c_str(), AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &here) == 0 &&
                here.stx_ino == facts.stx_ino && here.stx_dev_major == facts.stx_dev_major &&
                here.stx_dev_minor == facts.stx_dev_minor;
@@ -394,7 +394,7 @@ void Reader::find_perf_map() {
   Descriptor folder = resolve(root, "tmp", O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
   if (!folder.valid() || is_on_users_device(folder))
     return;
-  struct statx facts;
+  struct statx facts = {};
   std::string name = "perf-" + std::to_string(inner_pid) + ".map";
   Descriptor path = resolve(folder, name.c_str(), O_PATH | O_NOFOLLOW,
                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);

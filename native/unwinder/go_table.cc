@@ -140,7 +140,7 @@ std::optional<int64_t> GoTable::value_at(uint64_t table, uint64_t entry, uint64_
 }
 
 std::optional<GoTable::Function> GoTable::find(uint64_t address) const {
-  uint64_t start, function, low = 0, high = functions_;
+  uint64_t start = 0, function = 0, low = 0, high = functions_;
   if (functions_ == 0 || bytes_.empty() || !entry(functions_, &start, &function) || address >= start)
     return std::nullopt;
   while (low < high) {

@@ -33,7 +33,7 @@ private:
 
   std::string_view bytes_;
   bool relative_ = false; // since Go 1.18
-  uint32_t quantum_ = 1, word_bytes_ = 8;
+  uint32_t quantum_ = 1;
   uint64_t functions_ = 0, text_start_ = 0;
   uint64_t names_ = 0, units_ = 0, files_ = 0, values_ = 0, table_ = 0;
 };

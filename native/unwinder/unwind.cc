@@ -94,9 +94,7 @@ void Walk::push(uint64_t pc, uint64_t return_address_at, FrameHow how, bool is_c
     frame.module = range->module;
     // Of a file that could not be read, the place in it.
     uint64_t address = code - range->start + range->file_offset;
-    if (!range->module->is_elf())
-      frame.address = address + (is_call ? 1 : 0);
-    else if (range->module->address_of(code - range->start + range->file_offset, &address))
+    if (!range->module->is_elf() || range->module->address_of(address, &address))
       frame.address = address + (is_call ? 1 : 0);
     if (range->module->runtime() == Runtime::kOtherInterpreter)
       frame.flags |= kFrameInterpreter;

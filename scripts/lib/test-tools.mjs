@@ -1,6 +1,6 @@
 /** Programs that only the tests use. A missing one is installed when possible, and named when not. */
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { findClangFormat, wantedMajor } from '../lint-native.mjs';
+import { findClangTool, wantedMajor } from '../lint-native.mjs';
 import { canInstall, installByApt } from './packages.mjs';
 import { capture, findProgram, say } from './run.mjs';
 
@@ -53,11 +53,11 @@ const tools = [
   { name: 'redis-server', package: 'redis-server', service: true, present: () => works('redis-server') },
   { name: 'haproxy', package: 'haproxy', service: true, present: () => works('haproxy') },
   { name: 'wrk', package: 'wrk', present: () => works('wrk') },
-  {
-    name: `clang-format ${wantedMajor}`,
-    package: `clang-format-${wantedMajor}`,
-    present: () => findClangFormat()?.major === wantedMajor,
-  },
+  ...['clang-format', 'clang-tidy'].map((tool) => ({
+    name: `${tool} ${wantedMajor}`,
+    package: `${tool}-${wantedMajor}`,
+    present: () => findClangTool(tool)?.major === wantedMajor,
+  })),
 ];
 
 const missingTools = () => tools.filter(({ present }) => !present());

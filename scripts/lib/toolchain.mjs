@@ -1,7 +1,7 @@
 /** What the native build needs, each established by trying it, not by the name of a package. */
 import { capture, findProgram } from './run.mjs';
 
-const clangNames = ['clang', 'clang-19', 'clang-18', 'clang-17', 'clang-16', 'clang-15', 'clang-14'];
+export const clangNames = ['clang', 'clang-19', 'clang-18', 'clang-17', 'clang-16', 'clang-15', 'clang-14'];
 
 function multiarchFolder() {
   const gcc = findProgram('gcc');

@@ -42,7 +42,7 @@ export function readProcess(pid: number, boot: BootClock, procRoot: string = PRO
     exe: readLink(`${root}/exe`),
     cmdline: map(readBytes(`${root}/cmdline`, LONGEST_CMDLINE), splitArguments),
     namespacePids: readNamespacePids(root),
-    startTime: map(boot.bootTimeMs, (bootMs) => new Date(bootMs + Number(startTicks) * MS_PER_TICK).toISOString()),
+    startTime: startTimeOf(boot.bootTimeMs, startTicks),
     unit: map(membership, ({ unit }) => unit),
     container: map(membership, ({ container }) => container),
     netns: readNetns(root),
@@ -55,6 +55,14 @@ export function readProcess(pid: number, boot: BootClock, procRoot: string = PRO
 
 function isStill(before: ProcessStat, after: Known<ProcessStat>): boolean {
   return after.status === 'measured' && after.value.startTicks === before.startTicks;
+}
+
+/** A file system that only looks like /proc may say any number. */
+function startTimeOf(bootTimeMs: Known<number>, ticks: string): Known<string> {
+  if (bootTimeMs.status === 'unavailable') return bootTimeMs;
+  const date = new Date(bootTimeMs.value + Number(ticks) * MS_PER_TICK);
+  if (Number.isNaN(date.getTime())) return { status: 'unavailable', reason: 'the start time is beyond any date' };
+  return { status: 'measured', value: date.toISOString() };
 }
 
 function splitArguments(bytes: Buffer): string[] {

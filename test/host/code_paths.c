@@ -236,7 +236,7 @@ static void through_plugin(const char *name, int count) {
   char path[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 32);
 
-  if (!loaded || strcmp(loaded, name)) {
+  if (!loaded || strcmp(loaded, name) != 0) {
     void *place = enter;
 
     if (length < 0 || (plugin && dlclose(plugin)))

@@ -241,7 +241,7 @@ static struct socket_group *group_to_fill(struct answer *answer, const char *nam
     }
     group = checked(calloc(1, sizeof *group));
     strcpy(group->name, name);
-    groups = checked(realloc(groups, (group_count + 1) * sizeof *groups));
+    groups = checked(realloc(groups, (group_count + 1) * sizeof(struct socket_group *)));
     groups[group_count++] = group;
   }
   if (group->count == 0)

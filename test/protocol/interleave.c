@@ -48,7 +48,7 @@
 static void yield(void);
 static __u64 table_now(void);
 static void table_count(__u32 counter);
-static void table_full_barrier(__u64 *word);
+static void table_full_barrier(const __u64 *word);
 static __u64 *table_sweep_fence(void);
 
 struct socket_identity;
@@ -75,7 +75,7 @@ static long table_delete(__u64 sk);
 #define ENDED_ELEMENTS 24
 #define MOST_LIVES 24
 #define MOST_RECORDS 512
-#define STACK_BYTES (32 * 1024)
+#define STACK_BYTES (32 << 10)
 
 #define STATE_ESTABLISHED 1
 #define STATE_SYN_SENT 2
@@ -333,7 +333,7 @@ static void table_count(__u32 counter) {
 }
 
 // The simulation is sequentially consistent: the order of stores and loads is what counts here.
-static void table_full_barrier(__u64 *word) {
+static void table_full_barrier(const __u64 *word) {
   claim_is_made |= word == &sweep_fence_word;
   barrier();
 }
@@ -564,7 +564,7 @@ static struct {
 } other_cpu;
 
 static __u64 address_of(unsigned index) {
-  return 0xffff888000000000ULL + (index + 1) * 0x1000;
+  return 0xffff888000000000ULL + (index + 1ULL) * 0x1000;
 }
 
 static unsigned index_of(__u64 sk) {
@@ -847,6 +847,7 @@ static void sweep_element(struct row_element *element) {
   // A state that is being written may be seen before its version.
   wasteful |= state_is_wasteful(record.row.state);
   after_copy = NULL;
+  copying.record = NULL;
   covered.claims += claimed;
   covered.reuseDuringCopy += record.sk && element->generation != generation;
   if (record.sk && !claimed) {

@@ -172,7 +172,7 @@ std::vector<char> capture(pid_t tid, const Options &options, uint64_t ref, Execs
   sample->stack_start = regs.rsp & ~uint64_t{STACK_CHUNK_BYTES - 1};
   sample->chunks = options.chunks;
   sample->unread = options.unread;
-  for (uint32_t i = 0; i < sample->chunks; i++) {
+  for (size_t i = 0; i < sample->chunks; i++) {
     char *into = bytes.data() + sizeof(*sample) + i * STACK_CHUNK_BYTES;
     iovec local = {into, STACK_CHUNK_BYTES};
     iovec remote = {reinterpret_cast<void *>(sample->stack_start + i * STACK_CHUNK_BYTES), STACK_CHUNK_BYTES};
