@@ -77,6 +77,7 @@ async function trace(
   await running.tracing();
   expect(await server.tell(`first ${COUNT}`)).toBe('ok');
   const tracer = running.child.pid ?? -1;
+  await running.said(/(suspect|LEAK) +4 unused/);
   await until('what the reader does', () => enough(tracer));
   running.child.kill('SIGINT');
   const { code, stdout, stderr } = await running.finished();
