@@ -155,7 +155,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   'npm test': { is: 'script', because: 'this is part of it' },
   'npm link': { is: 'script', because: 'it changes what the host has installed' },
   'npm run bench': { is: 'script', because: NOT_HERE },
+  'npm run bench:growth': { is: 'script', because: NOT_HERE },
   'npm run bench:snapshot': { is: 'script', because: NOT_HERE },
+  'npm run sanitize': { is: 'script', because: 'it builds everything once more' },
+  'npm run fuzz -- TARGET --seconds N': { is: 'script', because: 'it goes on for as long as one likes' },
   'npm run soak': { is: 'script', because: 'it churns for half an hour' },
   'npm run test:kernels -- --all': { is: 'script', because: 'it boots emulated machines for an hour' },
 };
