@@ -18,7 +18,7 @@ const char *path_note_text(PathNote note) {
     return "Python functions are not told apart: run it with -X perf (3.12 or newer)";
   case kNoteNode:
     return "JavaScript functions are not named: run it with --perf-basic-prof "
-           "--interpreted-frames-native-stack";
+           "--interpreted-frames-native-stack (in NODE_OPTIONS for what npm and others start)";
   case kNoteJavaNames:
     return "Java methods are not named: jcmd PID Compiler.perfmap (JDK 17 or newer) writes their names";
   case kNoteJavaFramePointers:

@@ -1,9 +1,8 @@
 /** What commander refuses, in one line, with what was probably meant. */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { Command, CommanderError, Option } from 'commander';
 import { cgroupMount, findCgroups } from '../procfs/cgroup-tree.ts';
-import { PROC_ROOT } from '../procfs/read.ts';
-import { readStat } from '../procfs/stat.ts';
+import { runningNames } from '../procfs/running-names.ts';
 import { commandName } from './command-name.ts';
 import { GROUPS } from './help.ts';
 import { shellWord } from './shell-word.ts';
@@ -158,13 +157,7 @@ const LONGEST_COMM = 15;
 /** Of processes by name. */
 function pidsOf(name: string): number[] {
   const comm = name.slice(0, LONGEST_COMM);
-  return readdirSync(PROC_ROOT)
-    .filter((entry) => /^\d+$/.test(entry))
-    .filter((pid) => {
-      const stat = readStat(`${PROC_ROOT}/${pid}`);
-      return stat.status === 'measured' && stat.value.comm === comm;
-    })
-    .map(Number);
+  return runningNames().flatMap(([pid, running]) => (running === comm ? [pid] : []));
 }
 
 function lineOf(words: readonly string[]): string {

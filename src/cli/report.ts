@@ -117,6 +117,8 @@ async function report(files: readonly string[], options: ReportOptions): Promise
   const format = options.json === true ? 'json' : options.format;
   checkUsage(files, format, options);
   try {
+    for (const file of files)
+      if (statSync(file, { throwIfNoEntry: false }) === undefined) throw new UsageError(`there is no file ${file}`);
     checkOutput(files, options.output);
     const loaded = await loadAll(files, options);
     const [before, after] = loaded;
@@ -169,6 +171,8 @@ async function loadOne(file: string, options: ReportOptions, progress: (bytes: n
     const part = await partOf(file, options);
     return await loadRecording(file, { part, progress, timeline: options.format === 'html' });
   } catch (error) {
+    if (isSystemError(error) && error.code === 'EACCES')
+      throw new UsageError(`${file} may not be read: recordings are for their owner only`);
     // What read(2) refuses does not say of which file.
     throw isSystemError(error) && !error.message.includes(file) ? new UsageError(`${file}: ${error.message}`) : error;
   }
@@ -307,6 +311,6 @@ function isTooMuch(error: unknown): error is RangeError {
   return error instanceof RangeError && /string length|call stack/.test(error.message);
 }
 
-function isSystemError(error: unknown): error is Error {
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'code' in error && 'syscall' in error;
 }

@@ -4,11 +4,14 @@ import type { Selector, SelectorType } from '../kernel/binding.ts';
 import type { TargetSelector } from '../ledger/types.ts';
 import { cgroupId, cgroupMount, findCgroups } from '../procfs/cgroup-tree.ts';
 import { netnsOf } from '../procfs/process.ts';
+import { runningNames } from '../procfs/running-names.ts';
 import { readUserNames } from '../procfs/users.ts';
 import { escapeText } from '../render/escape.ts';
 import type { Selection } from '../session/selection.ts';
 import { UsageError } from './exit-codes.ts';
 import { pidArgument } from './options.ts';
+import { shellWord } from './shell-word.ts';
+import { nearest } from './similar.ts';
 
 export interface SelectionOptions {
   comm?: string[];
@@ -59,6 +62,19 @@ export function selectionOf({ comm, cgroup, netnsOf: pids, user, all }: Selectio
     types: [...types],
     now: () => [...fixed, ...byPath.flat().flatMap(cgroupSelector)],
   };
+}
+
+/** What to tell while nobody matches: a script's name is not that of its process. */
+export function nobodyMatches({ comm }: SelectionOptions): string {
+  const running = [...new Set(runningNames().map(([, name]) => name))];
+  const meant = [...new Set((comm ?? []).flatMap((name) => nearest(name, running)))];
+  return [
+    'no process matches yet; those to come are taken up',
+    ...(meant.length > 0 ? [`did you mean ${meant.map((name) => `--comm ${shellWord(name)}`).join(' or ')}?`] : []),
+    ...(comm !== undefined && meant.length === 0
+      ? ['a script has the name of what runs it, such as python3 or node: --pid $(pgrep -f SCRIPT) takes one']
+      : []),
+  ].join('; ');
 }
 
 function cgroupSelector(path: string): Selector[] {

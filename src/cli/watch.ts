@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type HookSetName, KernelError } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
+import { escapeText } from '../render/escape.ts';
 import { targetName } from '../render/names.ts';
 import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
 import {
@@ -21,7 +22,7 @@ import { GROUPS } from './help.ts';
 import type { Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
-import { addSelectionOptions, type SelectionOptions, selectionOf } from './selection.ts';
+import { addSelectionOptions, nobodyMatches, type SelectionOptions, selectionOf } from './selection.ts';
 import type { StopRequest } from './stop.ts';
 import { checkedTargets } from './targets.ts';
 
@@ -203,6 +204,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     process.stderr.write(
       `${doing} ${targetName(session.target)} with the ${session.hooks.set} hooks; Ctrl-C reports\n`,
     );
+  if (!session.ledger.hasTraced) process.stderr.write(`socktrace: ${escapeText(nobodyMatches(options))}\n`);
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   session.takeCensus();
   const display = watching.display === null ? null : await openDisplay(session, stop, watching.display);

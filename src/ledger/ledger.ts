@@ -147,6 +147,11 @@ export class Ledger {
     return this.#processes.all();
   }
 
+  /** False while nothing matches what was selected. */
+  get hasTraced(): boolean {
+    return this.#processes.hasTraced;
+  }
+
   /** What all traced processes together opened and accepted, as far as they have told. */
   activityTotals(): { opened: number; accepted: number } {
     return this.#processes.totals();

@@ -21,6 +21,12 @@ export class ProcessStore {
   /** of those that are forgotten */
   #opened = 0;
   #accepted = 0;
+  #hasTraced = false;
+
+  /** Whether any process was traced, be it one that is forgotten by now. */
+  get hasTraced(): boolean {
+    return this.#hasTraced;
+  }
 
   /** What all traced processes opened and accepted, those that are forgotten included. */
   totals(): { opened: number; accepted: number } {
@@ -43,6 +49,7 @@ export class ProcessStore {
 
   /** Newer facts win, except that what was read from /proc stays known after the process is gone. */
   update(facts: ProcessFacts, activity: Known<ProcessActivity>): void {
+    if (activity.status === 'measured') this.#hasTraced = true;
     const known = this.#byId.get(facts.id);
     this.#byId.set(facts.id, known === undefined ? { facts, activity } : merge(known, facts, activity));
   }

@@ -66,13 +66,18 @@ function headline({ verdict, findings }: ReportDiff, style: Style): string[] {
       return [`${style.bold(style.red('LEAK'))}  ${parts.join(', ')}`];
     }
     case 'no-leak':
-      return [`${style.bold(style.green('NO LEAK'))} is new, or has grown`];
+      return [`${style.bold(style.green('NOTHING NEW'))}  no leak is new, or has grown${remaining(findings)}`];
     case 'not-known':
       return [
         `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found that is new or has grown, but there may be one, because of`,
         ...verdict.because.map((reason) => `  ${escapeText(reason)}`),
       ];
   }
+}
+
+function remaining(findings: readonly DiffEntry[]): string {
+  const leaks = findings.filter(({ after }) => after?.leak === true).length;
+  return leaks === 0 ? '' : `: ${countOf(leaks, 'leak')} as before, or smaller`;
 }
 
 function sideOf({ host, window, verdict }: ReportDiff['before']): string {

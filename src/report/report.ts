@@ -68,6 +68,7 @@ function blindnessOf(ledger: Ledger, { durationMs, leakAgeMs }: Report['window']
   );
   return [
     ...(ledger.lastSample === null ? ['the counters of the hooks were never read'] : []),
+    ...(ledger.hasTraced ? [] : ['no process that matches what was to be traced: nothing was']),
     // What exited was seen to its end.
     ...(lives && durationMs < leakAgeMs
       ? ['a trace shorter than --leak-age, before which nothing counts as a leak']

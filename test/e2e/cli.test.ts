@@ -135,6 +135,15 @@ describe('output', () => {
       expect(stderr).toMatch(line);
   });
 
+  it('a name that no process has is no all-clear', async () => {
+    await using _running = await Puppet.start({ netns: true });
+    const { code, stdout, stderr } = await socktrace('--comm', 'pupet', '--duration', '300ms', '--fail-on-leak');
+    expect(stderr).toContain('no process matches yet');
+    expect(stderr).toContain('did you mean --comm puppet?');
+    expect(stdout).toMatch(/^NOT KNOWN.*\n {2}no process that matches what was to be traced/);
+    expect(code).toBe(11);
+  });
+
   it('--fail-on-leak: 10 for a leak, 0 for none', async () => {
     await using puppet = await Puppet.start({ netns: true });
     const args = ['--pid', String(puppet.pid), '--fail-on-leak', '--duration', '1500ms', ...SHORT];

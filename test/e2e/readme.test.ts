@@ -112,7 +112,10 @@ const RULES: Readonly<Record<string, Rule>> = {
   'socktrace report --diff BEFORE AFTER': report(/bound-inactive|bind-failed|no difference|the same/),
   'socktrace report --diff before.ndjson after.ndjson': report(/bound-inactive|bind-failed|no difference|the same/),
   // Both are of one trace: there is nothing new.
-  'socktrace report --diff --fail-on-leak before.ndjson after.ndjson': run(0, /NO LEAK is new, or has grown/),
+  'socktrace report --diff --fail-on-leak before.ndjson after.ndjson': run(
+    0,
+    /^NOTHING NEW {2}no leak is new, or has grown: \d+ leaks? as before/,
+  ),
   'socktrace report FILE --fail-on-leak': run(10, LEAKS),
   'socktrace report leak.ndjson --json | jq .findings': report(/"kind": "bind-failed"/),
   'socktrace report FILE --format html -o leak.html': written('leak.html', HTML),

@@ -150,7 +150,7 @@ describe('buildReport', () => {
   });
 
   it('says no leak only without loss; harmless loss does not count', () => {
-    const quiet = [session(), hostSample(0, 1), tick(60_000)];
+    const quiet = [session(), process(), hostSample(0, 1), tick(60_000)];
     const lose = (code: keyof typeof LOSS_CODES): LedgerInput => ({ type: 'loss', losses: [{ code, count: 2 }] });
     expect(reportOf(quiet).verdict).toEqual({ is: 'no-leak' });
     expect(reportOf([...quiet, lose('event-ring-full')]).verdict).toEqual({ is: 'no-leak' });
