@@ -71,7 +71,7 @@ static __always_inline bool has_selected_user(const struct task_struct *task)
 /* The tracer, or its unwinder: a child of that name, or one that may become it. */
 static __always_inline bool is_tracers_own(const struct task_struct *task)
 {
-	static const char unwinder[] = "socktrace-unwin";
+	static const char helper[] = "socktrace-"; /* unwinder, reader */
 	unsigned int i;
 
 	if (tgid_of(task) == config.tracer_tgid)
@@ -81,8 +81,8 @@ static __always_inline bool is_tracers_own(const struct task_struct *task)
 	if (task->flags & PF_FORKNOEXEC)
 		return true;
 #pragma clang loop unroll(full)
-	for (i = 0; i < sizeof(unwinder); i++)
-		if (task->comm[i] != unwinder[i])
+	for (i = 0; i < sizeof(helper) - 1; i++)
+		if (task->comm[i] != helper[i])
 			return false;
 	return true;
 }

@@ -1,6 +1,7 @@
 #include "code_reader.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -117,7 +118,8 @@ bool CodeReader::launch() {
   launches_.push_back(now_ns());
   if (launches_.size() > kMaxLaunches)
     launches_.pop_front();
-  Result<HelperProcess> started = program_.start("socktrace-reader");
+  Result<HelperProcess> started = program_.start(
+      "socktrace-reader", {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN});
   if (!started.ok())
     return false;
   Reader reader;

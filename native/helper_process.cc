@@ -2,10 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -15,6 +19,40 @@ namespace {
 
 // Above what the helper gets: dup2 onto itself would leave close-on-exec set.
 constexpr int kOwnDescriptors = kHelperSocket + 2;
+
+// Makes capabilities of this thread ambient for as long as it lives, so that a program started meanwhile has them.
+class LentCapabilities {
+public:
+  explicit LentCapabilities(const std::vector<int> &wanted) {
+    if (wanted.empty() || syscall(SYS_capget, &header_, before_))
+      return;
+    __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+    std::copy(std::begin(before_), std::end(before_), sets);
+    for (int capability : wanted)
+      sets[capability >> 5].inheritable |= sets[capability >> 5].permitted & 1u << (capability & 31);
+    if (syscall(SYS_capset, &header_, sets))
+      return;
+    changed_ = true;
+    for (int capability : wanted)
+      if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 0 &&
+          prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0)
+        raised_.push_back(capability);
+  }
+  ~LentCapabilities() {
+    for (int capability : raised_)
+      prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER, capability, 0, 0);
+    if (changed_)
+      syscall(SYS_capset, &header_, before_);
+  }
+  LentCapabilities(const LentCapabilities &) = delete;
+  LentCapabilities &operator=(const LentCapabilities &) = delete;
+
+private:
+  __user_cap_header_struct header_ = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct before_[_LINUX_CAPABILITY_U32S_3] = {};
+  std::vector<int> raised_;
+  bool changed_ = false;
+};
 
 class SpawnSettings {
 public:
@@ -61,19 +99,22 @@ private:
 
 Result<HelperProgram> HelperProgram::open(const std::string &path) {
   Descriptor program(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!program.valid())
+    return Failure{"open " + path, errno, ""};
   Descriptor kept(fcntl(program.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
   if (!kept.valid())
     return Failure{"open " + path, errno, ""};
   return HelperProgram(path, std::move(kept));
 }
 
-Result<HelperProcess> HelperProgram::start(const char *name) const {
+Result<HelperProcess> HelperProgram::start(const char *name, const std::vector<int> &lent) const {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
     return Failure{std::string("make a socket for ") + name, errno, ""};
   Descriptor own(pair[0]), made(pair[1]);
   Descriptor other(fcntl(made.get(), F_DUPFD_CLOEXEC, kOwnDescriptors));
   SpawnSettings settings;
+  LentCapabilities lending(lent);
   pid_t pid = -1;
   if (int error = other.valid() ? settings.spawn(&pid, program_.get(), other.get(), name) : errno)
     return Failure{"start " + path_, error, ""};

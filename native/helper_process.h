@@ -22,7 +22,9 @@ class HelperProgram {
 public:
   // Kept open: it can be started again when an upgrade has removed it, and is the same one then.
   static Result<HelperProgram> open(const std::string &path);
-  Result<HelperProcess> start(const char *name) const;
+  // `lent`: capabilities (numbers of linux/capability.h) that it gets as far as this thread has them. A user's helper would
+  // have none: neither those of the tracer's own program are inherited, nor those that are not ambient any more.
+  Result<HelperProcess> start(const char *name, const std::vector<int> &lent = {}) const;
 
 private:
   HelperProgram(std::string path, Descriptor program)

@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <string.h>
 
+#include <string_view>
 #include <vector>
 
 #include "descriptor.h"
@@ -44,8 +45,15 @@ bool is_call_of(const bpf_insn &is, bpf_func_id helper) {
   return is.code == (BPF_JMP | BPF_CALL) && is.src_reg == 0 && is.imm == helper;
 }
 
+// Reads kernel memory, too, and libbpf has turned those into the same call: it must be refused, not read user memory
+// instead and see nothing. What others of these sections have of such calls is cut off by the verifier, or with it the
+// whole trace refused by the walk over tasks (nested pid namespaces).
+constexpr std::string_view kReadsKernel = "syscall_exit";
+
 // The programs of these sections never call bpf_probe_read itself.
 int restore_user_reads(bpf_program *program, bpf_prog_load_opts *, long) {
+  if (bpf_program__name(program) == kReadsKernel)
+    return 0;
   const bpf_insn *now = bpf_program__insns(program);
   std::vector<bpf_insn> restored(now, now + bpf_program__insn_cnt(program));
   for (bpf_insn &is : restored)

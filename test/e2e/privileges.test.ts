@@ -1,8 +1,9 @@
 // Once the hooks are attached, no thread of socktrace has more rights than the rest of the trace takes.
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { capabilitiesFor, type StillToDo } from '../../src/cli/privileges.ts';
 import type { Report } from '../../src/report/types.ts';
 import { Puppet } from '../host/puppet.ts';
@@ -152,22 +153,62 @@ it('run by a user without sys_ptrace: its command may be looked into', async () 
   expect(code).toBe(10);
 });
 
-it('a user with ambient capabilities: those go, too', async () => {
-  await using puppet = await Puppet.start();
-  const may = '+bpf,+perfmon,+net_admin,+sys_ptrace';
-  const user = ['setpriv', '--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'];
-  const rights = ['--inh-caps', `-all,${may}`, '--ambient-caps', `-all,${may}`, '--bounding-set', `-all,${may}`];
-  const args = ['--pid', String(puppet.pid), '--json', ...SHORT];
-  const running = Socktrace.startUnder([...user, ...rights], args);
-  await running.tracing();
-  await leaks(running, puppet, 8);
-  for (const sets of threadSets(running.child.pid as number))
-    expect(sets).toMatchObject({
-      CapInh: '0000000000000000',
-      CapPrm: '000000c000080000',
-      CapAmb: '0000000000000000',
-      NoNewPrivs: '1',
-    });
-  running.child.kill('SIGINT');
-  expect((await running.finished()).code).toBe(0);
+describe('a user who may look into the processes of others', () => {
+  const USER = ['setpriv', '--reuid', `${NOBODY}`, '--regid', `${NOBODY}`, '--clear-groups'];
+
+  it('by ambient capabilities: those go, and a reader that is started afterwards has what it takes', async () => {
+    await using puppet = await Puppet.start();
+    const may = '-all,+bpf,+perfmon,+net_admin,+sys_ptrace';
+    const rights = ['--inh-caps', may, '--ambient-caps', may, '--bounding-set', may];
+    const args = ['--pid', String(puppet.pid), '--json', ...SHORT];
+    const running = Socktrace.startUnder([...USER, ...rights], args);
+    await running.tracing();
+    const pid = running.child.pid as number;
+    const first = await readerOf(pid);
+    process.kill(first, 'SIGKILL');
+    await leaks(running, puppet, 8);
+    expect(await readerOf(pid, first)).not.toBe(first);
+    for (const sets of threadSets(pid))
+      expect(sets).toMatchObject({
+        CapInh: '0000000000000000',
+        CapPrm: '000000c000080000',
+        CapAmb: '0000000000000000',
+        NoNewPrivs: '1',
+      });
+    running.child.kill('SIGINT');
+    await expectCode(running);
+  });
+
+  it("by capabilities of its node: they are its reader's, too", async () => {
+    await using puppet = await Puppet.start();
+    const folder = mkdtempSync(join(tmpdir(), 'socktrace-privileges-'));
+    try {
+      const node = join(folder, 'node');
+      copyFileSync(process.execPath, node);
+      for (const path of [folder, node]) chmodSync(path, 0o755);
+      execFileSync('setcap', ['cap_bpf,cap_perfmon,cap_net_admin,cap_sys_ptrace+ep', node]);
+      const byThat = ['env', `NODE=${node}`, ...USER, 'sh', '-c', 'shift; exec "$NODE" "$@"', 'sh'];
+      const running = Socktrace.startUnder(byThat, ['--pid', String(puppet.pid), '--json', ...SHORT]);
+      await running.tracing();
+      await leaks(running, puppet, 8);
+      running.child.kill('SIGINT');
+      await expectCode(running);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  async function readerOf(pid: number, before?: number): Promise<number> {
+    const isReader = (child: number): boolean => commOf(child).startsWith('socktrace-read') && child !== before;
+    return until('a reader', () => childrenOf(pid).find(isReader) ?? false);
+  }
+
+  /** The code of root's process was read. */
+  async function expectCode(running: Socktrace): Promise<void> {
+    const { code, stdout } = await running.finished();
+    expect(code).toBe(0);
+    const { callPaths } = JSON.parse(stdout) as Report;
+    const paths = callPaths.status === 'measured' ? callPaths.value : [];
+    expect(paths.flatMap(({ frames }) => frames.map((frame) => frame.function))).toContain('do_open');
+  }
 });
