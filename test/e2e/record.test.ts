@@ -384,7 +384,7 @@ describe('bad input', () => {
     { args: ['record', '--pid', '1', '-o', '/tmp', '-f'], says: /exists and is no file/ },
     { args: ['record', '--pid', '1', '-o', 'x', '--max-size', 'much'], says: /a size is a number/ },
     { args: ['report'], says: /missing required argument/ },
-    { args: ['report', '/nonexistent'], says: /no such file/ },
+    { args: ['report', '/nonexistent'], says: /there is no file \/nonexistent/ },
     { args: ['report', '/etc/hostname'], says: /is no recording/ },
     { args: ['report', '/tmp'], says: /\/tmp is no file/ },
     { args: ['report', '--diff', '/etc/hostname'], says: /--diff compares two/ },
