@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "clock.h"
 #include "code_reader/protocol.h"
 #include "unwinder/passing.h"
 
@@ -27,12 +28,6 @@ constexpr uint64_t kLaunchPeriod = 10'000'000'000;
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr size_t kMaxBacked = 4096;
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 template<typename T>
 bool read_value(const char *bytes, size_t size, T *value) {

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "clock.h"
 #include "descriptor.h"
 
 // The kernel returns from a signal handler through it; the C library has one of its own, and does not tell where.
@@ -125,12 +126,6 @@ int signal_others(std::vector<pid_t> *told) {
     syscall(SYS_tgkill, getpid(), thread, kSignal);
   }
   return count;
-}
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
 }
 
 } // namespace

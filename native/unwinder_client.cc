@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "clock.h"
 #include "unwinder/passing.h"
 
 namespace socktrace {
@@ -32,12 +33,6 @@ constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
 constexpr uint64_t kRereadFactor = 20; // of a process's time at most a twentieth goes into reading its maps
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * kSecond + static_cast<uint64_t>(time.tv_nsec);
-}
 
 template<typename T>
 void append(std::vector<char> *bytes, const T &value) {

@@ -13,6 +13,7 @@
 #include <set>
 #include <vector>
 
+#include "../clock.h"
 #include "helper_process.h"
 #include "protocol.h"
 #include "read_maps.h"
@@ -23,12 +24,6 @@ namespace socktrace {
 namespace {
 
 constexpr size_t kNumbersAPart = 1024;
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 // Packs the parts of an answer. Waits while the tracer has not taken the packets before.
 class Answer {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "../clock.h"
 #include "protocol.h"
 
 namespace socktrace::unwinder {
@@ -19,12 +20,6 @@ constexpr size_t kMaxEntries = 1'000'000;
 constexpr size_t kMaxLine = 4096;
 constexpr size_t kCompared = 4096;
 constexpr uint64_t kWholeFactor = 20; // at most a twentieth of the time goes into reading one from its start
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 // Takes a hexadecimal number and the space after it.
 bool take_number(std::string_view *text, uint64_t *number) {

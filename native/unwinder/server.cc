@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "../clock.h"
 #include "elf_module.h"
 #include "names.h"
 #include "passing.h"
@@ -37,12 +38,6 @@ struct Packet {
 
 // A perf map may be written later (jcmd), and again: as often it is worth a look.
 constexpr uint64_t kPerfMapAge = 5'000'000'000;
-
-uint64_t now_ns() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
-}
 
 class Server {
 public:

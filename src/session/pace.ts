@@ -23,6 +23,12 @@ export class Pace {
   }
 }
 
+/** CPU time of this process since `before`, in ms. Who is stopped in a job has not worked for as long. */
+export function cpuMsSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}
+
 /**
  * What a job takes: CPU time, since on a busy host the next one would wait for minutes; and of the last two times the
  * smaller, since the first one compiles, and any may collect garbage.
@@ -34,8 +40,7 @@ export class Cost {
   of(job: () => void): number {
     const before = process.cpuUsage();
     job();
-    const { user, system } = process.cpuUsage(before);
-    const ms = (user + system) / 1_000;
+    const ms = cpuMsSince(before);
     const usual = Math.min(ms, this.#lastMs);
     this.#lastMs = ms;
     return usual;

@@ -32,7 +32,7 @@ import { Debuginfod } from './debuginfod.ts';
 import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
-import { Cost, Pace } from './pace.ts';
+import { Cost, cpuMsSince, Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
 import type { Selection } from './selection.ts';
 import { StaleCode } from './stale-code.ts';
@@ -564,9 +564,7 @@ export class Session {
     try {
       return this.#tracer.read(walk, this.#buffer);
     } finally {
-      // CPU time: who is stopped in a walk has not walked for as long.
-      const { user, system } = process.cpuUsage(before);
-      this.#walkedMs += (user + system) / 1_000;
+      this.#walkedMs += cpuMsSince(before);
     }
   }
 
