@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { FindingNews } from '../render/news.ts';
 import type { Report } from '../report/types.ts';
-import { Pace } from '../session/pace.ts';
+import { Cost, Pace } from '../session/pace.ts';
 import type { Display } from './display.ts';
 
 /** At least so far apart; a report of many suspects takes a while to build, and comes more rarely. */
@@ -12,18 +12,19 @@ export class NewsLines implements Display {
   readonly #stream: Writable;
   readonly #news = new FindingNews();
   readonly #pace = new Pace(SHORTEST_MS, 0);
+  readonly #cost = new Cost();
 
   constructor(stream: Writable) {
     this.#stream = stream;
   }
 
   show(report: () => Report): void {
-    const started = performance.now();
     // A reader that takes nothing gets no more.
-    if (!this.#pace.isDue(started) || this.#stream.writableLength > 0) return;
-    for (const line of this.#news.linesOf(report())) this.#stream.write(`${line}\n`);
-    const ended = performance.now();
-    this.#pace.ran(ended - started, ended);
+    if (!this.#pace.isDue(performance.now()) || this.#stream.writableLength > 0) return;
+    const costMs = this.#cost.of(() => {
+      for (const line of this.#news.linesOf(report())) this.#stream.write(`${line}\n`);
+    });
+    this.#pace.ran(costMs, performance.now());
   }
 
   close(): void {}
