@@ -51,6 +51,14 @@ static __always_inline void fill_row(struct socket_row *row, const struct actor 
 	row->state = state;
 }
 
+/* In every account that counts ends: of all, of its paths, of whoever opened or accepted it. */
+static __always_inline void count_end(const struct socket_row *row)
+{
+	table_count(COUNTER_TRACKED_DESTROYED);
+	paths_ended(row);
+	count_for(owner_of(row), destroyed);
+}
+
 /*
  * The row belongs to a socket that is gone, though no destroy was seen: its address has been born again, or a
  * descriptor refers to it although the last one had been released.
@@ -58,9 +66,8 @@ static __always_inline void fill_row(struct socket_row *row, const struct actor 
 static __always_inline void forget_stale(__u64 sk, struct socket_row *row)
 {
 	if (!row->destroyed && !row_has_vanished(row)) {
-		table_count(COUNTER_TRACKED_DESTROYED);
+		count_end(row);
 		table_count(COUNTER_DESTROY_UNSEEN);
-		paths_ended(row);
 	}
 	row_end_stale(sk, row);
 }
@@ -369,11 +376,8 @@ static __always_inline void on_destroy(__u64 sk)
 
 	if (!row || row->destroyed)
 		return;
-	if (!row_has_vanished(row)) {
-		table_count(COUNTER_TRACKED_DESTROYED);
-		paths_ended(row);
-	}
-	count_for(owner_of(row), destroyed);
+	if (!row_has_vanished(row))
+		count_end(row);
 	stream_event(EVENT_DESTROYED, sk, row, row->state, 0);
 	row_end(sk, row);
 }

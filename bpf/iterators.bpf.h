@@ -79,8 +79,7 @@ int sweep_vanished(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	/* Of this birth only: should the element be another socket's by now, it means nothing there. */
 	WRITE_ONCE(row->vanished_ns, record.row.birth_ns);
-	paths_ended(&record.row);
-	table_count(COUNTER_TRACKED_DESTROYED);
+	count_end(&record.row);
 	table_count(COUNTER_DESTROY_UNSEEN);
 	return 0;
 }
