@@ -25,6 +25,7 @@ import type { Report } from '../report/types.ts';
 import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { ProgressBar } from './progress.ts';
+import { shellWord } from './shell-word.ts';
 import { styleFor } from './style.ts';
 import { instantOf, isRelative, type Span, type TimeArgument, timeArgument } from './time-argument.ts';
 
@@ -110,7 +111,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     if (options.diff === true && after !== undefined) return diffed(before, after, format, options);
     if (loaded.length > 1) tellOverlaps(loaded);
     const document = loaded.length > 1 ? mergeReports(loaded) : before.report;
-    return finish(rendered(document, loaded, format, options), document, options);
+    return finish(rendered(document, loaded, format, { ...options, files }), document, options);
   } catch (error) {
     if (isTooMuch(error)) throw new UsageError(`there is too much in it for one report (${error.message})`);
     throw isRefusal(error) ? new UsageError(error.message) : error;
@@ -240,11 +241,11 @@ function rendered(
   document: Report,
   loaded: readonly [Named, ...Named[]],
   format: Format,
-  { weight, output }: ReportOptions,
+  { weight, output, files }: ReportOptions & { files: readonly string[] },
 ): string | Uint8Array {
   switch (format) {
     case 'text':
-      return renderText(document, styleOf(output));
+      return renderText(document, styleOf(output), { files: files.map(shellWord) });
     case 'json':
       return renderJson(document);
     case 'html':

@@ -6,7 +6,7 @@ import { escapeText, escapeWithin } from '../../src/render/escape.ts';
 import { renderJson, renderJsonParts } from '../../src/render/json.ts';
 import { formatChange, formatCount, formatRate } from '../../src/render/numbers.ts';
 import { renderStatusLine } from '../../src/render/statusline.ts';
-import { ANSI } from '../../src/render/style.ts';
+import { ANSI, PLAIN } from '../../src/render/style.ts';
 import { renderText } from '../../src/render/text.ts';
 import type { Report, SnapshotSocket } from '../../src/report/types.ts';
 import {
@@ -154,6 +154,28 @@ describe('renderText', () => {
     expect(text).toContain('ls -l /proc/1234/fd/22');
     expect(text).toContain('lsof -nP -p 1234');
     expect(text).toContain('which code: this version does not capture call paths');
+  });
+
+  it('of a recording it names no descriptor and no pid of another time or host, and what can be done with the file', () => {
+    const next = (report: Report, ...files: string[]): string[] =>
+      renderText(report, PLAIN, { files }).split('\nNEXT\n')[1]?.trimEnd().split('\n') ?? [];
+    const leak = reportOf(incidentWithPaths());
+    const lines = next(leak, 'night/leak.ndjson.gz');
+    expect(lines.join('\n')).not.toMatch(/\/proc\/|lsof|nsenter|--pid/);
+    expect(lines.map((line) => line.replace(/ {2,}# .*/, '').trim())).toEqual([
+      'socktrace report night/leak.ndjson.gz --format html -o leak.html',
+      'socktrace report night/leak.ndjson.gz --format folded',
+      'socktrace report --diff night/leak.ndjson.gz AFTER',
+    ]);
+    expect(next(leak, 'a.ndjson', 'b.ndjson').join()).toContain('socktrace report --diff a.ndjson b.ndjson ');
+    expect(next(leak, "'my leak.ndjson'").join()).toContain("report 'my leak.ndjson' --format html -o leak.html ");
+    expect(next(leak)).toEqual([]);
+    const short = reportOf([session(), process(), hostSample(0, 1), tick(12_000)]);
+    expect(next(short, 'leak.ndjson').at(-1)).toMatch(
+      /socktrace record --comm leakyd --duration 5m -o again.ndjson {2}# on \S+: a leak shows after 35s/,
+    );
+    const hostile = reportOf([session(), process({ comm: '$(reboot)' }), hostSample(0, 1), tick(12_000)]);
+    expect(next(hostile, 'leak.ndjson').at(-1)).toContain('record --pid PID ');
   });
 
   it('says what does not close', () => {
