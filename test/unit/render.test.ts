@@ -407,6 +407,28 @@ describe('call paths as text', () => {
       expect(adviceFor(module)).toContain('run it with -X perf (3.12 or newer)');
   });
 
+  it('say of an interpreter how many frames it has, and not which, where the script is not told apart', () => {
+    const python = { module: '/usr/bin/python3.11' };
+    const socketmodule = { module: '/usr/lib/python3.11/lib-dynload/_socket.cpython-311-x86_64-linux-gnu.so' };
+    const frames = [
+      libcFrame('socket'),
+      frame('sock_initobj', null, socketmodule),
+      ...Array.from({ length: 40 }, (_, i) =>
+        frame(i % 2 ? '_PyEval_EvalFrameDefault' : '_PyEval_Vector', null, python),
+      ),
+      libcFrame('__libc_start_call_main'),
+      frame('_start', null, python),
+    ];
+    const notes = ['Python functions are not told apart: run it with -X perf (3.12 or newer)'];
+    expect(pathLines(resolved('a'), path('a', frames, { notes }))).toEqual([
+      '    opened at    socket  libc.so.6',
+      '           from  python3.11 (41 frames of the interpreter) < __libc_start_call_main libc.so.6',
+      '                 < _start python3.11',
+      "                 no frame of the program's own was found: these are libraries and runtimes",
+      '                 Python functions are not told apart: this is 3.11, and -X perf came with 3.12: run with that, it would be told',
+    ]);
+  });
+
   it('show all frames where none is of the program, and do not accuse libc in the headline', () => {
     const inputs = [path('a', [libcFrame('socket'), libcFrame('start_thread')], { quality: 'truncated' })];
     expect(pathLines(resolved('a'), ...inputs)).toEqual([
