@@ -103,6 +103,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'socktrace report FILE --since 5m': report(LEAKS),
   'socktrace report leak.ndjson --since 5m': report(LEAKS),
   'socktrace report leak.ndjson --since 03:00 --until 03:15:30': { is: 'run', as: inItsTime, says: LEAKS },
+  'socktrace report FILE --since 03:00 --until 03:15:30': { is: 'run', as: inItsTime, says: LEAKS },
   'socktrace report FILE --until 2026-11-24T03:10:00Z': {
     is: 'run',
     as: (line) => line.replace(/2026\S+/, new Date().toISOString()),

@@ -25,7 +25,7 @@ export function headline(report: Report, style: Style): string[] {
           ...suspects,
           `${style.bold(style.yellow('NOT KNOWN'))}: whether they are a leak, because of`,
           ...verdict.because.map((reason) => `  ${escapeText(reason)}`),
-          `(${whatIsALeak(report)})`,
+          `A leak ${whatIsALeak(report)}.`,
         ];
       return [
         `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found, but there may be one, because of`,
@@ -135,10 +135,10 @@ function suspectLine(report: Report): string[] {
   const most = names.ofOwners(first);
   const others = suspects.some((finding) => names.ofOwners(finding) !== most) ? ' and others' : '';
   const count = suspects.reduce((sum, finding) => sum + finding.count, 0);
-  return [`  ${countOf(count, 'suspect socket')} of ${most}${others} below: ${whatIsALeak(report)}`];
+  return [`  ${countOf(count, 'suspect socket')} of ${most}${others} below: a leak ${whatIsALeak(report)}`];
 }
 
 function whatIsALeak({ window }: Report): string {
   const idle = `close-wait and disconnected ${formatDuration(window.idleLeakAgeMs)} idle`;
-  return `a leak is ${formatDuration(window.leakAgeMs)} old (${idle}), and grows or numbers ${window.leakCount}`;
+  return `is ${formatDuration(window.leakAgeMs)} old (${idle}), and grows or numbers ${window.leakCount}`;
 }

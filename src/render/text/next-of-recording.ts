@@ -29,7 +29,7 @@ export function stepsForRecording(report: Report, { files }: Recorded): Step[] {
   const changes = 'which findings are new, have grown, or are gone';
   return [
     {
-      command: `socktrace report ${all} --format html -o ${/^[\w.@%+=:,-]+$/.test(page) ? page : 'leak.html'}`,
+      command: `socktrace report ${all} --format html -o ${/^\w[\w.@%+=:,-]*$/.test(page) ? page : 'leak.html'}`,
       why: 'since when, and from where: a page for a browser',
     },
     ...(hasPaths
@@ -52,7 +52,7 @@ function watchAgain(report: Report): Step[] {
   const longer = report.sources === undefined ? longerWatch(report) : null;
   if (longer === null) return [];
   const traced = report.processes.find(({ id }) => report.target.processes.includes(id));
-  const name = /^[\w.+-]+$/.test(traced?.comm ?? '') ? `--comm ${traced?.comm}` : '--pid PID';
+  const name = /^\w[\w.+-]*$/.test(traced?.comm ?? '') ? `--comm ${traced?.comm}` : '--pid PID';
   return [
     {
       command: `socktrace record ${name} --duration ${longer.minutes}m -o again.ndjson`,
