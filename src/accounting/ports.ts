@@ -1,13 +1,24 @@
 /** The ports of each network namespace: how many are in use, by whom, and how many are left. */
-import type { Endpoint, Known, ProcessId, Sockstat } from '../ledger/types.ts';
+import type { Endpoint, Known, ProcessId, SocketKind, Sockstat } from '../ledger/types.ts';
 import type { Census, CensusSocket, Minisock } from './census.ts';
 import { groupBy } from './group-by.ts';
 import { isWithin, type PortSpan } from './port-range.ts';
+import { kindInState } from './remembered.ts';
+
+/** Of sockets in CLOSE that have a port: their kinds. */
+export const CLOSED_USES = [
+  'bound-inactive',
+  'closed-unknown',
+  'disconnected',
+  'connect-failed',
+  'bind-failed',
+  'unused',
+] as const satisfies readonly SocketKind[];
 
 /** What a port is in use for, strongest first: a port of several sockets counts for the strongest alone. */
 export const PORT_USES = [
   'listening',
-  'bound-inactive',
+  ...CLOSED_USES,
   'connected',
   'close-wait',
   'unaccepted',
@@ -54,6 +65,10 @@ export interface NamespacePorts {
   destinations: PortDestination[];
 }
 
+/** The kind of a socket. */
+type KindOf = (socket: CensusSocket) => SocketKind;
+
+const BOUND_USES: readonly PortUse[] = ['listening', ...CLOSED_USES];
 const MOST_DESTINATIONS = 10;
 
 interface Occupant {
@@ -61,8 +76,11 @@ interface Occupant {
   use: PortUse;
 }
 
-/** Namespaces by ports in use, most first; those without a port are left out unless all are. */
-export function portsOf(census: Census): NamespacePorts[] {
+/**
+ * Namespaces by ports in use, most first; those without a port are left out unless all are.
+ * @param kindOf of a socket in CLOSE, as findings have it
+ */
+export function portsOf(census: Census, kindOf: KindOf = kindInState): NamespacePorts[] {
   const sockets = groupBy(
     census.sockets.filter(({ port }) => port !== null),
     ({ netns }) => netns,
@@ -82,6 +100,7 @@ export function portsOf(census: Census): NamespacePorts[] {
         namespace?.reservedPorts ?? unread,
         sockets.get(netns) ?? [],
         waiting.get(netns) ?? [],
+        kindOf,
       );
       return { netns, path: namespace?.path ?? null, inuse: inuseOf(namespace?.sockstat ?? unread), ...ports };
     })
@@ -106,9 +125,10 @@ function portsOfNamespace(
   reserved: Known<readonly PortSpan[]>,
   sockets: readonly CensusSocket[],
   waiting: readonly Minisock[],
+  kindOf: KindOf,
 ): Omit<NamespacePorts, 'netns' | 'path' | 'inuse'> {
   const occupants = new Map<number, Occupant>();
-  for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket));
+  for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket, kindOf));
   for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
   const span = range.status === 'measured' ? range.value : null;
   const kept = portsIn(reserved);
@@ -148,12 +168,18 @@ function portsIn(spans: Known<readonly PortSpan[]>): Set<number> {
   return ports;
 }
 
-function occupantOf({ state, holders, hasSocket, closed }: CensusSocket): Occupant {
+function occupantOf(socket: CensusSocket, kindOf: KindOf): Occupant {
+  const { state, holders, hasSocket, closed } = socket;
   const process = holders[0]?.process ?? null;
   if (state === 'LISTEN') return { process, use: 'listening' };
   if (process === null) return { process, use: hasSocket ? 'no-holder' : closed ? 'orphaned' : 'unaccepted' };
-  if (state === 'CLOSE') return { process, use: 'bound-inactive' };
+  if (state === 'CLOSE') return { process, use: closedUse(kindOf(socket)) };
   return { process, use: state === 'CLOSE_WAIT' ? 'close-wait' : 'connected' };
+}
+
+/** What has moved on meanwhile is not known any more. */
+function closedUse(kind: SocketKind): PortUse {
+  return CLOSED_USES.find((use) => use === kind) ?? 'closed-unknown';
 }
 
 function occupy(occupants: Map<number, Occupant>, port: number, occupant: Occupant): void {
@@ -188,9 +214,7 @@ function destinationsOf(
   if (range.status === 'unavailable') return [];
   const span = range.value;
   const towards = new Map<string, { address: string; port: number; ports: Set<number> }>();
-  const bound = new Set(
-    [...occupants].filter(([, { use }]) => use === 'listening' || use === 'bound-inactive').map(([port]) => port),
-  );
+  const bound = new Set([...occupants].filter(([, { use }]) => BOUND_USES.includes(use)).map(([port]) => port));
   const shareable = (port: number): boolean => isWithin(port, span) && !bound.has(port);
   const occupy = (port: number, peer: Endpoint): void => {
     if (peer.port === 0) return;

@@ -29,7 +29,9 @@ export function explainMistake(error: CommanderError, typed: Typed): string {
     case 'commander.excessArguments':
       return excessWord(typed);
     case 'commander.invalidArgument':
-      return withTwoDashes(typed) ?? `${wording(error.message)}${hintForValue(error.message, typed)}`;
+      return (
+        withTwoDashes(typed) ?? `${withNearestChoice(wording(error.message))}${hintForValue(error.message, typed)}`
+      );
     case 'commander.missingArgument':
       return `${wording(error.message)}: ${usageOf(typed.command)}`;
     default:
@@ -63,6 +65,25 @@ function wording(message: string): string {
   if (word !== undefined) return `there is no ${whose} "${word}". ${allowed}`;
   const [, lacking] = /^option '([^']*)' argument missing$/.exec(text) ?? [];
   return lacking === undefined ? text : `${longOf(lacking)} needs a value: ${lacking}`;
+}
+
+/** commander's, behind what is wrong. */
+const CHOICES = ' Allowed choices are ';
+
+/** Instead of a list of all that could be said, the one that was meant. */
+function withNearestChoice(text: string): string {
+  const at = text.lastIndexOf(CHOICES);
+  if (at < 0) return text;
+  const problem = text.slice(0, at).replace(/[:.]$/, '');
+  const given = problem.slice(problem.lastIndexOf(' ') + 1).replaceAll('"', '');
+  const near = nearest(
+    given,
+    text
+      .slice(at + CHOICES.length)
+      .replace(/\.$/, '')
+      .split(', '),
+  );
+  return near.length === 0 ? text : `${problem}: did you mean ${near.join(' or ')}?`;
 }
 
 function longOf(flags: string): string {
@@ -113,8 +134,13 @@ function hintForValue(message: string, typed: Typed): string {
 /** A word where no word belongs: at the root, people name what they want to see. */
 function excessWord({ words, command, program }: Typed): string {
   const [word = ''] = command === program ? program.args : command.args.slice(command.registeredArguments.length);
-  if (command !== program) return `"${pathOf(command)}" takes no "${word}": ${usageOf(command)}`;
   const at = words.indexOf(word);
+  if (command !== program) {
+    const isPid = /^\d+$/.test(word) && hasFlag(command, '--pid');
+    const asPid = [...words.slice(0, at), '--pid', ...words.slice(at)];
+    const instead = isPid ? `did you mean "${lineOf(asPid)}"?` : usageOf(command);
+    return `"${pathOf(command)}" takes no "${word}": ${instead}`;
+  }
   const instead = (...by: string[]): string => lineOf([...by, ...words.slice(0, at), ...words.slice(at + 1)]);
   const meant = (...by: string[]): string => `there is no command "${word}": did you mean "${instead(...by)}"?`;
   if (/^\d+$/.test(word)) return meant('--pid', word);

@@ -26,19 +26,19 @@ export function grantCommand(names: readonly string[]): string {
 /** What to tell the user instead of `error`. */
 export function explainRefusal(error: KernelError): CannotTraceError {
   const command = commandName();
-  const lines = [`cannot trace: ${error.message}`];
+  const lines: string[] = [];
   if (!existsSync('/sys/kernel/btf/vmlinux')) {
     lines.push(
       'This kernel offers no type information (BTF) at /sys/kernel/btf/vmlinux, which the programs need to find their way.',
       'It takes a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution kernel), and sysfs mounted.',
     );
-    return new CannotTraceError(lines.join('\n'));
+    return refused(lines, error);
   }
   if (error.errno === 'EMFILE') {
     const limit = readLimit('Max open files');
     const most = limit.status === 'measured' ? `${limit.value}` : 'too few';
     lines.push(`This process may have ${most} files open, and needs more: ulimit -n 1024 (systemd: LimitNOFILE=1024).`);
-    return new CannotTraceError(lines.join('\n'));
+    return refused(lines, error);
   }
   // The words of the verifier for a helper that lockdown takes away.
   if (/bpf_probe_read/.test(error.detail))
@@ -60,14 +60,22 @@ export function explainRefusal(error: KernelError): CannotTraceError {
       name === 'CAP_SYS_ADMIN' ? opens : needed && !(looks && name === 'CAP_NET_ADMIN'),
     );
     if (needed.length > 0) {
+      const names = needed.map(({ name }) => name);
+      lines.unshift(`this user lacks ${names.join(', ')}: run it as root (sudo ${command} ...)`);
       for (const { name, why } of needed) lines.push(`missing ${name}: to ${why}`);
-      lines.push(
-        `Run it as root (sudo ${command} ...), or give this user the capabilities:`,
-        `  ${grantCommand(needed.map(({ name }) => name))}`,
-      );
-      return new CannotTraceError(lines.join('\n'));
+      lines.push('Or give this user the capabilities:', `  ${grantCommand(names)}`);
+      return refused(lines, error);
     }
   }
+  if (lines.length === 0) lines.push(error.message);
   lines.push(`"${command} doctor" tries each part of the kernel that is needed, and says which is refused and why.`);
-  return new CannotTraceError(lines.join('\n'));
+  return refused(lines, error);
+}
+
+/** What to do comes first; the words of the kernel and of libbpf are for whoever is not helped by that. */
+function refused(advice: readonly string[], error: KernelError): CannotTraceError {
+  const [first = error.message, ...others] = advice;
+  const because = first.replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase());
+  const words = first === error.message ? [] : [`The kernel refused: ${error.message}`];
+  return new CannotTraceError([`cannot trace: ${because}`, ...others, ...words].join('\n'));
 }

@@ -1,13 +1,12 @@
 /** `socktrace report FILE...`: what a recording says, on any machine. Needs neither root nor the addon. */
 import { closeSync, statSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { createFile, FileRefusedError } from '../recording/file.ts';
 import { RecordingError } from '../recording/format.ts';
-import { endOf, type Loaded, loadRecording, type Part } from '../recording/load.ts';
+import { type Loaded, loadRecording, type Part, spanOf } from '../recording/load.ts';
 import type { Replayed } from '../recording/replay.ts';
 import { renderDiff } from '../render/diff.ts';
-import { parseDuration } from '../render/duration.ts';
 import { escapeText } from '../render/escape.ts';
 import { renderFolded } from '../render/folded.ts';
 import { renderHtml } from '../render/html.ts';
@@ -26,13 +25,12 @@ import type { Report } from '../report/types.ts';
 import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { ProgressBar } from './progress.ts';
+import { shellWord } from './shell-word.ts';
 import { styleFor } from './style.ts';
+import { instantOf, isRelative, type Span, type TimeArgument, timeArgument } from './time-argument.ts';
 
 const FORMATS = ['text', 'json', 'html', 'folded', 'pprof', 'speedscope'] as const;
 type Format = (typeof FORMATS)[number];
-
-/** A time as typed: one instant, or so long before the end of each recording. */
-type TimeArgument = { is: 'instant'; ms: number } | { is: 'before-end'; ms: number };
 
 interface ReportOptions {
   format: Format;
@@ -49,6 +47,7 @@ interface ReportOptions {
 const EXAMPLES = [
   { line: 'socktrace report leak.ndjson', why: 'what happened, as text' },
   { line: 'socktrace report leak.ndjson --since 5m', why: 'its last five minutes' },
+  { line: 'socktrace report leak.ndjson --since 03:00 --until 03:15:30', why: 'what happened at night' },
   { line: 'socktrace report leak.ndjson --format html -o leak.html', why: 'a page with its timeline, for a browser' },
   { line: 'socktrace report leak.ndjson --json | jq .findings', why: 'the document that the trace would have printed' },
   { line: 'socktrace report web1.ndjson.gz web2.ndjson.gz', why: 'several hosts or times in one' },
@@ -85,7 +84,7 @@ export function addReport(program: Command): void {
     .optionsGroup(GROUPS.read)
     .option(
       '--since <time>',
-      'from 2026-11-24T03:00:00Z on, or from 5m before the end (default: all of it)',
+      'from 03:00 on (or 03:15:30: the last such time in it, local; 03:00Z is UTC), from 2026-11-24T03:00:00Z on, or from 5m before the end (default: all of it)',
       timeArgument,
     )
     .option('--until <time>', 'as of then, a time as above (default: the end)', timeArgument)
@@ -100,19 +99,6 @@ export function addReport(program: Command): void {
     });
 }
 
-const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/;
-
-function timeArgument(text: string): TimeArgument {
-  if (RFC_3339.test(text)) {
-    const ms = Date.parse(text.replace(' ', 'T'));
-    if (!Number.isNaN(ms)) return { is: 'instant', ms };
-  }
-  const parsed = parseDuration(text);
-  if (!parsed.ok)
-    throw new InvalidArgumentError('a time is 2026-11-24T03:00:00Z (RFC 3339, with its zone), or 5m before the end.');
-  return { is: 'before-end', ms: parsed.ms };
-}
-
 async function report(files: readonly string[], options: ReportOptions): Promise<ExitCode> {
   const format = options.json === true ? 'json' : options.format;
   checkUsage(files, format, options);
@@ -125,7 +111,7 @@ async function report(files: readonly string[], options: ReportOptions): Promise
     if (options.diff === true && after !== undefined) return diffed(before, after, format, options);
     if (loaded.length > 1) tellOverlaps(loaded);
     const document = loaded.length > 1 ? mergeReports(loaded) : before.report;
-    return finish(rendered(document, loaded, format, options), document, options);
+    return finish(rendered(document, loaded, format, { ...options, files }), document, options);
   } catch (error) {
     if (isTooMuch(error)) throw new UsageError(`there is too much in it for one report (${error.message})`);
     throw isRefusal(error) ? new UsageError(error.message) : error;
@@ -190,11 +176,21 @@ function sizesOf(files: readonly string[]): number[] {
 }
 
 async function partOf(file: string, { since, until }: ReportOptions): Promise<Part> {
-  const relative = since?.is === 'before-end' || until?.is === 'before-end';
-  const endMs = relative ? await endOf(file) : 0;
-  const instant = (time: TimeArgument | undefined): number | null =>
-    time === undefined ? null : time.is === 'instant' ? time.ms : endMs - time.ms;
-  return { sinceMs: instant(since), untilMs: instant(until) };
+  const span = isRelative(since) || isRelative(until) ? await spanOf(file) : { startMs: 0, endMs: 0 };
+  const untilMs = until === undefined ? null : meant('--until', until, span, file);
+  if (since === undefined) return { sinceMs: null, untilMs };
+  // Around midnight: 23:50 until 00:10 is the 23:50 before.
+  const before = since.is === 'time-of-day' ? Math.min(span.endMs, untilMs ?? span.endMs) : span.endMs;
+  return { sinceMs: meant('--since', since, { ...span, endMs: before }, file), untilMs };
+}
+
+function meant(option: string, time: TimeArgument, span: Span, file: string): number {
+  const ms = instantOf(time, span);
+  if (ms !== null) return ms;
+  const [start, end] = [span.startMs, span.endMs].map((at) => new Date(at).toISOString());
+  const typed = time.is === 'time-of-day' ? time.text : '';
+  const zone = time.is === 'time-of-day' && time.zone === 'local' ? `, local time (${typed}Z is UTC)` : '';
+  throw new UsageError(`${option} ${typed}${zone}: ${file} has no such time between ${start} and ${end}`);
 }
 
 /** What is not as it should be. A recording that was not closed is good as far as it goes. */
@@ -245,11 +241,11 @@ function rendered(
   document: Report,
   loaded: readonly [Named, ...Named[]],
   format: Format,
-  { weight, output }: ReportOptions,
+  { weight, output, files }: ReportOptions & { files: readonly string[] },
 ): string | Uint8Array {
   switch (format) {
     case 'text':
-      return renderText(document, styleOf(output));
+      return renderText(document, styleOf(output), { files: files.map(shellWord) });
     case 'json':
       return renderJson(document);
     case 'html':

@@ -53,7 +53,7 @@ export function addRun(program: Command): void {
     .command('run')
     .summary('trace a command, from its first instruction to its end')
     .description(
-      'Traces a command from its first instruction, with its children, and reports on stderr what it leaked. Of a clean run nothing is said.',
+      'Traces a command from its first instruction, with its children, and reports on stderr what it leaked. Of a clean run nothing is said, unless an --allow matched nothing.',
     )
     .usage('[options] -- <command> [args...]')
     .argument('<command>', 'found as the shell finds it')

@@ -119,6 +119,11 @@ export class Ledger {
     return this.#sockets.entries();
   }
 
+  /** The socket at an address of the kernel, of those that were told of and live. */
+  socketAt(address: string): SocketEntry | undefined {
+    return this.#sockets.livingAt(address);
+  }
+
   /** Sockets held at exit whose processes are no longer told apart; `sockets()` does not have them. */
   exitSums(): Iterable<ExitSum> {
     return this.#sockets.exits.sums();

@@ -37,6 +37,10 @@ export class SocketStore {
     return this.#live.values();
   }
 
+  livingAt(address: string): SocketEntry | undefined {
+    return this.#live.get(address);
+  }
+
   *entries(): Generator<SocketEntry> {
     yield* this.#live.values();
     yield* this.exits.entries();

@@ -112,8 +112,8 @@ function baselineOf(ledger: Ledger): Baseline {
   return { report: buildReport(ledger), counters: new Map(ledger.callPaths.counted()) };
 }
 
-/** When a recording ends: its last tick, wall clock. Looks at no more than it must. */
-export async function endOf(path: string): Promise<number> {
+/** When a recording begins and ends, at its last tick: wall clock. Looks at no more than it must. */
+export async function spanOf(path: string): Promise<{ startMs: number; endMs: number }> {
   let clock: SessionFacts['clock'] | null = null;
   let lastMs: number | null = null;
   for await (const { lines } of new LineSource(path).batches()) {
@@ -124,7 +124,8 @@ export async function endOf(path: string): Promise<number> {
     if (another >= 0) break;
   }
   if (clock === null) throw new RecordingError(`${path} has no session that tells its time`);
-  return clock.wallMs + ((lastMs ?? clock.monotonicMs) - clock.monotonicMs);
+  const { wallMs, monotonicMs } = clock;
+  return { startMs: wallMs, endMs: wallMs + ((lastMs ?? monotonicMs) - monotonicMs) };
 }
 
 function clockOf(lines: readonly string[]): SessionFacts['clock'] | null {

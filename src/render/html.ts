@@ -4,6 +4,7 @@ import type { Report } from '../report/types.ts';
 import { escapeText } from './escape.ts';
 import { pageAssets } from './html/assets.ts';
 import { DATA_ID, embedJson } from './html/data.ts';
+import { PLAIN } from './style.ts';
 import { renderText } from './text.ts';
 
 const NOT_SHOWN = 'the page shows sums and findings, not every socket';
@@ -34,7 +35,7 @@ export function renderHtml(report: Report, timeline: Timeline): string {
 <style>${style.text}</style>
 </head>
 <body>
-<noscript><pre>${asHtml(renderText(report))}</pre></noscript>
+<noscript><pre>${asHtml(renderText(report, PLAIN, { files: [] }))}</pre></noscript>
 <script type="application/json" id="${DATA_ID}">${embedJson({ report: shown, timeline })}</script>
 <script>${script.text}</script>
 </body>

@@ -6,11 +6,20 @@ import { countOf } from './numbers.ts';
 import { PLAIN, type Style } from './style.ts';
 import { findingLines } from './text/findings.ts';
 import { headline } from './text/headline.ts';
+import { STALE_ALLOWANCE } from './words.ts';
 
-/** Leaks with their call paths, what was allowed, and a closing line; empty for a command that is known to be clean. */
+/**
+ * Leaks with their call paths, what was allowed, and a closing line; empty for a command that is known to be clean, unless
+ * it was allowed what did not happen.
+ */
 export function renderRun(report: Report, style: Style = PLAIN): string {
   const allowed = report.findings.filter(isAllowed);
-  const lines = allowed.map((finding) => allowance(finding, new ProcessNames(report)));
+  const lines = [
+    ...allowed.map((finding) => allowance(finding, new ProcessNames(report))),
+    ...(report.unusedAllowances ?? []).map(
+      (pattern) => `socktrace: --allow "${escapeText(pattern)}" ${STALE_ALLOWANCE}`,
+    ),
+  ];
   if (report.verdict.is === 'not-known') lines.push(...headline(report, style), ...losses(report));
   if (report.verdict.is === 'leak') {
     const leaks = { ...report, findings: report.findings.filter(({ leak }) => leak) };

@@ -10,14 +10,18 @@ import { failureLines } from './text/failures.ts';
 import { findingLines } from './text/findings.ts';
 import { headline } from './text/headline.ts';
 import { nextLines } from './text/next.ts';
+import type { Recorded } from './text/next-of-recording.ts';
 import { observationLines } from './text/observation.ts';
 import { portLines } from './text/ports.ts';
 import { processLines } from './text/processes.ts';
 import { shortageLines } from './text/shortage.ts';
 import { sourceLines } from './text/sources.ts';
 
-/** Lines of about 100 columns, ending in a newline. What others chose (names, arguments) is escaped. */
-export function renderText(report: Report, style: Style = PLAIN): string {
+/**
+ * Lines of about 100 columns, ending in a newline. What others chose (names, arguments) is escaped.
+ * @param recorded the recordings that it was read from; null for what exists now, on this host
+ */
+export function renderText(report: Report, style: Style = PLAIN, recorded: Recorded | null = null): string {
   const sections = [
     [...headline(report, style), ...shortageLines(report, style)],
     [style.dim(subject(report))],
@@ -29,7 +33,7 @@ export function renderText(report: Report, style: Style = PLAIN): string {
     classLines(report, style),
     portLines(report, style),
     observationLines(report, style),
-    nextLines(report, style),
+    nextLines(report, style, recorded),
   ];
   return `${sections
     .filter((lines) => lines.length > 0)

@@ -45,3 +45,6 @@ export const CAUSE_MEANING: Readonly<Record<FailureCause, string>> = {
   invalid: 'not possible on a socket in this state',
   other: 'see the errno',
 };
+
+/** Of allowances that no finding needs: nothing else tells that they are out of date. */
+export const STALE_ALLOWANCE = 'matches nothing that was found: out of date, or misspelt?';

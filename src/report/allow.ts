@@ -18,6 +18,12 @@ export function withAllowances(findings: readonly Finding[], patterns: readonly 
   });
 }
 
+/** Patterns that match no finding at all, leak or not: what they were for has been mended, or has another name now. */
+export function unusedAllowances(findings: readonly Finding[], patterns: readonly string[], ledger: Known): string[] {
+  const texts = findings.flatMap((finding) => textsOf(finding, ledger));
+  return patterns.filter((pattern) => !texts.some((text) => matches(pattern, text)));
+}
+
 /** Key, program (comm, executable), and the functions, files and modules of the call paths. */
 function textsOf({ key, process, openPath, bindPath }: Finding, ledger: Known): string[] {
   const texts = [key];

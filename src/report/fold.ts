@@ -37,10 +37,19 @@ export function moduleName(module: string): string {
   return module.replace(/ \(deleted\)$/, '').replace(/^.*\//s, '');
 }
 
+/** Whether a frame is of what runs a script, whatever the script does. */
+export function isOfInterpreter({ module }: CallFrame): boolean {
+  if (module === null) return false;
+  const name = moduleName(module);
+  return INTERPRETERS.test(name) || INTERPRETER_LIBRARIES.test(name) || module.includes('/lib-dynload/');
+}
+
 const RUNTIME_MODULES =
   /^(?:ld|libc|libpthread|libdl|librt|libm|libstdc\+\+|libgcc_s|libc\+\+|libc\+\+abi|libunwind|libuv|libjvm|libjli|libpython\d[\d.]*|libnode|linux-vdso)[-.](?:.*[-.])?so(?:\.|$)/;
 /** Interpreters whose own code is all that their executable has. */
 const INTERPRETERS = /^(?:python\d?(?:\.\d+)?|node|nodejs)$/;
+/** The same as a library, and what is loaded into it. */
+const INTERPRETER_LIBRARIES = /^(?:libpython\d[\d.]*|libnode|libjvm)\.so(?:\.|$)/;
 const JAVA_MODULES = /^(?:java|lib(?:java|net|nio|extnet|jimage|zip)\.so)$/;
 
 /** Beyond main(), and of a program that has libc in itself. */

@@ -19,7 +19,7 @@ export interface NamedReport {
 export function mergeReports(named: readonly [NamedReport, ...NamedReport[]]): Report {
   const reports = named.map(({ report }) => report);
   const [first] = named;
-  const { lookedAt: _ofItsOwn, ...common } = first.report;
+  const { lookedAt: _ofItsOwn, unusedAllowances: _too, ...common } = first.report;
   const findings = named.flatMap(({ name, report }) => report.findings.map((finding) => withSource(finding, name)));
   findings.sort((a, b) => Number(b.leak) - Number(a.leak) || b.count - a.count || compareText(a.key, b.key));
   return {

@@ -1,9 +1,10 @@
 /** The sockets of one look at what exists, as the entries of a ledger that has seen nothing happen to them. */
 import type { CensusSocket } from '../accounting/census.ts';
+import { isForgotten, kindInState } from '../accounting/remembered.ts';
 import type { SocketEntry, Traits } from '../ledger/entry.ts';
 import { type Instant, parseInstant } from '../ledger/identity.ts';
-import { errnoOfKind, classify as kindOf } from '../ledger/kinds.ts';
-import type { Known, PathRef, ProcessId, SocketFacts, SocketHistory, SocketKind } from '../ledger/types.ts';
+import { errnoOfKind } from '../ledger/kinds.ts';
+import type { Known, PathRef, ProcessId } from '../ledger/types.ts';
 
 const NS_PER_MS = 1e6;
 const PREEXISTING: PathRef = { status: 'preexisting' };
@@ -17,7 +18,7 @@ export function entriesOf(sockets: readonly CensusSocket[], atMs: number): Socke
     const owner = owners.get(process) ?? new Owner(process);
     if (owner.isNew) owners.set(process, owner);
     // Nothing has happened to it since its last segment: a state that a segment brought is that old.
-    const sinceMs = historyOf(socket) === NOT_RECORDED ? atMs : (socket.activeMs ?? atMs);
+    const sinceMs = isForgotten(socket) ? atMs : (socket.activeMs ?? atMs);
     return new EntryOfOneLook(socket, owner.traitsOf(socket), owner.holdersOf(socket), birth, sinceMs);
   });
 }
@@ -126,38 +127,4 @@ class Owner {
     this.#traits.push(traits);
     return traits;
   }
-}
-
-/** By what the kernel remembers of it, whoever has it open. */
-export function kindInState(socket: CensusSocket): SocketKind {
-  return kindOf({
-    state: socket.state,
-    ever: historyOf(socket),
-    bindErrno: null,
-    released: false,
-    releaseState: null,
-    heldAtExit: false,
-  });
-}
-
-const NOTHING: SocketHistory = { bound: false, connecting: false, established: false, listening: false };
-const NO_HISTORY: SocketFacts['ever'] = { status: 'measured', value: NOTHING };
-const CONNECTING: SocketFacts['ever'] = { status: 'measured', value: { ...NOTHING, connecting: true } };
-const ESTABLISHED: SocketFacts['ever'] = {
-  status: 'measured',
-  value: { ...NOTHING, connecting: true, established: true },
-};
-const NOT_RECORDED: SocketFacts['ever'] = {
-  status: 'unavailable',
-  reason: 'it is closed: what it had been used for is not recorded',
-};
-
-/**
- * What the counters of a connection prove: its SYN was sent (segs_out), and acknowledged (bytes_acked). A socket in CLOSE
- * that never sent one may have been bound, or not, and may have been a listener.
- */
-function historyOf({ state, wasEstablished, hasSent }: CensusSocket): SocketFacts['ever'] {
-  if (wasEstablished) return ESTABLISHED;
-  if (hasSent) return CONNECTING;
-  return state === 'CLOSE' ? NOT_RECORDED : NO_HISTORY;
 }

@@ -1,10 +1,10 @@
 /** Port ranges that have no port left, or hardly any, and who has taken them. */
-import type { PortUse } from '../accounting/ports.ts';
+import { CLOSED_USES, type PortUse } from '../accounting/ports.ts';
 import type { ProcessId } from '../ledger/types.ts';
 import type { Report, ReportPortHolder, ReportPorts } from './types.ts';
 
 /** Ports that a program has and makes no use of. */
-const IDLE_USES: readonly PortUse[] = ['bound-inactive', 'close-wait'];
+const IDLE_USES: readonly PortUse[] = [...CLOSED_USES, 'close-wait'];
 
 /** One in a hundred is left, or less: the next burst finds none. */
 const FEW = 100;

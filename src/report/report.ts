@@ -4,7 +4,7 @@ import { findingsOf } from '../ledger/findings.ts';
 import type { CensusInput, Ledger } from '../ledger/ledger.ts';
 import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
-import { withAllowances } from './allow.ts';
+import { unusedAllowances, withAllowances } from './allow.ts';
 import { reportedCallPaths } from './call-paths.ts';
 import { reportedFailures } from './failures.ts';
 import { NO_CENSUS, portsOf } from './ports.ts';
@@ -46,12 +46,17 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     processes: reportedProcesses(ledger, session.target.processes, findings, failures, ports),
     ...reportedCallPaths(ledger.callPaths, session.callPaths ?? unavailable(NO_CALL_PATHS), findings, failures),
     findings,
+    ...unusedOf(unusedAllowances(findings, session.allow ?? [], ledger)),
     failures: { status: 'measured', value: failures },
     sockstat: sockstatOf(ledger),
     ports,
     ...lookedAtOf(ledger, session),
     snapshot: unavailable(NO_SNAPSHOT),
   };
+}
+
+function unusedOf(patterns: string[]): Pick<Report, 'unusedAllowances'> {
+  return patterns.length === 0 ? {} : { unusedAllowances: patterns };
 }
 
 /** `leakyd[1234]`, as verdicts name them. */

@@ -2,13 +2,14 @@
 import type { Census, CensusSocket } from '../accounting/census.ts';
 import { classOf } from '../accounting/classes.ts';
 import { groupBy } from '../accounting/group-by.ts';
+import { kindInState } from '../accounting/remembered.ts';
 import { countByKind } from '../ledger/entry.ts';
 import { findingsOf } from '../ledger/findings.ts';
 import { isWasteful, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
 import type { Known, LedgerInput, ProcessId, SessionFacts, SocketKind, Sockstat, Verdict } from '../ledger/types.ts';
-import { entriesOf, kindInState } from './one-look.ts';
+import { entriesOf } from './one-look.ts';
 import { reportedProcesses } from './processes.ts';
 import { buildReport, classesOf, ownersOf } from './report.ts';
 import type { Finding, Report, SnapshotSocket } from './types.ts';

@@ -242,6 +242,8 @@ export interface Report {
   /** paths beyond those of `callPaths`, and the sum of their sockets */
   callPathsNotListed: { paths: number; counters: PathTotals } | null;
   findings: Finding[];
+  /** patterns of allowances that match no finding; absent when there are none */
+  unusedAllowances?: string[];
   failures: Known<Failure[]>;
   sockstat: Known<SockstatReport>;
   ports: Known<ReportPorts[]>;

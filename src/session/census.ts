@@ -1,5 +1,5 @@
 /** Takes a census of the host's TCP sockets, again where sockets came or went meanwhile. */
-import type { Census } from '../accounting/census.ts';
+import type { Census, CensusSocket } from '../accounting/census.ts';
 import { classify } from '../accounting/classes.ts';
 import { parsePortRange, parseReservedPorts } from '../accounting/port-range.ts';
 import { portHoldersOf, portsOf } from '../accounting/ports.ts';
@@ -7,7 +7,7 @@ import { parseSockstat } from '../accounting/sockstat.ts';
 import { KernelError, type RawCensus, takeCensus } from '../kernel/binding.ts';
 import { decodeCensusSockets, decodeMinisocks } from '../kernel/census.ts';
 import { UNKNOWN_COMM } from '../ledger/processes.ts';
-import type { Known, LedgerInput } from '../ledger/types.ts';
+import type { Known, LedgerInput, SocketKind } from '../ledger/types.ts';
 import { readBootTimeMs } from '../procfs/boot.ts';
 import {
   listNetNamespaces,
@@ -56,12 +56,18 @@ export function readCensus(bootId: string, mostTries: number = PATIENT_TRIES): C
   }
 }
 
-/** A census as the ledger takes it; unavailable when the kernel refuses. */
-export function censusInput(bootId: string): Extract<LedgerInput, { type: 'census' }> {
+/**
+ * A census as the ledger takes it; unavailable when the kernel refuses.
+ * @param kindOf of sockets in CLOSE, by what was seen to happen to them
+ */
+export function censusInput(
+  bootId: string,
+  kindOf: (socket: CensusSocket) => SocketKind,
+): Extract<LedgerInput, { type: 'census' }> {
   try {
     // What a traced process does goes on meanwhile: waiting for it to stand still would stretch the trace.
     const census = readCensus(bootId, 1);
-    return withPortHolders(inputOf(census), census, bootId);
+    return withPortHolders(inputOf(census, kindOf), census, bootId);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     return { type: 'census', atMs: monotonicMs(), seen: { status: 'unavailable', reason: error.message } };
@@ -84,8 +90,11 @@ function withPortHolders(
   return { ...input, seen: { status: 'measured', value: { ...input.seen.value, processes } } };
 }
 
-export function inputOf(census: Census): Extract<LedgerInput, { type: 'census' }> {
-  const seen = { classes: classify(census), ports: portsOf(census), unseen: census.unseen };
+export function inputOf(
+  census: Census,
+  kindOf?: (socket: CensusSocket) => SocketKind,
+): Extract<LedgerInput, { type: 'census' }> {
+  const seen = { classes: classify(census), ports: portsOf(census, kindOf), unseen: census.unseen };
   return { type: 'census', atMs: census.atMs, seen: { status: 'measured', value: seen } };
 }
 

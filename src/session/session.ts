@@ -36,6 +36,7 @@ import { Cost, cpuMsSince, Pace } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
 import type { Selection } from './selection.ts';
 import { StaleCode } from './stale-code.ts';
+import { watchedKind } from './watched-kinds.ts';
 
 export interface SessionOptions {
   targets: readonly WantedProcess[];
@@ -130,6 +131,8 @@ export class Session {
   #eventsNotPrinted = 0;
   /** time spent in iterators so far */
   #walkedMs = 0;
+  /** when the ledger was last told of all suspects, CLOCK_MONOTONIC */
+  #sweptMs = Number.NEGATIVE_INFINITY;
 
   /**
    * Attaches, switches on, and seeds what the processes hold already.
@@ -281,7 +284,8 @@ export class Session {
 
   /** Looks where every socket of the host is: takes about half a second. A kernel that refuses it is in the report. */
   takeCensus(): void {
-    this.#feed(censusInput(this.#bootId));
+    const sweptAfterMs = this.#sweptMs - (this.ledger.session?.clock.monotonicMs ?? 0);
+    this.#feed(censusInput(this.#bootId, (socket) => watchedKind(this.ledger, socket, sweptAfterMs)));
   }
 
   /** The report as of now, with the session going on. */
@@ -369,6 +373,7 @@ export class Session {
   }
 
   #sweep(): void {
+    this.#sweptMs = monotonicMs();
     this.#readProcesses();
     this.#readPathCounters();
     this.#read('sockets', (bytes) => this.#sockets(bytes));

@@ -1,9 +1,9 @@
-// The command lines of the README and of the help pages, as somebody would copy them.
-import { readFileSync } from 'node:fs';
+// The command lines of the README, of the pages in docs/ and of the help pages, as somebody would copy them.
+import { readdirSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { examplesOf } from '../../src/cli/help.ts';
 
-const README = new URL('../../README.md', import.meta.url);
+const ROOT = new URL('../../', import.meta.url);
 /** As a whole line of a block, or between backticks. A version is what socktrace prints, not what is typed. */
 const COMMAND = /^(?:\$ )?((?:sudo )?(?:source <\()?(?:socktrace|npm)(?: (?!\d).*)?)$/;
 
@@ -13,13 +13,23 @@ function commandIn(text: string): string[] {
   return line === undefined ? [] : [line];
 }
 
+/** The README and what it leads to, by their paths in the checkout. */
+export function pages(): string[] {
+  const docs = readdirSync(new URL('docs', ROOT)).filter((name) => name.endsWith('.md'));
+  return ['README.md', ...docs.map((name) => `docs/${name}`)];
+}
+
 /** Each once. */
 export function readmeLines(): string[] {
-  const text = readFileSync(README, 'utf8');
+  return [...new Set(pages().flatMap(linesOf))];
+}
+
+function linesOf(page: string): string[] {
+  const text = readFileSync(new URL(page, ROOT), 'utf8');
   const blocks = /^```\n(.*?)^```$|^ {4}[^\n]*$/gms;
   const inBlocks = [...text.matchAll(blocks)].flatMap(([block]) => block.split('\n').flatMap(commandIn));
   const inline = [...text.replaceAll(blocks, '').matchAll(/`([^`\n]+)`/g)].flatMap(([, code]) => commandIn(code ?? ''));
-  return [...new Set([...inBlocks, ...inline])];
+  return [...inBlocks, ...inline];
 }
 
 export function helpLines(program: Command): string[] {

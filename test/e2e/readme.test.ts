@@ -102,6 +102,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'socktrace report FILE': report(LEAKS),
   'socktrace report FILE --since 5m': report(LEAKS),
   'socktrace report leak.ndjson --since 5m': report(LEAKS),
+  'socktrace report leak.ndjson --since 03:00 --until 03:15:30': { is: 'run', as: inItsTime, says: LEAKS },
+  'socktrace report FILE --since 03:00 --until 03:15:30': { is: 'run', as: inItsTime, says: LEAKS },
   'socktrace report FILE --until 2026-11-24T03:10:00Z': {
     is: 'run',
     as: (line) => line.replace(/2026\S+/, new Date().toISOString()),
@@ -184,6 +186,13 @@ function filledIn(line: string): string {
     .replace(/\bFILE\b/, 'leak.ndjson')
     .replace(/\bA B C\b/, 'before.ndjson after.ndjson web1.ndjson.gz')
     .replace('BEFORE AFTER', 'before.ndjson after.ndjson');
+}
+
+/** The times of day that a line names, as those of the recording: its second second, and its last but one. */
+function inItsTime(line: string): string {
+  const began = Number(/"wallMs":([\d.]+)/.exec(readFileSync(join(folder, 'leak.ndjson'), 'utf8'))?.[1]);
+  const inSeconds = (seconds: number): string => new Date(began + seconds * 1_000).toTimeString().slice(0, 8);
+  return line.replace('03:00 ', `${inSeconds(1)} `).replace('03:15:30', inSeconds(4));
 }
 
 async function inShell(line: string, cwd: string): Promise<Done> {

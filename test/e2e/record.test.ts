@@ -193,6 +193,17 @@ describe('a service that leaks', () => {
     expect(end.window.endedAt).toBe(whole.window.endedAt);
     const start = await reported(path, '--until', whole.window.startedAt.replace('Z', '+00:00'));
     expect(start.window.durationMs).toBeLessThan(whole.window.durationMs);
+    const lateMs = Math.floor(Date.parse(whole.window.endedAt) / 1_000) * 1_000;
+    const inTokyo = new Date(lateMs + 9 * 3_600_000).toISOString().slice(11, 19);
+    const args = ['report', path, '--json', '--until', inTokyo];
+    const asOf = await Socktrace.start(args, { env: { ...process.env, TZ: 'Asia/Tokyo' } }).finished();
+    expect(asOf).toEqual(await socktrace('report', path, '--json', '--until', new Date(lateMs).toISOString()));
+    expect(asOf.code).toBe(0);
+    const hence = new Date(lateMs + 6 * 3_600_000).toISOString().slice(11, 16);
+    expect(await socktrace('report', path, '--since', `${hence}Z`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`--since ${hence}Z: ${path} has no such time between ${whole.window.startedAt}`),
+    });
     expect(await socktrace('report', path, '--since', 'yesterday')).toMatchObject({ code: 2 });
     expect(await socktrace('report', path, '--until', '2020-01-01T00:00:00Z')).toMatchObject({ code: 2 });
   });

@@ -156,7 +156,11 @@ describe('--allow', () => {
       '--',
       ...leak(),
     );
-    expect(stderr).toMatch(/^socktrace: allowed by ".*": 3 bound-inactive sockets of python3\[\d+\]\n$/);
+    const [first, ...others] = stderr.trimEnd().split('\n');
+    expect(first).toMatch(/^socktrace: allowed by ".*": 3 bound-inactive sockets of python3\[\d+\]$/);
+    expect(others).toEqual(
+      patterns.slice(0, -1).map((pattern) => expect.stringContaining(`--allow "${pattern}" matches nothing`)),
+    );
     expect(code).toBe(0);
   });
 
@@ -177,6 +181,13 @@ describe('--allow', () => {
     const { code: allowed, stderr } = await code('--allow', '^open_backend_connection$');
     expect(stderr).toContain('allowed by');
     expect(allowed).toBe(0);
+  });
+
+  it('of what a clean command never did is said, and changes no verdict', async () => {
+    expect(await run('--fail-on-leak', '--allow', 'warm_pool', '--', ...clean())).toMatchObject({
+      code: 0,
+      stderr: 'socktrace: --allow "warm_pool" matches nothing that was found: out of date, or misspelt?\n',
+    });
   });
 
   it('of a file, with comments; another pattern allows nothing', async () => {

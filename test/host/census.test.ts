@@ -5,6 +5,7 @@ import { portsOf } from '../../src/accounting/ports.ts';
 import { CENSUS_CASES, counts, expectCase, socketsOf, takeCensus } from './census-cases.ts';
 import { notRun, requireMptcp } from './not-run.ts';
 import { Puppet } from './puppet.ts';
+import { Tracing } from './tracing.ts';
 
 describe.each(['v4', 'v6'])('%s', (family) => {
   it.each(CENSUS_CASES)('$name', async (wanted) => {
@@ -50,11 +51,32 @@ describe('ports', () => {
       destinations: [{ address: '127.0.0.1', port: 20_000, count: 4, free: 0 }],
     });
     expect(ports?.holders.map(({ use, count, inRange }) => [use, count, inRange])).toEqual([
-      ['bound-inactive', 9, 6],
+      ['closed-unknown', 9, 6],
       ['connected', 4, 4],
       ['listening', 1, 0],
     ]);
   });
+});
+
+it('ports of a trace have the kinds of its findings, those opened before it, during it, and a moment ago', async () => {
+  await using puppet = await Puppet.start({ netns: true });
+  await puppet.commands('open b v4 4', 'bind b zero');
+  using tracing = Tracing.of([puppet.pid]);
+  tracing.session.takeCensus();
+  await puppet.commands('open g v6 5', 'bind g zero');
+  const counts = (): Record<string, number> => {
+    const { ports } = tracing.session.report();
+    if (ports.status === 'unavailable') throw new Error(ports.reason);
+    const here = ports.value.find(({ netns }) => netns === puppet.netns);
+    return Object.fromEntries(here?.holders.map(({ use, count }) => [use, count]) ?? []);
+  };
+  expect(counts()).toEqual({ 'closed-unknown': 4 });
+  const report = await tracing.until('both to be findings', ({ findings }) => findings.length === 2);
+  await puppet.commands('open late v4 3', 'bind late zero');
+  tracing.session.takeCensus();
+  expect(counts()).toEqual({ 'closed-unknown': 4, 'bound-inactive': 8 });
+  const found = report.findings.map(({ kind, ports }) => [kind, ports]);
+  expect(Object.fromEntries(found)).toEqual({ 'closed-unknown': 4, 'bound-inactive': 5 });
 });
 
 describe('surroundings', () => {

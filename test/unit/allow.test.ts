@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Ledger } from '../../src/ledger/ledger.ts';
-import { matches } from '../../src/report/allow.ts';
+import { renderRun } from '../../src/render/run.ts';
+import { renderText } from '../../src/render/text.ts';
+import { matches, unusedAllowances } from '../../src/report/allow.ts';
 import { buildReport } from '../../src/report/report.ts';
 import { incidentInputs } from './sample-report.ts';
 
@@ -59,7 +61,21 @@ describe('allowed findings', () => {
   });
 
   it('are not looked for among what is no leak', () => {
-    const report = reportWith(['no such thing']);
+    const { unusedAllowances, ...report } = reportWith(['no such thing']);
     expect(report).toEqual(reportWith(undefined));
+    expect(unusedAllowances).toEqual(['no such thing']);
+  });
+
+  it('that match nothing are told; those that match what is no leak, or what another allows, are not', () => {
+    const plain = reportWith(undefined);
+    expect(plain).not.toHaveProperty('unusedAllowances');
+    expect(reportWith(['^leakyd$', 'leaky'])).not.toHaveProperty('unusedAllowances');
+    const suspects = plain.findings.map((finding) => ({ ...finding, leak: false, undecided: false }));
+    expect(unusedAllowances(suspects, ['bind-failed:', 'close-wait:'], new Ledger())).toEqual(['close-wait:']);
+    const report = reportWith(['^leakyd$', 'warm_po\x1bol']);
+    expect(report.unusedAllowances).toEqual(['warm_po\x1bol']);
+    const told = '--allow "warm_po\\x1bol" matches nothing that was found: out of date, or misspelt?';
+    expect(renderText(report)).toContain(`\n  ${told}\n`);
+    expect(renderRun(report)).toContain(`socktrace: ${told}\n`);
   });
 });

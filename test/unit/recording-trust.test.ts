@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HostCensus, LedgerInput } from '../../src/ledger/types.ts';
 import { Compactor } from '../../src/recording/compact.ts';
-import { endOf, type Loaded, loadRecording } from '../../src/recording/load.ts';
+import { type Loaded, loadRecording, spanOf } from '../../src/recording/load.ts';
 import { renderFolded } from '../../src/render/folded.ts';
 import { renderSpeedscope } from '../../src/render/speedscope.ts';
 import { renderText } from '../../src/render/text.ts';
@@ -172,7 +172,7 @@ describe('what was never one recording', () => {
     expect({ ...report, loss: null, verdict: null }).toEqual({ ...alone.report, loss: null, verdict: null });
     const path = newPath();
     writeFileSync(path, [...first, ...whole(others)].join('\n'));
-    expect(await endOf(path)).toBe(Date.parse(alone.report.window.endedAt));
+    expect((await spanOf(path)).endMs).toBe(Date.parse(alone.report.window.endedAt));
   });
 
   /** Members of some lines each. */

@@ -20,7 +20,7 @@ import { Compactor, Expander } from '../../src/recording/compact.ts';
 import { createFile, FileRefusedError } from '../../src/recording/file.ts';
 import { RecordingError } from '../../src/recording/format.ts';
 import { parseLine } from '../../src/recording/line.ts';
-import { endOf, loadRecording } from '../../src/recording/load.ts';
+import { loadRecording, spanOf } from '../../src/recording/load.ts';
 import { replay } from '../../src/recording/replay.ts';
 import { RecordingWriter } from '../../src/recording/writer.ts';
 import { renderJson } from '../../src/render/json.ts';
@@ -467,8 +467,8 @@ describe('a part of a recording', () => {
     });
   });
 
-  it('is counted from its last tick', async () => {
-    expect(await endOf(await record(incidentWithPaths(), '.ndjson.gz'))).toBe(startMs + 80_000);
+  it('goes from its session to its last tick', async () => {
+    expect(await spanOf(await record(incidentWithPaths(), '.ndjson.gz'))).toEqual({ startMs, endMs: startMs + 80_000 });
   });
 });
 

@@ -10,8 +10,18 @@ it.each(['unknown func bpf_probe_read#4', 'program of this type cannot use helpe
   (detail) => {
     const step = 'load the programs of the census';
     const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }));
-    expect(message).toContain(`cannot trace: ${step}: EINVAL`);
-    expect(message).toContain('lockdown=confidentiality');
-    expect(message).toContain('fentry');
+    const [first = '', ...others] = message.split('\n');
+    // As root; a user without rights is told that first.
+    expect(first).toMatch(/^cannot trace: this kernel is locked down \(lockdown=confidentiality\)/);
+    expect(others.join('\n')).toContain('fentry');
+    expect(others.at(-1)).toBe(`The kernel refused: ${step}: EINVAL (${detail})`);
   },
 );
+
+it('what has no explanation is told as it is, once', () => {
+  const { message } = explainRefusal(new KernelError({ step: 'attach', errno: EINVAL, detail: 'libbpf: no' }));
+  expect(message.split('\n')).toEqual([
+    'cannot trace: attach: EINVAL (libbpf: no)',
+    expect.stringMatching(/doctor" tries each part/),
+  ]);
+});

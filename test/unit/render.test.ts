@@ -6,7 +6,7 @@ import { escapeText, escapeWithin } from '../../src/render/escape.ts';
 import { renderJson, renderJsonParts } from '../../src/render/json.ts';
 import { formatChange, formatCount, formatRate } from '../../src/render/numbers.ts';
 import { renderStatusLine } from '../../src/render/statusline.ts';
-import { ANSI } from '../../src/render/style.ts';
+import { ANSI, PLAIN } from '../../src/render/style.ts';
 import { renderText } from '../../src/render/text.ts';
 import type { Report, SnapshotSocket } from '../../src/report/types.ts';
 import {
@@ -154,6 +154,28 @@ describe('renderText', () => {
     expect(text).toContain('ls -l /proc/1234/fd/22');
     expect(text).toContain('lsof -nP -p 1234');
     expect(text).toContain('which code: this version does not capture call paths');
+  });
+
+  it('of a recording it names no descriptor and no pid of another time or host, and what can be done with the file', () => {
+    const next = (report: Report, ...files: string[]): string[] =>
+      renderText(report, PLAIN, { files }).split('\nNEXT\n')[1]?.trimEnd().split('\n') ?? [];
+    const leak = reportOf(incidentWithPaths());
+    const lines = next(leak, 'night/leak.ndjson.gz');
+    expect(lines.join('\n')).not.toMatch(/\/proc\/|lsof|nsenter|--pid/);
+    expect(lines.map((line) => line.replace(/ {2,}# .*/, '').trim())).toEqual([
+      'socktrace report night/leak.ndjson.gz --format html -o leak.html',
+      'socktrace report night/leak.ndjson.gz --format folded',
+      'socktrace report --diff night/leak.ndjson.gz AFTER',
+    ]);
+    expect(next(leak, 'a.ndjson', 'b.ndjson').join()).toContain('socktrace report --diff a.ndjson b.ndjson ');
+    expect(next(leak, "'my leak.ndjson'").join()).toContain("report 'my leak.ndjson' --format html -o leak.html ");
+    expect(next(leak)).toEqual([]);
+    const short = reportOf([session(), process(), hostSample(0, 1), tick(12_000)]);
+    expect(next(short, 'leak.ndjson').at(-1)).toMatch(
+      /socktrace record --comm leakyd --duration 5m -o again.ndjson {2}# on \S+: a leak shows after 35s/,
+    );
+    const hostile = reportOf([session(), process({ comm: '$(reboot)' }), hostSample(0, 1), tick(12_000)]);
+    expect(next(hostile, 'leak.ndjson').at(-1)).toContain('record --pid PID ');
   });
 
   it('says what does not close', () => {
@@ -383,6 +405,28 @@ describe('call paths as text', () => {
     expect(adviceFor('/usr/lib/libpython3.9.so.1.0')).toContain('this is 3.9');
     for (const module of ['/usr/bin/python3.12', '/usr/bin/python3', '/opt/app'])
       expect(adviceFor(module)).toContain('run it with -X perf (3.12 or newer)');
+  });
+
+  it('say of an interpreter how many frames it has, and not which, where the script is not told apart', () => {
+    const python = { module: '/usr/bin/python3.11' };
+    const socketmodule = { module: '/usr/lib/python3.11/lib-dynload/_socket.cpython-311-x86_64-linux-gnu.so' };
+    const frames = [
+      libcFrame('socket'),
+      frame('sock_initobj', null, socketmodule),
+      ...Array.from({ length: 40 }, (_, i) =>
+        frame(i % 2 ? '_PyEval_EvalFrameDefault' : '_PyEval_Vector', null, python),
+      ),
+      libcFrame('__libc_start_call_main'),
+      frame('_start', null, python),
+    ];
+    const notes = ['Python functions are not told apart: run it with -X perf (3.12 or newer)'];
+    expect(pathLines(resolved('a'), path('a', frames, { notes }))).toEqual([
+      '    opened at    socket  libc.so.6',
+      '           from  python3.11 (41 frames of the interpreter) < __libc_start_call_main libc.so.6',
+      '                 < _start python3.11',
+      "                 no frame of the program's own was found: these are libraries and runtimes",
+      '                 Python functions are not told apart: this is 3.11, and -X perf came with 3.12: run with that, it would be told',
+    ]);
   });
 
   it('show all frames where none is of the program, and do not accuse libc in the headline', () => {

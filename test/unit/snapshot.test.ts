@@ -10,7 +10,7 @@ import { renderSnapshot, renderTriage } from '../../src/render/snapshot.ts';
 import { buildSnapshotReport, kindNow } from '../../src/report/snapshot.ts';
 import type { Report } from '../../src/report/types.ts';
 import { census, censusSocket, onPort } from './census-facts.ts';
-import { OWNER, process, session } from './facts.ts';
+import { OTHER, OWNER, process, session } from './facts.ts';
 
 const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
 const validate = new Ajv2020({ allErrors: true }).compile(schema);
@@ -25,6 +25,7 @@ function snapshot(taken: Census, kinds: SocketKind[] | null = null): Report {
   const report = buildSnapshotReport({
     session: {
       ...line.session,
+      host: { ...line.session.host, hooks: { set: 'none', refused: [], blindSpots: [] } },
       target: { pids: [], processes: [], follow: false },
       thresholds: { ...line.session.thresholds, minAgeMs: 0 },
     },
@@ -56,6 +57,12 @@ describe('a snapshot', () => {
     expect(report.verdict).toMatchObject({ is: 'not-known' });
     expect(report.ports).toMatchObject({ value: [{ inRange: 9, free: { value: 0 } }] });
     const text = renderTriage(report);
+    // What there is comes before what is not known, and has one name everywhere.
+    expect(text).toMatch(
+      /^38 SUSPECTS {2}\S+\[1234\] holds 38 closed-unknown \(9 ports\)\nNOT KNOWN: whether they are a leak, because of\n/,
+    );
+    expect(text).toMatch(/^ +9 {2}closed-unknown {2}\S+\[1234\]$/m);
+    expect(text).not.toContain('bound-inactive');
     for (const part of ['29  closed', '9  closed-bound', 'the sum closes', 'find no port'])
       expect(text).toContain(part);
   });
@@ -66,6 +73,25 @@ describe('a snapshot', () => {
     expect(report.verdict).toMatchObject({ is: 'leak' });
     expect(report.findings).toMatchObject([{ kind: 'close-wait', count: 12, leak: true, oldestMs: 90_000 }]);
     expect(snapshot(census(many(12, () => ({ ...idle, activeMs: 99_000 })))).verdict.is).not.toBe('leak');
+  });
+
+  it('begins with who has most suspects, of all kinds', () => {
+    const gone = { state: 'CLOSE_WAIT', wasEstablished: true, hasSent: true, activeMs: 99_000 } as const;
+    const other = { holders: [{ process: OTHER, pid: 4321, fd: 3 }] };
+    const report = snapshot(
+      census([
+        ...many(3, (i) => ({ ...gone, address: `b${i}` })),
+        ...many(5, (i) => ({ ...other, address: `c${i}` })),
+        ...many(4, () => ({})),
+      ]),
+    );
+    expect(renderTriage(report).split('\n').slice(0, 3)).toEqual([
+      '12 SUSPECTS  leakyd[1234] holds 4 closed-unknown, 3 close-wait',
+      expect.stringMatching(/^ {13}\S+ holds 5 closed-unknown$/),
+      'NOT KNOWN: whether they are a leak, because of',
+    ]);
+    const one = renderSnapshot(snapshot(census(many(1, () => ({})))), 1);
+    expect(one).toMatch(/^1 SUSPECT {2}leakyd\[1234\] holds 1 closed-unknown\n/);
   });
 
   it('tells kinds by what the kernel remembers', () => {

@@ -1,6 +1,6 @@
 /** Call paths as lines: where the program's own code opened a socket, who called that, and how it went otherwise. */
 import type { CallFrame, PathId, PathQuality, PathRef } from '../../ledger/types.ts';
-import { type FoldedPath, foldPath, moduleName } from '../../report/fold.ts';
+import { type FoldedPath, foldPath, isOfInterpreter, moduleName } from '../../report/fold.ts';
 import { readName } from '../../report/frame-names.ts';
 import type { Finding, PathTotals, Report, ReportCallPath } from '../../report/types.ts';
 import { escapeText, escapeWithin } from '../escape.ts';
@@ -100,7 +100,7 @@ export class CallPathTexts {
     const [first, ...callers] = frames;
     return [
       labelled(label, first === undefined ? 'no frame could be read' : firstFrame(first)),
-      ...chain(callers),
+      ...chain(isOwnCode ? callers.map(callerText) : withoutInterpreter(callers)),
       ...remarks(path, isOwnCode || first === undefined).map((text) => labelled('', text)),
       ...(path.counters === null ? [] : [labelled('', `this path ${totals(path.counters).join(', ')}`)]),
     ];
@@ -131,8 +131,8 @@ export function callerText(frame: CallFrame): string {
 }
 
 /** Callers after each other, outermost last, broken into lines. */
-function chain(callers: readonly CallFrame[]): string[] {
-  const texts = withRepetitions(callers.map(callerText));
+function chain(callers: readonly string[]): string[] {
+  const texts = withRepetitions(callers);
   const more = texts.length - MOST_CALLERS;
   const shown = more > 0 ? [...texts.slice(0, MOST_CALLERS), `${formatCount(more)} more: see --json`] : texts;
   const lines: string[] = [];
@@ -143,6 +143,28 @@ function chain(callers: readonly CallFrame[]): string[] {
     else lines.push(labelled(i === 0 ? 'from'.padStart(LABEL_WIDTH) : '', link));
   }
   return lines;
+}
+
+/** So many of them in a row say no more than one. */
+const MANY_FRAMES = 3;
+
+/** How an interpreter gets from one function of a script to the next is the same for every script. */
+function withoutInterpreter(callers: readonly CallFrame[]): string[] {
+  const texts: string[] = [];
+  for (let i = 0; i < callers.length; ) {
+    const end = callers.findIndex((frame, at) => at >= i && !isOfInterpreter(frame));
+    const run = callers.slice(i, end < 0 ? undefined : end);
+    const last = run.at(-1);
+    if (last?.module != null && run.length >= MANY_FRAMES) {
+      const name = escapeWithin(moduleName(last.module), LONGEST_NAME);
+      texts.push(`${name} (${formatCount(run.length)} frames of the interpreter)`);
+      i += run.length;
+    } else {
+      texts.push(...callers.slice(i, i + Math.max(1, run.length)).map(callerText));
+      i += Math.max(1, run.length);
+    }
+  }
+  return texts;
 }
 
 /** A recursion is one step that says how deep it was. */
@@ -162,7 +184,10 @@ function forThisPython(note: string, { frames }: ReportCallPath): string {
   const minor = minors.map(Number).find((number) => number < 12);
   return minor === undefined
     ? note
-    : note.replace('run it with -X perf (3.12 or newer)', `this is 3.${minor}, and -X perf came with 3.12`);
+    : note.replace(
+        'run it with -X perf (3.12 or newer)',
+        `this is 3.${minor}, and -X perf came with 3.12: run with that, it would be told`,
+      );
 }
 
 function remarks(path: ReportCallPath, isOwnCode: boolean): string[] {

@@ -6,7 +6,7 @@ import { ProcessNames } from '../names.ts';
 import { countOf, formatCount, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { type Column, layOut } from '../table.ts';
-import { KIND_MEANING } from '../words.ts';
+import { KIND_MEANING, STALE_ALLOWANCE } from '../words.ts';
 import { CallPathTexts, DOUBTFUL_LEGEND } from './call-path.ts';
 
 const MOST_FINDINGS = 20;
@@ -29,6 +29,7 @@ export function findingLines(report: Report, style: Style): string[] {
       style.bold('FINDINGS'),
       `  none older than ${formatDuration(report.window.minAgeMs)}`,
       ...notYetSuspects(report, style),
+      ...staleAllowances(report),
     ];
   }
   const names = new ProcessNames(report);
@@ -54,7 +55,11 @@ export function findingLines(report: Report, style: Style): string[] {
     );
   }
   if (paths.hasDoubtful(shown)) lines.push(style.dim(`  ${DOUBTFUL_LEGEND}`));
-  return lines;
+  return [...lines, ...staleAllowances(report)];
+}
+
+function staleAllowances({ unusedAllowances = [] }: Report): string[] {
+  return unusedAllowances.map((pattern) => `  --allow "${escapeText(pattern)}" ${STALE_ALLOWANCE}`);
 }
 
 /** After a short watch nothing is a suspect yet, whatever the processes hold. */

@@ -7,6 +7,7 @@ import { countOf, formatCount, formatRate } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { KIND_CLAUSE } from '../words.ts';
 import { CallPathTexts } from './call-path.ts';
+import { suspectLines } from './suspects.ts';
 
 const MOST_LEAKS = 5;
 
@@ -17,12 +18,21 @@ export function headline(report: Report, style: Style): string[] {
       return leakLines(report, style);
     case 'no-leak':
       return [noLeakLine(report, style), ...suspectLine(report)];
-    case 'not-known':
+    case 'not-known': {
+      const suspects = report.host.hooks.set === 'none' ? suspectLines(report, style) : [];
+      if (suspects.length > 0)
+        return [
+          ...suspects,
+          `${style.bold(style.yellow('NOT KNOWN'))}: whether they are a leak, because of`,
+          ...verdict.because.map((reason) => `  ${escapeText(reason)}`),
+          `A leak ${whatIsALeak(report)}.`,
+        ];
       return [
         `${style.bold(style.yellow('NOT KNOWN'))}: no leak was found, but there may be one, because of`,
         ...verdict.because.map((reason) => `  ${escapeText(reason)}`),
         ...suspectLine(report),
       ];
+    }
   }
 }
 
@@ -117,7 +127,7 @@ function held({ holders, process }: Finding, names: ProcessNames): string {
 }
 
 function suspectLine(report: Report): string[] {
-  const { findings, window } = report;
+  const { findings } = report;
   const suspects = findings.filter(({ kind }) => kind !== 'released');
   const [first] = suspects;
   if (first === undefined) return [];
@@ -125,8 +135,10 @@ function suspectLine(report: Report): string[] {
   const most = names.ofOwners(first);
   const others = suspects.some((finding) => names.ofOwners(finding) !== most) ? ' and others' : '';
   const count = suspects.reduce((sum, finding) => sum + finding.count, 0);
-  return [
-    `  ${countOf(count, 'suspect socket')} of ${most}${others} below: a leak is ${formatDuration(window.leakAgeMs)} old (close-wait and ` +
-      `disconnected ${formatDuration(window.idleLeakAgeMs)} idle), and grows or numbers ${window.leakCount}`,
-  ];
+  return [`  ${countOf(count, 'suspect socket')} of ${most}${others} below: a leak ${whatIsALeak(report)}`];
+}
+
+function whatIsALeak({ window }: Report): string {
+  const idle = `close-wait and disconnected ${formatDuration(window.idleLeakAgeMs)} idle`;
+  return `is ${formatDuration(window.leakAgeMs)} old (${idle}), and grows or numbers ${window.leakCount}`;
 }

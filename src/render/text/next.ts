@@ -2,17 +2,15 @@
 import { NO_PID } from '../../ledger/outside.ts';
 import { largestWaster, shortagesOf } from '../../report/port-shortage.ts';
 import type { Finding, Report } from '../../report/types.ts';
-import { formatDuration } from '../duration.ts';
 import { namespaceName, ProcessNames } from '../names.ts';
 import type { Style } from '../style.ts';
+import { longerWatch } from './longer-watch.ts';
+import { type Recorded, type Step, stepsForRecording } from './next-of-recording.ts';
 
-export interface Step {
-  command: string;
-  why: string;
-}
-
-export function nextLines(report: Report, style: Style): string[] {
-  const steps = nextSteps(report).map(({ command, why }) => ({ command: asTyped(command, style), why }));
+/** @param recorded null: what it tells of exists now, on this host */
+export function nextLines(report: Report, style: Style, recorded: Recorded | null = null): string[] {
+  const next = recorded === null ? nextSteps(report) : stepsForRecording(report, recorded);
+  const steps = next.map(({ command, why }) => ({ command: asTyped(command, style), why }));
   if (steps.length === 0) return [];
   const width = Math.max(...steps.map(({ command }) => command.length));
   return [
@@ -25,7 +23,7 @@ function asTyped(command: string, style: Style): string {
   return command.replace(/^socktrace(?= )/, () => style.command);
 }
 
-export function nextSteps(report: Report): Step[] {
+function nextSteps(report: Report): Step[] {
   return unique([...inspect(report), ...traceSuspects(report), ...traceHogs(report), ...watchLonger(report)]);
 }
 
@@ -74,20 +72,13 @@ function traceHogs({ ports, processes, target }: Report): Step[] {
 }
 
 /** When time is what is missing. */
-function watchLonger({ findings, processes, verdict, window, target }: Report): Step[] {
+function watchLonger(report: Report): Step[] {
+  const { processes, target } = report;
   const pids = processes.filter(({ id, exited }) => !exited && target.processes.includes(id)).map(({ pid }) => pid);
-  if (verdict.is === 'leak' || pids.length === 0) return [];
-  const neededMs = window.leakAgeMs + window.minAgeMs;
-  if (window.durationMs >= neededMs && findings.length === 0 && verdict.is === 'no-leak') return [];
-  const minutes = Math.max(5, Math.ceil((2 * window.durationMs) / 60_000), Math.ceil((2 * neededMs) / 60_000));
-  const why =
-    window.durationMs < neededMs
-      ? `a leak shows after ${formatDuration(neededMs)} at the earliest`
-      : 'watch whether the suspects grow';
-  const missed = verdict.is === 'not-known' && findings.length === 0 && window.durationMs >= neededMs;
-  const longer = missed ? 'again: this run missed something' : why;
+  const longer = longerWatch(report);
+  if (longer === null || pids.length === 0) return [];
   const selection = pids.map((pid) => `--pid ${pid}`).join(' ');
-  return [{ command: `socktrace ${selection} --duration ${minutes}m`, why: longer }];
+  return [{ command: `socktrace ${selection} --duration ${longer.minutes}m`, why: longer.why }];
 }
 
 function unique(steps: readonly Step[]): Step[] {

@@ -6,7 +6,7 @@ import { ProcessNames } from '../../names.ts';
 import { countOf, formatCount } from '../../numbers.ts';
 import { accountsText, movement } from '../../text/accounts.ts';
 import { explain } from '../../text/classes.ts';
-import { nextSteps } from '../../text/next.ts';
+import { stepsForRecording } from '../../text/next-of-recording.ts';
 import { notSampled, unknowns } from '../../text/observation.ts';
 import { holderText, inUseText, rangeText } from '../../text/ports.ts';
 import { command, concerned, surroundings } from '../../text/processes.ts';
@@ -191,7 +191,7 @@ export function observedSection(report: Report): HTMLElement {
 }
 
 export function nextSection(report: Report): HTMLElement | null {
-  const steps = nextSteps(report);
+  const steps = stepsForRecording(report, { files: [] });
   if (steps.length === 0) return null;
   return section(
     'next',
