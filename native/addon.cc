@@ -174,9 +174,11 @@ private:
     for (const std::string &what : tracer_->unseen())
       unseen.Set(unseen.Length(), what);
     answer.Set("unseen", unseen);
-    answer.Set("pathsRefused", tracer_->paths_refused()
-                                   ? failed(info.Env(), *tracer_->paths_refused()).Get("error")
-                                   : info.Env().Null());
+    auto refusal = [&](const Status &status) {
+      return status ? failed(info.Env(), *status).Get("error") : info.Env().Null();
+    };
+    answer.Set("failuresRefused", refusal(tracer_->failures_refused()));
+    answer.Set("pathsRefused", refusal(tracer_->paths_refused()));
     return answer;
   }
 

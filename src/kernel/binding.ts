@@ -18,6 +18,7 @@ interface NativeTracer {
     set: string;
     refused: (NativeFailure & { set: string })[];
     unseen: string[];
+    failuresRefused: NativeFailure | null;
     pathsRefused: NativeFailure | null;
   }>;
   wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
@@ -360,22 +361,22 @@ export class Tracer {
   readonly refused: { set: string; reason: string }[];
   /** what is not seen because the kernel refused a program that a trace can do without */
   readonly unseen: string[];
+  /** why failed calls are not seen, but for connects of traced processes that fail later; null when they are */
+  readonly failuresRefused: string | null;
   /** why no call paths are captured although they were asked for; null when they are */
   readonly pathsRefused: string | null;
   readonly #native: NativeTracer;
 
   private constructor(
     native: NativeTracer,
-    set: HookSetName,
-    refused: { set: string; reason: string }[],
-    unseen: string[],
-    pathsRefused: string | null,
+    chosen: Pick<Tracer, 'set' | 'refused' | 'unseen' | 'failuresRefused' | 'pathsRefused'>,
   ) {
     this.#native = native;
-    this.set = set;
-    this.refused = refused;
-    this.unseen = unseen;
-    this.pathsRefused = pathsRefused;
+    this.set = chosen.set;
+    this.refused = chosen.refused;
+    this.unseen = chosen.unseen;
+    this.failuresRefused = chosen.failuresRefused;
+    this.pathsRefused = chosen.pathsRefused;
   }
 
   /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
@@ -388,13 +389,14 @@ export class Tracer {
     const answer = succeed(native.open({ ...rest, selectTypes, nestedPids, ...helpers }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
-    return new Tracer(
-      native,
+    const { refused, unseen, failuresRefused, pathsRefused } = answer;
+    return new Tracer(native, {
       set,
-      answer.refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
-      answer.unseen,
-      answer.pathsRefused === null ? null : describeFailure(answer.pathsRefused),
-    );
+      refused: refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
+      unseen,
+      failuresRefused: failuresRefused && describeFailure(failuresRefused),
+      pathsRefused: pathsRefused && describeFailure(pathsRefused),
+    });
   }
 
   /** Selects a process; it is followed once `tasks` has been walked, if the pid is still that process's. */

@@ -329,6 +329,7 @@ export class Session {
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
       callPaths: this.#callPaths(),
+      failedCalls: orRefused(this.#tracer.failuresRefused),
       ...(this.#options.allow === undefined ? {} : { allow: [...this.#options.allow] }),
     };
   }
@@ -458,8 +459,7 @@ export class Session {
 
   #callPaths(): Known<true> {
     if (!this.#options.callPaths) return { status: 'unavailable', reason: 'switched off by --no-paths' };
-    const refused = this.#tracer.pathsRefused;
-    return refused === null ? { status: 'measured', value: true } : { status: 'unavailable', reason: refused };
+    return orRefused(this.#tracer.pathsRefused);
   }
 
   /** One pass over all descriptors of the host: who holds the sockets that the ledger knows. */
@@ -572,4 +572,8 @@ export class Session {
     this.ledger.apply(input);
     this.#sinks.input?.(input);
   }
+}
+
+function orRefused(reason: string | null): Known<true> {
+  return reason === null ? { status: 'measured', value: true } : { status: 'unavailable', reason };
 }
