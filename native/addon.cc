@@ -5,6 +5,7 @@
 
 #include "census.h"
 #include "debug_file.h"
+#include "inherited.h"
 #include "layout.h"
 #include "privileges.h"
 #include "signals.h"
@@ -411,13 +412,22 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+std::vector<int> numbers_of(const Napi::Value &list) {
+  Napi::Array asked = list.As<Napi::Array>();
+  std::vector<int> numbers;
+  for (uint32_t i = 0; i < asked.Length(); i++)
+    numbers.push_back(asked.Get(i).As<Napi::Number>().Int32Value());
+  return numbers;
+}
+
 // keepCapabilities(numbers) -> {ok}
 Napi::Value keep_capabilities_door(const Napi::CallbackInfo &info) {
-  Napi::Array asked = info[0].As<Napi::Array>();
-  std::vector<int> kept;
-  for (uint32_t i = 0; i < asked.Length(); i++)
-    kept.push_back(asked.Get(i).As<Napi::Number>().Int32Value());
-  return answer_of(info.Env(), keep_capabilities(kept));
+  return answer_of(info.Env(), keep_capabilities(numbers_of(info[0])));
+}
+
+// letGo(descriptors) -> {ok}
+Napi::Value let_go_door(const Napi::CallbackInfo &info) {
+  return answer_of(info.Env(), let_go(numbers_of(info[0])));
 }
 
 // passSignalsTo(pid) -> {ok}
@@ -438,6 +448,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openSocketNamespace",
               Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
   exports.Set("keepCapabilities", Napi::Function::New(env, keep_capabilities_door, "keepCapabilities"));
+  exports.Set("letGo", Napi::Function::New(env, let_go_door, "letGo"));
   exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
   exports.Set("stopPassingSignals",
               Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));

@@ -85,6 +85,7 @@ interface NativeAddon {
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
   keepCapabilities(numbers: number[]): NativeAnswer<object>;
+  letGo(descriptors: number[]): NativeAnswer<object>;
   passSignalsTo(pid: number): NativeAnswer<object>;
   stopPassingSignals(): NativeAnswer<object>;
   Tracer: new () => NativeTracer;
@@ -334,6 +335,14 @@ export function openSocketNamespace(pid: number, fd: number): { descriptor: numb
  */
 export function keepCapabilities(numbers: readonly number[]): void {
   succeed(addon().keepCapabilities([...numbers]));
+}
+
+/**
+ * What these descriptors lead to is not kept open by this process any more.
+ * @throws KernelError when it is
+ */
+export function letGo(descriptors: readonly number[]): void {
+  succeed(addon().letGo([...descriptors]));
 }
 
 /**
