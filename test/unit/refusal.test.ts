@@ -9,9 +9,18 @@ it.each(['unknown func bpf_probe_read#4', 'program of this type cannot use helpe
   'lockdown: "%s"',
   (detail) => {
     const step = 'load the programs of the census';
-    const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }));
+    const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }), false);
     expect(message).toContain(`cannot trace: ${step}: EINVAL`);
     expect(message).toContain('lockdown=confidentiality');
     expect(message).toContain('fentry');
   },
 );
+
+it('lockdown, in a nested pid namespace: no hook set does, the host does', () => {
+  const failure = { step: 'load the programs', errno: EINVAL, detail: 'unknown func bpf_probe_read_kernel#113' };
+  const { message } = explainRefusal(new KernelError(failure), true);
+  expect(message).toContain('the reads that a nested pid namespace needs');
+  expect(message).toContain('possible from outside of this pid namespace');
+  expect(message).not.toContain('possible with hook set fentry');
+  expect(explainRefusal(new KernelError(failure), false).message).toContain('possible with hook set fentry');
+});
