@@ -3,6 +3,7 @@
 #include <napi.h>
 #include <unistd.h>
 
+#include "argument_reader.h"
 #include "census.h"
 #include "debug_file.h"
 #include "inherited.h"
@@ -412,6 +413,46 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// new ArgumentReader(path of its executable); its process is started when it is first asked.
+class ArgumentReaderDoor : public Napi::ObjectWrap<ArgumentReaderDoor> {
+public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "ArgumentReader",
+                       {
+                           InstanceMethod<&ArgumentReaderDoor::read>("read"),
+                           InstanceMethod<&ArgumentReaderDoor::close>("close"),
+                       });
+  }
+
+  explicit ArgumentReaderDoor(const Napi::CallbackInfo &info)
+      : Napi::ObjectWrap<ArgumentReaderDoor>(info), path_(info[0].As<Napi::String>().Utf8Value()) {}
+
+private:
+  // read(pid) -> {ok, bytes: Buffer}
+  Napi::Value read(const Napi::CallbackInfo &info) {
+    if (!reader_) {
+      Result<HelperProgram> program = HelperProgram::open(path_);
+      if (!program.ok())
+        return failed(info.Env(), program.failure());
+      reader_ = std::make_unique<ArgumentReader>(std::move(program.value()));
+    }
+    Result<std::string> bytes = reader_->read(info[0].As<Napi::Number>().Uint32Value());
+    if (!bytes.ok())
+      return failed(info.Env(), bytes.failure());
+    Napi::Object answer = done(info.Env());
+    answer.Set("bytes", Napi::Buffer<char>::Copy(info.Env(), bytes.value().data(), bytes.value().size()));
+    return answer;
+  }
+
+  Napi::Value close(const Napi::CallbackInfo &info) {
+    reader_.reset();
+    return info.Env().Undefined();
+  }
+
+  const std::string path_;
+  std::unique_ptr<ArgumentReader> reader_;
+};
+
 std::vector<int> numbers_of(const Napi::Value &list) {
   Napi::Array asked = list.As<Napi::Array>();
   std::vector<int> numbers;
@@ -452,6 +493,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
   exports.Set("stopPassingSignals",
               Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));
+  exports.Set("ArgumentReader", ArgumentReaderDoor::define(env));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

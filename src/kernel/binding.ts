@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
+import type { Known } from '../ledger/types.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
@@ -79,6 +80,11 @@ interface NativeCensus {
   namespaces: (NativeAnswer<object> & CensusNamespaceTexts)[];
 }
 
+interface NativeArgumentReader {
+  read(pid: number): NativeAnswer<{ bytes: Buffer }>;
+  close(): void;
+}
+
 interface NativeAddon {
   layout: NativeLayout;
   tryProgram(name: string): NativeAnswer<object>;
@@ -88,6 +94,7 @@ interface NativeAddon {
   letGo(descriptors: number[]): NativeAnswer<object>;
   passSignalsTo(pid: number): NativeAnswer<object>;
   stopPassingSignals(): NativeAnswer<object>;
+  ArgumentReader: new (path: string) => NativeArgumentReader;
   Tracer: new () => NativeTracer;
 }
 
@@ -363,6 +370,33 @@ export function stopPassingSignals(): void {
 export function launcherPath(): string {
   return built('socktrace-launcher');
 }
+
+/** Reads the arguments of processes, and does not wait for those that hold the lock it takes. */
+export class ArgumentReader {
+  readonly #native: NativeArgumentReader = new (addon().ArgumentReader)(built('socktrace-arguments'));
+
+  /** The first 4096 bytes; unavailable, with the reason, also when they did not come in time. */
+  read(pid: number): Known<Buffer> {
+    const answer = this.#native.read(pid);
+    if (answer.ok) return { status: 'measured', value: answer.bytes };
+    const name = errnoName(answer.error.errno);
+    const why = UNREAD_ARGUMENTS[name] ?? describeFailure(answer.error);
+    return { status: 'unavailable', reason: why };
+  }
+
+  /** Ends its process. It may be used again. */
+  close(): void {
+    this.#native.close();
+  }
+}
+
+const UNREAD_ARGUMENTS: Readonly<Record<string, string>> = {
+  ENOENT: 'the process has ended',
+  ESRCH: 'the process has ended',
+  EACCES: 'permission denied',
+  ETIMEDOUT: 'could not be read in time',
+  EBUSY: 'not read: too many processes keep those waiting who read their arguments',
+};
 
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */
 export class Tracer {

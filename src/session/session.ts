@@ -308,6 +308,7 @@ export class Session {
   /** Detaches. May be called again. */
   close(): void {
     this.#debuginfod?.close();
+    this.#processes.close();
     this.#tracer.close();
   }
 
