@@ -3,8 +3,10 @@
 #include <napi.h>
 #include <unistd.h>
 
+#include "argument_reader.h"
 #include "census.h"
 #include "debug_file.h"
+#include "inherited.h"
 #include "layout.h"
 #include "privileges.h"
 #include "signals.h"
@@ -174,9 +176,11 @@ private:
     for (const std::string &what : tracer_->unseen())
       unseen.Set(unseen.Length(), what);
     answer.Set("unseen", unseen);
-    answer.Set("pathsRefused", tracer_->paths_refused()
-                                   ? failed(info.Env(), *tracer_->paths_refused()).Get("error")
-                                   : info.Env().Null());
+    auto refusal = [&](const Status &status) {
+      return status ? failed(info.Env(), *status).Get("error") : info.Env().Null();
+    };
+    answer.Set("failuresRefused", refusal(tracer_->failures_refused()));
+    answer.Set("pathsRefused", refusal(tracer_->paths_refused()));
     return answer;
   }
 
@@ -409,13 +413,62 @@ Napi::Value open_socket_namespace_door(const Napi::CallbackInfo &info) {
   return answer;
 }
 
+// new ArgumentReader(path of its executable); its process is started when it is first asked.
+class ArgumentReaderDoor : public Napi::ObjectWrap<ArgumentReaderDoor> {
+public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "ArgumentReader",
+                       {
+                           InstanceMethod<&ArgumentReaderDoor::read>("read"),
+                           InstanceMethod<&ArgumentReaderDoor::close>("close"),
+                       });
+  }
+
+  explicit ArgumentReaderDoor(const Napi::CallbackInfo &info)
+      : Napi::ObjectWrap<ArgumentReaderDoor>(info), path_(info[0].As<Napi::String>().Utf8Value()) {}
+
+private:
+  // read(pid) -> {ok, bytes: Buffer}
+  Napi::Value read(const Napi::CallbackInfo &info) {
+    if (!reader_) {
+      Result<HelperProgram> program = HelperProgram::open(path_);
+      if (!program.ok())
+        return failed(info.Env(), program.failure());
+      reader_ = std::make_unique<ArgumentReader>(std::move(program.value()));
+    }
+    Result<std::string> bytes = reader_->read(info[0].As<Napi::Number>().Uint32Value());
+    if (!bytes.ok())
+      return failed(info.Env(), bytes.failure());
+    Napi::Object answer = done(info.Env());
+    answer.Set("bytes", Napi::Buffer<char>::Copy(info.Env(), bytes.value().data(), bytes.value().size()));
+    return answer;
+  }
+
+  Napi::Value close(const Napi::CallbackInfo &info) {
+    reader_.reset();
+    return info.Env().Undefined();
+  }
+
+  const std::string path_;
+  std::unique_ptr<ArgumentReader> reader_;
+};
+
+std::vector<int> numbers_of(const Napi::Value &list) {
+  Napi::Array asked = list.As<Napi::Array>();
+  std::vector<int> numbers;
+  for (uint32_t i = 0; i < asked.Length(); i++)
+    numbers.push_back(asked.Get(i).As<Napi::Number>().Int32Value());
+  return numbers;
+}
+
 // keepCapabilities(numbers) -> {ok}
 Napi::Value keep_capabilities_door(const Napi::CallbackInfo &info) {
-  Napi::Array asked = info[0].As<Napi::Array>();
-  std::vector<int> kept;
-  for (uint32_t i = 0; i < asked.Length(); i++)
-    kept.push_back(asked.Get(i).As<Napi::Number>().Int32Value());
-  return answer_of(info.Env(), keep_capabilities(kept));
+  return answer_of(info.Env(), keep_capabilities(numbers_of(info[0])));
+}
+
+// letGo(descriptors) -> {ok}
+Napi::Value let_go_door(const Napi::CallbackInfo &info) {
+  return answer_of(info.Env(), let_go(numbers_of(info[0])));
 }
 
 // passSignalsTo(pid) -> {ok}
@@ -436,9 +489,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openSocketNamespace",
               Napi::Function::New(env, open_socket_namespace_door, "openSocketNamespace"));
   exports.Set("keepCapabilities", Napi::Function::New(env, keep_capabilities_door, "keepCapabilities"));
+  exports.Set("letGo", Napi::Function::New(env, let_go_door, "letGo"));
   exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
   exports.Set("stopPassingSignals",
               Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));
+  exports.Set("ArgumentReader", ArgumentReaderDoor::define(env));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;
 }

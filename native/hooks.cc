@@ -29,13 +29,13 @@ HookSet fentry_set() {
 }
 
 HookSet cgroup_set() {
-  return {
-      "cgroup",
-      "cgroup_open",
-      with_shared({"cgroup_open", "cgroup_release", "cgroup_bound4", "cgroup_bound6", "destroy_first",
-                   "syscall_exit"}),
-      // It reads the sockets behind descriptors, which lockdown=confidentiality forbids.
-      {{"syscall_exit", "failed calls, and who accepted a connection until the next walk of descriptors"}}};
+  return {"cgroup",
+          "cgroup_open",
+          with_shared({"cgroup_open", "cgroup_release", "cgroup_bound4", "cgroup_bound6", "destroy_first",
+                       "syscall_exit"}),
+          // It reads the sockets behind descriptors, which lockdown=confidentiality forbids.
+          {{"syscall_exit", "failed calls, and who accepted a connection until the next walk of descriptors",
+            true}}};
 }
 
 HookSet kprobe_set() {

@@ -14,6 +14,7 @@ namespace socktrace {
 struct OptionalProgram {
   std::string name;
   std::string unseen;
+  bool tells_failures = false; // alone: without it failed calls are not known
 };
 
 struct HookSet {

@@ -39,6 +39,7 @@ namespace {
 constexpr int kSignal = 33;
 constexpr uint64_t kPatienceNs = 5'000'000'000;
 constexpr useconds_t kPause = 500;
+constexpr size_t kCleanPasses = 2;
 
 // Of the kernel, which the C library's differ from.
 struct KernelAction {
@@ -93,14 +94,14 @@ bool has_line(const char *status, const char *name, uint64_t most) {
   return line && (strtoull(line + strlen(name), nullptr, 16) & ~most) == 0;
 }
 
-// Also true of one that has ended.
+// Not of one that has ended: it may have started another before.
 bool is_reduced(pid_t thread) {
   char path[64], status[8192];
   snprintf(path, sizeof(path), "/proc/self/task/%d/status", thread);
   Descriptor file(open(path, O_RDONLY | O_CLOEXEC));
   ssize_t got = file.valid() ? read(file.get(), status, sizeof(status) - 1) : -1;
   if (got <= 0)
-    return errno == ENOENT || errno == ESRCH;
+    return false;
   status[got] = '\0';
   uint64_t kept = uint64_t{kept_bits[1]} << 32 | kept_bits[0];
   const char *renounced = strstr(status, "NoNewPrivs:\t1");
@@ -108,7 +109,7 @@ bool is_reduced(pid_t thread) {
          has_line(status, "CapAmb:\t", 0);
 }
 
-// Signals each thread that has not done it, once; how many there were, or -1. A second signal could come when nobody takes
+// Signals each thread that has not done it, once; how many there were, with those that ended meanwhile, or -1. A second signal could come when nobody takes
 // it any more, and end the process.
 int signal_others(std::vector<pid_t> *told) {
   std::unique_ptr<DIR, DirectoryCloser> threads(opendir("/proc/self/task"));
@@ -146,13 +147,19 @@ Status keep_capabilities(const std::vector<int> &kept) {
   if (syscall(SYS_rt_sigaction, kSignal, &action, &before, sizeof(action.mask)))
     return Failure{"take a signal to drop capabilities", errno, ""};
   reduce_this_thread();
-  // Until none is left: a thread that has not dropped them yet may start another.
+  // Until none is left in two passes in a row: a thread that drops them while the first is made may have started another
+  // before that, and after the threads were listed. Such a one has not been told, so the second pass finds it as it is.
   std::vector<pid_t> told;
-  int left = signal_others(&told);
-  for (uint64_t begun = now_ns(); left != 0 && now_ns() - begun < kPatienceNs; left = signal_others(&told))
-    usleep(kPause);
+  int left = -1;
+  size_t clean = 0;
+  for (uint64_t begun = now_ns(); clean < kCleanPasses && now_ns() - begun < kPatienceNs;) {
+    left = signal_others(&told);
+    clean = left == 0 ? clean + 1 : 0;
+    if (left != 0)
+      usleep(kPause);
+  }
   // A signal that is still to come must find the handler.
-  if (left != 0)
+  if (clean < kCleanPasses)
     return Failure{"drop capabilities in every thread", left < 0 ? errno : ETIMEDOUT, ""};
   syscall(SYS_rt_sigaction, kSignal, &before, nullptr, sizeof(action.mask));
   return std::nullopt;

@@ -181,6 +181,8 @@ bool Tracer::drop_refused() {
       continue;
     auto &programs = hooks_.set.programs;
     programs.erase(std::remove(programs.begin(), programs.end(), optional.name), programs.end());
+    if (optional.tells_failures)
+      failures_refused_ = refused;
     if (!optional.unseen.empty())
       unseen_.push_back(optional.unseen + " (" + optional.name + " refused: " + refused->detail + ")");
   }

@@ -69,6 +69,10 @@ public:
   const std::vector<std::string> &unseen() const {
     return unseen_;
   }
+  // Why failed calls are not seen, but for connects of traced processes that fail later; empty when they are.
+  const Status &failures_refused() const {
+    return failures_refused_;
+  }
   // Why no call paths are captured although they were asked for; empty when they are.
   const Status &paths_refused() const {
     return paths_refused_;
@@ -138,7 +142,7 @@ private:
   std::array<Iterator, static_cast<size_t>(Walk::kCount)> iterators_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;
   RingTarget ring_target_;
-  Status paths_refused_;
+  Status failures_refused_, paths_refused_;
   std::unique_ptr<UnwinderClient> unwinder_;
   std::unique_ptr<PathCache> path_cache_;
   std::unique_ptr<ring_buffer, RingCloser> stacks_;

@@ -33,6 +33,8 @@ constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
 constexpr uint64_t kRereadFactor = 20; // of a process's time at most a twentieth goes into reading its maps
+constexpr uint64_t kLookFactor = 200;  // and of a core at most half a percent when no sample asks for it
+constexpr size_t kMostPassedOver = 64; // in one poll
 
 template<typename T>
 void append(std::vector<char> *bytes, const T &value) {
@@ -429,6 +431,25 @@ bool UnwinderClient::is_old(const Known &process) const {
          now_ns() - process.read_ns >= std::max(options_.fresh_ns, kRereadFactor * process.read_took_ns);
 }
 
+// Nobody asks for what the kernel side knows by the return addresses of earlier stacks, which those of another library at
+// the same place may equal. So one process after the other has its mappings read again, unasked.
+void UnwinderClient::look_again() {
+  const uint64_t now = now_ns();
+  if (now < next_look_ns_)
+    return;
+  auto at = processes_.upper_bound(looked_at_);
+  for (size_t passed = std::min(kMostPassedOver, processes_.size()); passed > 0; passed--, ++at) {
+    if (at == processes_.end())
+      at = processes_.begin();
+    looked_at_ = at->first;
+    if (at->second.reading || !is_old(at->second))
+      continue;
+    next_look_ns_ = now + kLookFactor * at->second.read_took_ns;
+    ask(at->first, at->second);
+    return;
+  }
+}
+
 // Tells whoever believes in earlier answers when some of the code that they may be about is there no more.
 void UnwinderClient::compare(const ProcessKey &key, const CodeMaps &maps, Known &process) {
   if (!std::includes(maps.backed.begin(), maps.backed.end(), process.backed.begin(), process.backed.end()))
@@ -640,6 +661,8 @@ UnwinderAnswers UnwinderClient::poll() {
   }
   if (pid_ < 0 && may_launch() && launch())
     launch_failed();
+  if (pid_ >= 0 && ready_)
+    look_again();
   advance();
   UnwinderAnswers answers = std::move(answers_);
   answers_ = {};

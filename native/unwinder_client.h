@@ -179,6 +179,7 @@ private:
   void ask(const ProcessKey &key, Known &process);
   void take_code();
   bool is_old(const Known &process) const;
+  void look_again();
   void compare(const ProcessKey &key, const CodeMaps &maps, Known &process);
   bool introduce(const ProcessKey &key, Known &process, CodeMaps &maps);
   bool is_wanted(const ProcessKey &key) const;
@@ -213,6 +214,8 @@ private:
   CodeReader reader_;
   std::map<uint64_t, ProcessKey> questions_; // to the reader
   std::map<ProcessKey, Known> processes_;
+  ProcessKey looked_at_{}; // unasked, the last
+  uint64_t next_look_ns_ = 0;
   std::unordered_map<uint64_t, ProcessKey> owners_; // of paths: the last process that came that way
   std::deque<uint64_t> owned_;                      // the oldest first
   std::vector<ProcessKey> leaving_;                 // forgotten once no sample of them waits

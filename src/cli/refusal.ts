@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import type { KernelError } from '../kernel/binding.ts';
 import { missingCapabilities } from '../procfs/capabilities.ts';
 import { readLimit } from '../procfs/limits.ts';
+import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { readText } from '../procfs/read.ts';
 import { commandName } from './command-name.ts';
 import { CannotTraceError } from './exit-codes.ts';
@@ -23,8 +24,20 @@ export function grantCommand(names: readonly string[]): string {
   return `sudo setpriv --reuid $(id -u) --regid $(id -g) --clear-groups --inh-caps ${list} --ambient-caps ${list} ${commandName()} ...`;
 }
 
+/** Under lockdown only typed loads are left: a trace by trampolines is made of them, where pids need no translation. */
+function lockdownLines(step: string, nested: boolean): string[] {
+  const reads = step.includes('census') ? 'a look at all sockets' : nested ? 'a nested pid namespace' : 'this hook set';
+  const trace = `${commandName()} --pid PID --hooks fentry`;
+  return [
+    `This kernel is locked down (lockdown=confidentiality), which forbids the reads that ${reads} needs.`,
+    nested
+      ? `A trace is possible from outside of this pid namespace, on the host: ${trace}; its sums are without classes and ports.`
+      : `A trace is possible with hook set fentry: ${trace}; its sums are without classes and ports.`,
+  ];
+}
+
 /** What to tell the user instead of `error`. */
-export function explainRefusal(error: KernelError): CannotTraceError {
+export function explainRefusal(error: KernelError, nested: boolean = !inInitialPidNamespace()): CannotTraceError {
   const command = commandName();
   const lines: string[] = [];
   if (!existsSync('/sys/kernel/btf/vmlinux')) {
@@ -41,11 +54,7 @@ export function explainRefusal(error: KernelError): CannotTraceError {
     return refused(lines, error);
   }
   // The words of the verifier for a helper that lockdown takes away.
-  if (/bpf_probe_read/.test(error.detail))
-    lines.push(
-      'This kernel is locked down (lockdown=confidentiality), which forbids the reads that a look at all sockets needs.',
-      `A trace is possible with hook set fentry: ${command} --pid PID; its sums are without classes and ports.`,
-    );
+  if (/bpf_probe_read/.test(error.detail)) lines.push(...lockdownLines(error.step, nested));
   const locked = lockedMemoryTrouble();
   if (locked !== null) lines.push(`${locked.problem}: ${locked.fix}.`);
   const missing = missingCapabilities();

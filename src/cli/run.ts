@@ -6,7 +6,7 @@ import { constants } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
-import { KernelError, launcherPath, passSignalsTo, stopPassingSignals } from '../kernel/binding.ts';
+import { KernelError, launcherPath, letGo, passSignalsTo, stopPassingSignals } from '../kernel/binding.ts';
 import { errnoName } from '../ledger/errno.ts';
 import { inheritedDescriptors } from '../procfs/inherited.ts';
 import { renderJson } from '../render/json.ts';
@@ -206,6 +206,8 @@ class HeldCommand {
     const held = new HeldCommand(child, door, words[0] ?? '');
     await once(child, 'spawn');
     try {
+      // Whoever waits for the end of a pipe waits for the command, not for us.
+      letGo(inherited);
       passSignalsTo(held.pid);
     } catch (error) {
       held.abandon();

@@ -2,6 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
+import type { Known } from '../ledger/types.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
@@ -18,6 +19,7 @@ interface NativeTracer {
     set: string;
     refused: (NativeFailure & { set: string })[];
     unseen: string[];
+    failuresRefused: NativeFailure | null;
     pathsRefused: NativeFailure | null;
   }>;
   wantProcess(pid: number, startTicks: number): NativeAnswer<object>;
@@ -78,14 +80,21 @@ interface NativeCensus {
   namespaces: (NativeAnswer<object> & CensusNamespaceTexts)[];
 }
 
+interface NativeArgumentReader {
+  read(pid: number): NativeAnswer<{ bytes: Buffer }>;
+  close(): void;
+}
+
 interface NativeAddon {
   layout: NativeLayout;
   tryProgram(name: string): NativeAnswer<object>;
   takeCensus(options: CensusOptions): NativeAnswer<NativeCensus>;
   openSocketNamespace(pid: number, fd: number): NativeAnswer<{ descriptor: number; inode: number }>;
   keepCapabilities(numbers: number[]): NativeAnswer<object>;
+  letGo(descriptors: number[]): NativeAnswer<object>;
   passSignalsTo(pid: number): NativeAnswer<object>;
   stopPassingSignals(): NativeAnswer<object>;
+  ArgumentReader: new (path: string) => NativeArgumentReader;
   Tracer: new () => NativeTracer;
 }
 
@@ -336,6 +345,14 @@ export function keepCapabilities(numbers: readonly number[]): void {
 }
 
 /**
+ * What these descriptors lead to is not kept open by this process any more.
+ * @throws KernelError when it is
+ */
+export function letGo(descriptors: readonly number[]): void {
+  succeed(addon().letGo([...descriptors]));
+}
+
+/**
  * From now on the signals that would end this process go to a child of it instead, at once, whatever JavaScript does.
  * Those of the terminal's keys reach it by themselves.
  * @throws KernelError when the child has been waited for already
@@ -354,28 +371,55 @@ export function launcherPath(): string {
   return built('socktrace-launcher');
 }
 
+/** Reads the arguments of processes, and does not wait for those that hold the lock it takes. */
+export class ArgumentReader {
+  readonly #native: NativeArgumentReader = new (addon().ArgumentReader)(built('socktrace-arguments'));
+
+  /** The first 4096 bytes; unavailable, with the reason, also when they did not come in time. */
+  read(pid: number): Known<Buffer> {
+    const answer = this.#native.read(pid);
+    if (answer.ok) return { status: 'measured', value: answer.bytes };
+    const name = errnoName(answer.error.errno);
+    const why = UNREAD_ARGUMENTS[name] ?? describeFailure(answer.error);
+    return { status: 'unavailable', reason: why };
+  }
+
+  /** Ends its process. It may be used again. */
+  close(): void {
+    this.#native.close();
+  }
+}
+
+const UNREAD_ARGUMENTS: Readonly<Record<string, string>> = {
+  ENOENT: 'the process has ended',
+  ESRCH: 'the process has ended',
+  EACCES: 'permission denied',
+  ETIMEDOUT: 'could not be read in time',
+  EBUSY: 'not read: too many processes keep those waiting who read their arguments',
+};
+
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */
 export class Tracer {
   readonly set: HookSetName;
   readonly refused: { set: string; reason: string }[];
   /** what is not seen because the kernel refused a program that a trace can do without */
   readonly unseen: string[];
+  /** why failed calls are not seen, but for connects of traced processes that fail later; null when they are */
+  readonly failuresRefused: string | null;
   /** why no call paths are captured although they were asked for; null when they are */
   readonly pathsRefused: string | null;
   readonly #native: NativeTracer;
 
   private constructor(
     native: NativeTracer,
-    set: HookSetName,
-    refused: { set: string; reason: string }[],
-    unseen: string[],
-    pathsRefused: string | null,
+    chosen: Pick<Tracer, 'set' | 'refused' | 'unseen' | 'failuresRefused' | 'pathsRefused'>,
   ) {
     this.#native = native;
-    this.set = set;
-    this.refused = refused;
-    this.unseen = unseen;
-    this.pathsRefused = pathsRefused;
+    this.set = chosen.set;
+    this.refused = chosen.refused;
+    this.unseen = chosen.unseen;
+    this.failuresRefused = chosen.failuresRefused;
+    this.pathsRefused = chosen.pathsRefused;
   }
 
   /** Chooses hooks by trying, loads and attaches them. Nothing is recorded before start(). */
@@ -388,13 +432,14 @@ export class Tracer {
     const answer = succeed(native.open({ ...rest, selectTypes, nestedPids, ...helpers }));
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
-    return new Tracer(
-      native,
+    const { refused, unseen, failuresRefused, pathsRefused } = answer;
+    return new Tracer(native, {
       set,
-      answer.refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
-      answer.unseen,
-      answer.pathsRefused === null ? null : describeFailure(answer.pathsRefused),
-    );
+      refused: refused.map((failure) => ({ set: failure.set, reason: describeFailure(failure) })),
+      unseen,
+      failuresRefused: failuresRefused && describeFailure(failuresRefused),
+      pathsRefused: pathsRefused && describeFailure(pathsRefused),
+    });
   }
 
   /** Selects a process; it is followed once `tasks` has been walked, if the pid is still that process's. */

@@ -410,6 +410,8 @@ export interface SessionFacts {
   allow?: string[];
   /** whether call paths are captured; absent: by a version that has none */
   callPaths?: Known<true>;
+  /** whether failed calls are seen as they return; absent: by a version that always took it for granted */
+  failedCalls?: Known<true>;
 }
 
 /** Where every socket of the host is, and which ports are in use. */

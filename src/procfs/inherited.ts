@@ -1,5 +1,6 @@
 /** Descriptors beyond the standard ones that this process was started with: they belong to the command of `run`. */
 import { readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { PROC_ROOT, readLink, readText } from './read.ts';
 import { readStat } from './stat.ts';
 
@@ -11,6 +12,7 @@ export interface OpenDescriptor {
 }
 
 const FIRST = 3;
+const MOST_SOCKETS_BYTES = 64 << 20;
 const ACCESS_MODE = 0o3;
 /** Pids that are reused while they are read could make a loop. */
 const MOST_ANCESTORS = 64;
@@ -20,7 +22,7 @@ const AT_START = ownDescriptors();
 
 /** Their numbers, ascending. */
 export function inheritedDescriptors(): number[] {
-  return inheritedOf(AT_START, ancestorsFiles());
+  return inheritedOf(AT_START, ancestorsFiles(), nodesFiles());
 }
 
 /**
@@ -28,15 +30,54 @@ export function inheritedDescriptors(): number[] {
  * queues, /dev/null, and pipes to itself. A pipe of which both ends are here was inherited when a process that
  * started this one has it open too, as make has its job server.
  * @param elsewhere files that those processes have open
+ * @param nodes what else Node is known to have opened
  */
-export function inheritedOf(open: readonly OpenDescriptor[], elsewhere: ReadonlySet<string>): number[] {
+export function inheritedOf(
+  open: readonly OpenDescriptor[],
+  elsewhere: ReadonlySet<string>,
+  nodes: ReadonlySet<string> = new Set(),
+): number[] {
   const ends = new Map<string, number>();
   for (const { file } of open) ends.set(file, (ends.get(file) ?? 0) + 1);
   const isNodes = ({ file, readOnly }: OpenDescriptor): boolean => {
+    if (nodes.has(file) || isLogOf(process.pid, file)) return true;
     if (file.startsWith('pipe:')) return (ends.get(file) ?? 0) > 1 && !elsewhere.has(file);
     return file.startsWith('anon_inode:') || (file === '/dev/null' && readOnly);
   };
   return open.filter((descriptor) => !isNodes(descriptor)).map(({ number }) => number);
+}
+
+/** What V8 writes for profilers. */
+function isLogOf(pid: number, file: string): boolean {
+  return new RegExp(`/(?:perf-${pid}\\.map|jit-${pid}\\.dump|isolate-?0x[0-9a-f]+-${pid}-v8\\.log)$`).test(file);
+}
+
+/** The sockets of --inspect, and of a parent that is Node. */
+function nodesFiles(): Set<string> {
+  const files = new Set(socketsAtPort(inspectorPort()).map((inode) => `socket:[${inode}]`));
+  const channel = (process.channel as { fd?: number } | undefined)?.fd;
+  const link = channel === undefined ? undefined : readLink(`${PROC_ROOT}/self/fd/${channel}`);
+  if (link?.status === 'measured') files.add(link.value);
+  return files;
+}
+
+function inspectorPort(): number | null {
+  if (!process.features.inspector) return null;
+  const { url } = createRequire(import.meta.url)('node:inspector') as typeof import('node:inspector');
+  return Number(new URL(url() ?? 'ws://none:0').port) || null;
+}
+
+/** Inode numbers of the TCP sockets of this network namespace with that port of their own. */
+function socketsAtPort(port: number | null): string[] {
+  if (port === null) return [];
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['tcp', 'tcp6'].flatMap((name) => {
+    const list = readText(`${PROC_ROOT}/self/net/${name}`, MOST_SOCKETS_BYTES);
+    const rows = list.status === 'measured' ? list.value.split('\n').map((line) => line.trim().split(/\s+/)) : [];
+    return rows.flatMap(([, address, , , , , , , , inode]) =>
+      address?.endsWith(local) && inode !== undefined ? [inode] : [],
+    );
+  });
 }
 
 function ownDescriptors(): OpenDescriptor[] {

@@ -1,15 +1,12 @@
 /** Who a process is, from /proc. */
 import type { Known, ProcessFacts, ProcessId } from '../ledger/types.ts';
 import { parseCgroup } from './cgroup.ts';
-import { decodeText, PROC_ROOT, readBytes, readLink, readText } from './read.ts';
+import { decodeText, PROC_ROOT, readLink, readText } from './read.ts';
 import { type ProcessStat, readStat } from './stat.ts';
 
 /** USER_HZ is 100 on every Linux: the unit in which /proc/PID/stat gives the start. */
 const NS_PER_TICK = 10_000_000n;
 const MS_PER_TICK = 10;
-
-/** Of a command line: enough to recognise it, whatever a program writes over its arguments. */
-const LONGEST_CMDLINE = 4096;
 
 /** `bootId:pid:startTicks`, from the kernel's `start_boottime` in ns. Equal to what /proc tells of the same process. */
 export function processIdFor(bootId: string, pid: number, startNsBoottime: bigint): ProcessId {
@@ -24,10 +21,16 @@ export interface BootClock {
 
 /**
  * Reads what /proc tells of a living process.
+ * @param argumentsOf how to get its command line: whoever reads /proc/PID/cmdline may wait for ever, for a lock that the process holds
  * @returns unavailable when there is no such process, or when its pid went to another while it was read. A caller
  * that expects a certain process compares `id`.
  */
-export function readProcess(pid: number, boot: BootClock, procRoot: string = PROC_ROOT): Known<ProcessFacts> {
+export function readProcess(
+  pid: number,
+  boot: BootClock,
+  argumentsOf: (pid: number) => Known<Buffer>,
+  procRoot: string = PROC_ROOT,
+): Known<ProcessFacts> {
   const root = `${procRoot}/${pid}`;
   const stat = readStat(root);
   if (stat.status === 'unavailable') return stat;
@@ -40,7 +43,7 @@ export function readProcess(pid: number, boot: BootClock, procRoot: string = PRO
     parentPid,
     comm,
     exe: readLink(`${root}/exe`),
-    cmdline: map(readBytes(`${root}/cmdline`, LONGEST_CMDLINE), splitArguments),
+    cmdline: map(argumentsOf(pid), splitArguments),
     namespacePids: readNamespacePids(root),
     startTime: startTimeOf(boot.bootTimeMs, startTicks),
     unit: map(membership, ({ unit }) => unit),

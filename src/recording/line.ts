@@ -267,7 +267,7 @@ function hasSelectors(target: SelectedTarget): boolean {
   );
 }
 
-const sessionFacts = object<Omit<SessionFacts, 'callPaths' | 'allow'>>({
+const sessionFacts = object<Omit<SessionFacts, 'callPaths' | 'failedCalls' | 'allow'>>({
   tool,
   host: object<SessionFacts['host']>({
     hostname: isText,
@@ -289,7 +289,7 @@ const sessionFacts = object<Omit<SessionFacts, 'callPaths' | 'allow'>>({
   clock: object<SessionFacts['clock']>({ monotonicMs: isTime, wallMs: isTime }),
 });
 
-const callPaths = known((value) => value === true);
+const whether = known((value) => value === true);
 
 /** Three hundred years: sums of some of them are times that a Date can hold. */
 const LONGEST_MS = 1e13;
@@ -340,7 +340,8 @@ const isLine = tagged('type', {
 
 function hasOptional(session: SessionFacts): boolean {
   return (
-    (session.callPaths === undefined || callPaths(session.callPaths)) &&
+    (session.callPaths === undefined || whether(session.callPaths)) &&
+    (session.failedCalls === undefined || whether(session.failedCalls)) &&
     (session.allow === undefined || listOf(isText)(session.allow))
   );
 }

@@ -2,6 +2,7 @@
 import type { FailureSum } from '../ledger/failure-store.ts';
 import { compareText } from '../ledger/order.ts';
 import { betterKnown } from '../ledger/path-refs.ts';
+import type { Known } from '../ledger/types.ts';
 import type { Failure } from './types.ts';
 
 /** The most frequent first. */
@@ -29,4 +30,12 @@ export function reportedFailures(failures: Iterable<FailureSum>): Failure[] {
   return [...sums]
     .sort(([keyA, a], [keyB, b]) => b.count - a.count || compareText(keyA, keyB))
     .map(([, failure]) => failure);
+}
+
+/**
+ * None means none only where calls are seen as they return. Where they are not, connects that fail later still are: those
+ * are listed, and what is not seen is among the blind spots.
+ */
+export function seenFailures(seen: Known<true> | undefined, failures: Failure[]): Known<Failure[]> {
+  return seen?.status === 'unavailable' && failures.length === 0 ? seen : { status: 'measured', value: failures };
 }

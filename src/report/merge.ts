@@ -174,11 +174,15 @@ function addTotals(a: PathTotals | null, b: PathTotals | null): PathTotals | nul
   ) as unknown as PathTotals;
 }
 
+/** Not known when no recording knows of any, and at least one could not have. */
 function failuresOf(named: readonly NamedReport[]): Known<Failure[]> {
   const failures = named.flatMap(({ name, report }) =>
     report.failures.status === 'measured' ? report.failures.value.map((failure) => ({ ...failure, source: name })) : [],
   );
-  return { status: 'measured', value: failures.sort((a, b) => b.count - a.count) };
+  const unseen = named.map(({ report }) => report.failures).find(({ status }) => status === 'unavailable');
+  return failures.length === 0 && unseen !== undefined
+    ? unseen
+    : { status: 'measured', value: failures.sort((a, b) => b.count - a.count) };
 }
 
 function unique<T>(values: readonly T[]): T[] {

@@ -6,7 +6,7 @@ import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } f
 import { decideVerdict } from '../ledger/verdict.ts';
 import { unusedAllowances, withAllowances } from './allow.ts';
 import { reportedCallPaths } from './call-paths.ts';
-import { reportedFailures } from './failures.ts';
+import { reportedFailures, seenFailures } from './failures.ts';
 import { NO_CENSUS, portsOf } from './ports.ts';
 import { reportedProcesses } from './processes.ts';
 import { type Finding, type Report, SCHEMA_VERSION, type SockstatReport } from './types.ts';
@@ -47,7 +47,7 @@ export function buildReport(ledger: Ledger, nowMs: number = ledger.nowMs): Repor
     ...reportedCallPaths(ledger.callPaths, session.callPaths ?? unavailable(NO_CALL_PATHS), findings, failures),
     findings,
     ...unusedOf(unusedAllowances(findings, session.allow ?? [], ledger)),
-    failures: { status: 'measured', value: failures },
+    failures: seenFailures(session.failedCalls, failures),
     sockstat: sockstatOf(ledger),
     ports,
     ...lookedAtOf(ledger, session),

@@ -83,9 +83,9 @@ function withPortHolders(
   if (input.seen.status === 'unavailable') return input;
   const boot = { bootId, bootTimeMs: readBootTimeMs() };
   const processes = [...portHoldersOf(census)].slice(0, MOST_PORT_HOLDERS).flatMap(([process, pid]) => {
-    const read = readProcess(pid, boot);
+    const read = readProcess(pid, boot, () => NOT_KEPT);
     // A pid that means another process by now says nothing about this one.
-    return read.status === 'measured' && read.value.id === process ? [{ ...read.value, cmdline: NOT_KEPT }] : [];
+    return read.status === 'measured' && read.value.id === process ? [read.value] : [];
   });
   return { ...input, seen: { status: 'measured', value: { ...input.seen.value, processes } } };
 }

@@ -1,4 +1,5 @@
 /** Looks up in /proc, once each, who the processes are that the kernel side names. */
+import { ArgumentReader } from '../kernel/binding.ts';
 import type { TracedProcess } from '../kernel/decode.ts';
 import { isOutside, OUTSIDE_REASON, pidsFrom } from '../ledger/outside.ts';
 import { UNKNOWN_COMM } from '../ledger/processes.ts';
@@ -23,6 +24,7 @@ const MOST_KNOWN = 10_000;
 export class ProcessDirectory {
   readonly #boot: BootClock;
   readonly #hideArguments: boolean;
+  readonly #arguments = new ArgumentReader();
   readonly #known = new Map<ProcessId, Lookup>();
 
   constructor(boot: BootClock, hideArguments: boolean) {
@@ -55,6 +57,15 @@ export class ProcessDirectory {
     return { type: 'process', facts, activity: untraced };
   }
 
+  /** Ends what it reads with. */
+  close(): void {
+    this.#arguments.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   #remember(id: ProcessId, lookup: Lookup): void {
     this.#known.set(id, lookup);
     if (this.#known.size <= MOST_KNOWN) return;
@@ -64,16 +75,16 @@ export class ProcessDirectory {
     }
   }
 
+  #argumentsOf(pid: number): Known<Buffer> {
+    if (this.#hideArguments) return { status: 'unavailable', reason: 'left out by --no-cmdline' };
+    return this.#arguments.read(pid);
+  }
+
   #read(id: ProcessId, pid: number, comm: string | null): ProcessFacts {
     const outside = isOutside(pid);
-    const read = outside ? GONE : readProcess(pid, this.#boot);
+    const read = outside ? GONE : readProcess(pid, this.#boot, (of) => this.#argumentsOf(of));
     // A pid that means another process by now says nothing about this one.
-    if (read.status === 'measured' && read.value.id === id) {
-      const facts = read.value;
-      return this.#hideArguments
-        ? { ...facts, cmdline: { status: 'unavailable', reason: 'left out by --no-cmdline' } }
-        : facts;
-    }
+    if (read.status === 'measured' && read.value.id === id) return read.value;
     const unread = outside ? ({ status: 'unavailable', reason: OUTSIDE_REASON } as const) : GONE;
     const pids = pidsFrom(pid);
     return {

@@ -312,6 +312,7 @@ export class Session {
   /** Detaches. May be called again. */
   close(): void {
     this.#debuginfod?.close();
+    this.#processes.close();
     this.#tracer.close();
   }
 
@@ -333,6 +334,7 @@ export class Session {
       thresholds: this.#options.thresholds,
       clock: { monotonicMs: monotonicMs(), wallMs: Date.now() },
       callPaths: this.#callPaths(),
+      failedCalls: orRefused(this.#tracer.failuresRefused),
       ...(this.#options.allow === undefined ? {} : { allow: [...this.#options.allow] }),
     };
   }
@@ -463,8 +465,7 @@ export class Session {
 
   #callPaths(): Known<true> {
     if (!this.#options.callPaths) return { status: 'unavailable', reason: 'switched off by --no-paths' };
-    const refused = this.#tracer.pathsRefused;
-    return refused === null ? { status: 'measured', value: true } : { status: 'unavailable', reason: refused };
+    return orRefused(this.#tracer.pathsRefused);
   }
 
   /** One pass over all descriptors of the host: who holds the sockets that the ledger knows. */
@@ -577,4 +578,8 @@ export class Session {
     this.ledger.apply(input);
     this.#sinks.input?.(input);
   }
+}
+
+function orRefused(reason: string | null): Known<true> {
+  return reason === null ? { status: 'measured', value: true } : { status: 'unavailable', reason };
 }

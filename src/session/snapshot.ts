@@ -31,7 +31,7 @@ export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOp
   const census = readCensus(bootId.value);
   const sockstat = readSockstat();
   const session = sessionFacts(bootId.value, targets);
-  const directory = new ProcessDirectory({ bootId: bootId.value, bootTimeMs: readBootTimeMs() }, hideArguments);
+  using directory = new ProcessDirectory({ bootId: bootId.value, bootTimeMs: readBootTimeMs() }, hideArguments);
   const holders = new Map([...holdersOf(selectSockets(census, session)), ...portHoldersOf(census)]);
   return buildSnapshotReport({
     session,

@@ -280,8 +280,9 @@ describe('input, output and signals', () => {
     const list = 'for fd in /proc/self/fd/*; do echo "$(basename $fd) $(readlink $fd)"; done';
     const line = (run: string): string =>
       `exec 3>&1 5<"$2" 20> >(cat >&3); exec ${run} bash -c '${list}; cat <&5; echo to >&20'`;
-    const listed = async (run: string): Promise<string[]> => {
-      const { stdout } = await execute('bash', ['-c', line(run), process.execPath, MAIN, file]);
+    const listed = async (run: string, options = ''): Promise<string[]> => {
+      const env = { ...process.env, NODE_OPTIONS: options };
+      const { stdout } = await execute('bash', ['-c', line(run), process.execPath, MAIN, file], { env });
       // Those that the list itself opens are at numbers of their own, and so are the pipes each time.
       return stdout
         .replaceAll(/\d+\]/g, ']')
@@ -292,6 +293,15 @@ describe('input, output and signals', () => {
     const plain = await listed('env');
     expect(plain).toEqual(expect.arrayContaining([`5 ${file}`, 'from a file', 'to']));
     expect(await listed('"$0" "$1" run --')).toEqual(plain);
+    expect(await listed('"$0" "$1" run --', '--inspect=127.0.0.1:0')).toEqual(plain);
+  });
+
+  it('descriptors that it was started with are open for as long as the command has them', async () => {
+    const told = join(folder, 'told');
+    writeFileSync(told, '');
+    const wait = 'exec 3>&-; until grep -q end "$0"; do sleep 0.05; done';
+    const line = `exec 3> >(cat; echo end >"$2"); exec "$0" "$1" run -- bash -c '${wait}' "$2"`;
+    await execute('bash', ['-c', line, process.execPath, MAIN, told], { timeout: 60_000 });
   });
 
   it('stdin that is closed, or at its end', async () => {

@@ -9,7 +9,7 @@ import type { Finding, Report } from '../../src/report/types.ts';
 import { notRun } from '../host/not-run.ts';
 import { builtProgram } from '../host/puppet.ts';
 import { Program, until } from './programs.ts';
-import { heldBy, nothingLeft, Socktrace } from './socktrace.ts';
+import { heldBy, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
 const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3'];
 const READER = /^Name:\tsocktrace-reade$/m;
@@ -52,7 +52,7 @@ const readersOf = (pid: number): number[] => childrenOf(pid).filter((id) => READ
 const isStuck = (pid: number): boolean =>
   /^State:\tD/m.test(statusOf(pid)) && /^SigPnd:\t0*100$|^ShdPnd:\t0*100$/m.test(statusOf(pid));
 
-type Mode = 'mounted' | 'detached' | 'overlay';
+type Mode = 'mounted' | 'detached' | 'overlay' | 'locked';
 
 /** A program of known paths that runs from a silent file system: each of its pages that it needs has been read before. */
 async function startSilent(mode: Mode): Promise<{ server: Program; pid: number }> {
@@ -119,5 +119,21 @@ it('mounted: its file is not asked for, and has its name in the path', async (co
   const path = pathOf(report, finding?.openPath);
   expect(path?.notes).toContain('a file of its code could not be opened');
   expect(path?.frames.map((frame) => frame.module)).toContain(join(folder, 'files/program'));
+  await nothingLeft();
+});
+
+it('locked: nobody waits for the lock of its mappings, which its arguments cannot be read without', async (context) => {
+  requireFuse(context);
+  const { server, pid } = await startSilent('locked');
+  expect(await server.tell('lock')).toBe('ok');
+  const inTime = { status: 'unavailable', reason: 'could not be read in time' };
+  const { report, finding } = await trace(server, pid, () => true);
+  expect(finding).toMatchObject({ kind: 'unused', count: COUNT });
+  expect(report.processes.find((process) => process.pid === pid)?.cmdline).toEqual(inTime);
+  const look = await socktrace('snapshot', '--json');
+  expect(look.code, look.stderr).toBe(0);
+  const { processes } = JSON.parse(look.stdout) as Report;
+  expect(processes.find((process) => process.pid === pid)?.cmdline).toEqual(inTime);
+  expect(processes.filter(({ cmdline }) => cmdline.status === 'measured')).not.toEqual([]);
   await nothingLeft();
 });

@@ -1,16 +1,19 @@
 // Runs a program from a file system that it answers for itself, until it is told to stop answering:
 //
-//     silent-files FOLDER PROGRAM mounted|detached|overlay
+//     silent-files FOLDER PROGRAM mounted|detached|overlay|locked
 //
 // In a mount namespace of its own, FOLDER gets a file system that has PROGRAM as its only file "program"; "overlay" runs
-// it from one that is laid over that. The program has this one's standard input and output. On SIGUSR1 the server reads
-// requests and answers none, "detached" after it has taken the file system out of everybody's sight; it says "silent"
-// then, and stays. A request that has been read and is not answered ends by no signal.
+// it from one that is laid over that; "locked" runs none but this one, which opens N sockets for a line "first N", and for
+// "lock" has a thread that waits for the file system with the lock of its mappings. The program has this one's standard
+// input and output. On SIGUSR1 the server reads requests and answers none, "detached" after it has taken the file system
+// out of everybody's sight; it says "silent" then, and stays. A request that has been read and is not answered ends by no
+// signal.
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -21,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -28,7 +32,8 @@
 enum {
   ROOT = FUSE_ROOT_ID,
   FILE_NODE,
-  REQUEST_BYTES = 1 << 17
+  REQUEST_BYTES = 1 << 17,
+  PAGE = 4096
 };
 
 static const char kName[] = "program";
@@ -99,7 +104,10 @@ static void serve(int device, const struct fuse_in_header *in) {
   }
   case FUSE_OPEN:
   case FUSE_OPENDIR: {
-    struct fuse_open_out out = {.open_flags = FOPEN_KEEP_CACHE};
+    static int writers;
+    const struct fuse_open_in *asked = more;
+    bool writes = (asked->flags & O_ACCMODE) == O_RDWR;
+    struct fuse_open_out out = {.open_flags = writes && writers++ ? FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE};
     answer(device, in->unique, 0, &out, sizeof(out));
     break;
   }
@@ -158,6 +166,51 @@ static const char *make_folder(const char *folder, const char *name) {
   return path;
 }
 
+static int unanswered;
+
+static void *wait_with_the_lock(void *thread) {
+  *(pid_t *)thread = gettid();
+  mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, unanswered, 0);
+  return NULL;
+}
+
+/* A mapping of direct I/O has what was written before sent to the file system, and waits with the lock of all mappings. */
+static void lock_mappings(void) {
+  static char path[64], line[512];
+  static volatile pid_t thread;
+  pthread_t handle;
+  check(pthread_create(&handle, NULL, wait_with_the_lock, (void *)&thread) == 0, "pthread_create");
+  while (!thread)
+    usleep(1000);
+  snprintf(path, sizeof(path), "/proc/self/task/%d/stat", thread);
+  for (const char *name = NULL; !name || name[2] != 'D'; usleep(1000)) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    check(file >= 0 && read(file, line, sizeof(line) - 1) > 0, path);
+    close(file);
+    name = strrchr(line, ')');
+  }
+}
+
+static void do_what_is_asked(const char *path) {
+  static char line[64];
+  int first = open(path, O_RDWR | O_CLOEXEC), count;
+  unanswered = open(path, O_RDWR | O_CLOEXEC);
+  check(first >= 0 && unanswered >= 0, path);
+  char *written = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, first, 0);
+  check(written != MAP_FAILED, "mmap");
+  written[0] = 1;
+  while (fgets(line, sizeof(line), stdin)) {
+    if (strcmp(line, "lock\n") == 0)
+      lock_mappings();
+    else
+      check(sscanf(line, "first %d", &count) == 1, line);
+    for (; count > 0; count--)
+      check(socket(AF_INET, SOCK_STREAM, 0) >= 0, "socket");
+    puts("ok");
+    fflush(stdout);
+  }
+}
+
 int main(int count, char **arguments) {
   check(count == 4, "usage");
   const char *folder = arguments[1], *mode = arguments[3];
@@ -175,7 +228,7 @@ int main(int count, char **arguments) {
   char options[128];
   snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", device);
   check(mount("silent", files, "fuse", MS_NOSUID | MS_NODEV, options) == 0, "mount fuse");
-  bool overlaid = strcmp(mode, "overlay") == 0;
+  bool overlaid = strcmp(mode, "overlay") == 0, locks = strcmp(mode, "locked") == 0;
   pid_t program = fork();
   check(program >= 0, "fork");
   if (program == 0) {
@@ -184,6 +237,10 @@ int main(int count, char **arguments) {
     snprintf(layers, sizeof(layers), "lowerdir=%s:%s", files, other);
     check(!overlaid || mount("overlay", merged, "overlay", 0, layers) == 0, "mount overlay");
     const char *path = in_folder(overlaid ? merged : files, kName);
+    if (locks) {
+      do_what_is_asked(path);
+      _exit(0);
+    }
     execl(path, path, NULL);
     check(false, path);
   }

@@ -61,6 +61,13 @@ function functionsOf(path: ReportCallPath | undefined): (string | null)[] {
   return names.slice(1, main < 0 ? names.length : main + 1);
 }
 
+function openedThrough({ callPaths }: Report, name: string): number {
+  if (callPaths.status === 'unavailable') return 0;
+  return callPaths.value
+    .filter((path) => functionsOf(path).includes(name))
+    .reduce((sum, { counters }) => sum + (counters?.opened ?? 0), 0);
+}
+
 function functions(report: Report, ref: PathRef | null): (string | null)[] {
   return functionsOf(pathOf(report, ref));
 }
@@ -264,15 +271,9 @@ describe('paths', () => {
   it('through a library that took the place of another one have its name, once that is known', async () => {
     await using program = new CodePaths();
     using tracing = Tracing.of([program.pid]);
-    const openedThrough = (report: Report, name: string): number =>
-      report.callPaths.status === 'unavailable'
-        ? 0
-        : report.callPaths.value
-            .filter((path) => functionsOf(path).includes(name))
-            .reduce((sum, { counters }) => sum + (counters?.opened ?? 0), 0);
     await program.command('former', 20);
     await tracing.until('the first one', (report) => openedThrough(report, 'former_inner') === 20);
-    // The cache believes its return addresses until a check of its answers, one in 256, has the mappings read again.
+    // The cache believes its return addresses until the mappings are read again.
     let opened = 0;
     for (let report = tracing.session.report(); openedThrough(report, 'latter_inner') === 0; ) {
       expect(opened).toBeLessThan(256 * 40); // by chance: 1e-17
@@ -288,6 +289,23 @@ describe('paths', () => {
       return openedThrough(now, 'latter_inner') === 20 + opened + 200 - former;
     });
     expect(openedThrough(report, 'former_inner')).toBe(former);
+  });
+
+  it('through such a library, by a process that opens few: its mappings are read again all the same', async () => {
+    await using program = new CodePaths();
+    using tracing = Tracing.of([program.pid]);
+    await program.command('former', 20);
+    await tracing.until('the first one', (report) => openedThrough(report, 'former_inner') === 20);
+    // So few are checked by chance one time in ten.
+    for (let opened = 1; openedThrough(tracing.session.report(), 'latter_inner') === 0; opened++) {
+      expect(opened).toBeLessThan(25);
+      await program.command('latter', 1);
+      const endMs = performance.now() + 500;
+      await tracing.until('one more, and a pause', (now) => {
+        const all = openedThrough(now, 'former_inner') + openedThrough(now, 'latter_inner');
+        return all === 20 + opened && performance.now() > endMs;
+      });
+    }
   });
 
   it('in any number are counted to the last socket: what was not sampled is a sum of its own', async () => {

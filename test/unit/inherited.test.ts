@@ -33,4 +33,13 @@ describe('inherited descriptors', () => {
     expect(inheritedOf([...NODES, ...given], new Set())).toEqual([8]);
     expect(inheritedOf([...NODES, ...given], new Set(['pipe:[3]', '/etc/hostname']))).toEqual([8, 9, 10]);
   });
+
+  it('none that Node is known to have, nor what V8 writes for profilers', () => {
+    const logs = ['perf-%.map', 'jit-%.dump', 'isolate-0x38073930-%-v8.log', 'isolate0x38073930-%-v8.log'];
+    const files = ['socket:[8]', ...logs.map((name) => `/tmp/${name.replace('%', String(process.pid))}`)];
+    const opened = files.map((file, i) => open(8 + i, file, false));
+    expect(inheritedOf([...NODES, ...opened], new Set(), new Set(['socket:[8]']))).toEqual([]);
+    const others = ['socket:[9]', '/tmp/perf-1.map', '/tmp/jit-1.dump'].map((file, i) => open(8 + i, file, false));
+    expect(inheritedOf([...NODES, ...others], new Set(), new Set(['socket:[8]']))).toEqual([8, 9, 10]);
+  });
 });

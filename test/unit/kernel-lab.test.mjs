@@ -60,9 +60,9 @@ describe('results of a guest', () => {
 
 describe('the plan', () => {
   it('is narrowed by a choice', () => {
-    const boots = chosenBoots({ hooks: ['cgroup'], pattern: "it's" });
+    const boots = chosenBoots({ hooks: ['kprobe'], pattern: "it's" });
     expect(boots).toHaveLength(1);
-    expect(boots[0].runs).toMatchObject([{ hooks: 'cgroup', pattern: "it's" }]);
+    expect(boots[0].runs).toMatchObject([{ hooks: 'kprobe', pattern: "it's" }]);
     expect(planOf(boots[0].runs)).toContain("-t 'it'\\''s'");
   });
 

@@ -78,6 +78,14 @@ describe('one report of several recordings', () => {
     expect(merged.sources?.[0]?.sockstat).toEqual(web7.sockstat);
   });
 
+  it('knows of no failed calls when no recording does', () => {
+    const failures = { status: 'unavailable', reason: 'refused' } as const;
+    const blind = { name: 'web7.ndjson', report: { ...web7, failures } };
+    expect(mergeReports([blind, { name: 'web8.ndjson', report: { ...web8, failures } }]).failures).toEqual(failures);
+    const seen = mergeReports([blind, { name: 'web8.ndjson', report: web8 }]).failures;
+    expect(seen.status === 'measured' && seen.value.map(({ source }) => source)).toContain('web8.ndjson');
+  });
+
   it('says in its text which finding is of which recording', () => {
     const text = renderText(merged);
     expect(text).toMatch(/^RECORDINGS$/m);

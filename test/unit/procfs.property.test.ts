@@ -52,7 +52,7 @@ describe('any bytes of /proc', () => {
           const files = { stat: damaged(statOf(name, numbers), at, damage), cmdline, status, cgroup };
           for (const [file, content] of Object.entries(files)) writeFileSync(join(root, '7', file), content);
           const boot = { bootId: BOOT, bootTimeMs: measured(1_000_000) };
-          const read = readProcess(7, boot, root);
+          const read = readProcess(7, boot, () => measured(cmdline), root);
           if (read.status === 'unavailable') {
             expect(read.reason).not.toBe('');
             return;

@@ -9,7 +9,7 @@ it.each(['unknown func bpf_probe_read#4', 'program of this type cannot use helpe
   'lockdown: "%s"',
   (detail) => {
     const step = 'load the programs of the census';
-    const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }));
+    const { message } = explainRefusal(new KernelError({ step, errno: EINVAL, detail }), false);
     const [first = '', ...others] = message.split('\n');
     // As root; a user without rights is told that first.
     expect(first).toMatch(/^cannot trace: this kernel is locked down \(lockdown=confidentiality\)/);
@@ -24,4 +24,13 @@ it('what has no explanation is told as it is, once', () => {
     'cannot trace: attach: EINVAL (libbpf: no)',
     expect.stringMatching(/doctor" tries each part/),
   ]);
+});
+
+it('lockdown, in a nested pid namespace: no hook set does, the host does', () => {
+  const failure = { step: 'load the programs', errno: EINVAL, detail: 'unknown func bpf_probe_read_kernel#113' };
+  const { message } = explainRefusal(new KernelError(failure), true);
+  expect(message).toContain('the reads that a nested pid namespace needs');
+  expect(message).toContain('possible from outside of this pid namespace');
+  expect(message).not.toContain('possible with hook set fentry');
+  expect(explainRefusal(new KernelError(failure), false).message).toContain('possible with hook set fentry');
 });

@@ -315,3 +315,21 @@ describe('buildReport', () => {
     expect(() => buildReport(new Ledger())).toThrow('session line');
   });
 });
+
+describe('failed calls', () => {
+  const refused = { status: 'unavailable', reason: 'load the programs: EINVAL' } as const;
+  const unseen = (...inputs: LedgerInput[]): LedgerInput[] => [session({ failedCalls: refused }), ...inputs];
+
+  it('are not known where none are seen: an empty list would read as none', () => {
+    const inputs = unseen(...incidentInputs().filter(({ type }) => type !== 'session' && type !== 'failure'));
+    expectValid(inputs);
+    expect(reportOf(inputs).failures).toEqual(refused);
+    expect(renderText(reportOf(inputs))).toContain('FAILED CALLS\n  not known: load the programs: EINVAL');
+  });
+
+  it('are listed as far as they are seen', () => {
+    const report = reportOf(unseen(...incidentInputs().filter(({ type }) => type !== 'session')));
+    expect(report.failures).toEqual(reportOf(incidentInputs()).failures);
+    expect(report.failures.status).toBe('measured');
+  });
+});
