@@ -22,6 +22,12 @@ export class ProcessNames {
     return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${pidText(process)}]`;
   }
 
+  /** `1234`, or `1234 outside`; undefined of a process that the report does not know. */
+  pidOf(id: ProcessId): string | undefined {
+    const process = this.#byId.get(id);
+    return process === undefined ? undefined : pidText(process);
+  }
+
   /** `leakyd[1234]`, or `leakyd[1234] and 36 more processes` where several share a finding. */
   ofOwners({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
     const others = processes > 1 ? ` and ${countOf(processes - 1, 'more process', 'more processes')}` : '';
