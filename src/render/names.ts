@@ -3,7 +3,7 @@ import { NO_PID } from '../ledger/outside.ts';
 import type { Known, ProcessId, SelectedTarget, TargetSelector } from '../ledger/types.ts';
 import type { Report, ReportProcess } from '../report/types.ts';
 import { escapeText } from './escape.ts';
-import { countOf } from './numbers.ts';
+import { countOf, formatCount } from './numbers.ts';
 
 /** `leakyd[1234]`; finds each process of one report by its id. */
 export class ProcessNames {
@@ -32,6 +32,11 @@ export class ProcessNames {
   ofOwners({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
     const others = processes > 1 ? ` and ${countOf(processes - 1, 'more process', 'more processes')}` : '';
     return `${this.ofKnown(process)}${others}`;
+  }
+
+  /** `leakyd[1234] +36`: the same where there is little room. */
+  ofOwnersShort({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
+    return `${this.ofKnown(process)}${processes > 1 ? ` +${formatCount(processes - 1)}` : ''}`;
   }
 
   ofKnown(process: Known<ProcessId>): string {
