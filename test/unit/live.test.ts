@@ -150,7 +150,7 @@ describe('what does not fit', () => {
     expect(fitPlace(place, 60)).toBe(place);
     expect(fitPlace(place, 30)).toBe('reserve~ (leaky_service.c:135)');
     expect(fitPlace(place, 28)).toBe('leaky_service.c:135');
-    expect(fitPlace(place, 12)).toBe('~vice.c:135');
+    expect(fitPlace(place, 12)).toBe('~rvice.c:135');
     expect(fitPlace('std::vector<int (*)(char)>::f', 20)).toBe('std::vector<int (*)~');
     expect(cutStart('日本語', 5)).toBe('~本語');
     expect(cutStart('日本語', 4)).toBe('~語');
@@ -211,6 +211,13 @@ describe('a screen', () => {
     expect(lines[6]).toMatch(/^>LEAK +29 {2}bind-failed +EADDRINUSE +1m 7s +steady {2}leakyd\[1234\]/);
     expect(lines[7]).toMatch(/^ LEAK +12 {2}bound-inactive +- +1m 19s +steady {2}leakyd\[1234\]/);
     expect(lines).toHaveLength(24);
+  });
+
+  it('says how long and what was lost behind however many processes', () => {
+    const report = reportOf(incidentInputs());
+    const pids = Array.from({ length: 40 }, (_, i) => 10_000 + i);
+    const { lines } = frame({ ...report, target: { ...report.target, pids } }, FIRST_STATE, USUAL);
+    expect(lines[0]).toMatch(/^pids 10000, 10001, .*~ {2}1m 20s {2}no loss {2}hooks fentry$/);
   });
 
   it('still says how many of which kind by whom on a narrow terminal', () => {

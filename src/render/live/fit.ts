@@ -14,9 +14,10 @@ export function fitOwner(text: string, width: number): string {
 /** `acquire_p~ (pool.c:41)`, else `pool.c:41`, else `~pool.c:41`: a line of code keeps its number. */
 export function fitPlace(text: string, width: number): string {
   const at = text.lastIndexOf(' (');
-  const file = /^ \(([^()]+)\)/.exec(text.slice(at))?.[1];
+  const [, file, doubt = ''] = /^ \(([^()]+)\)( \?)?$/.exec(text.slice(at)) ?? [];
   if (at <= 0 || file === undefined) return cut(text, width);
-  return fitHead(text, at, width, LEAST_FUNCTION) ?? (widthOf(file) <= width ? file : cutStart(file, width));
+  const line = `${file}${doubt}`;
+  return fitHead(text, at, width, LEAST_FUNCTION) ?? cutStart(line, width);
 }
 
 /** Cut before `from`; null where less than `least` columns would be left there. */

@@ -8,7 +8,7 @@ import { Victims } from '../text/victims.ts';
 import type { History } from './history.ts';
 import { joined, type Line, type Span } from './line.ts';
 import { suspectsOf } from './live-report.ts';
-import { widthOf } from './width.ts';
+import { cut, widthOf } from './width.ts';
 
 export interface HeaderFacts {
   report: Report;
@@ -23,6 +23,7 @@ export interface HeaderFacts {
 }
 
 const LONGEST_SPARKLINE = 60;
+const SHORTEST_TARGET = 24;
 
 /** Lines in the order of what matters: a low terminal shows the first ones only. */
 export function headerLines(facts: HeaderFacts, width: number): Line[] {
@@ -35,20 +36,22 @@ export function headerLines(facts: HeaderFacts, width: number): Line[] {
   ];
 }
 
+/** Of a long list of processes the beginning, so that there is room for what follows. */
 function observation({ report, paused, note }: HeaderFacts, width: number): Line {
   const { target, window, host, loss } = report;
   const lost = loss.reasons.length;
-  return joined(
-    [
-      ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
-      ...(note === null ? [] : [note]),
-      { text: targetName(target), tone: 'bold' },
-      { text: formatDuration(window.durationMs) },
-      lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')} (press ?)`, tone: 'yellow' },
-      { text: `hooks ${host.hooks.set}` },
-    ],
-    width,
-  );
+  const before: Span[] = [
+    ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
+    ...(note === null ? [] : [note]),
+  ];
+  const after: Span[] = [
+    { text: formatDuration(window.durationMs) },
+    lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')} (press ?)`, tone: 'yellow' },
+    { text: `hooks ${host.hooks.set}` },
+  ];
+  const used = [...before, ...after].reduce((sum, { text }) => sum + widthOf(text) + 2, 0);
+  const name = cut(targetName(target), Math.max(SHORTEST_TARGET, width - used));
+  return joined([...before, { text: name, tone: 'bold' }, ...after], width);
 }
 
 /** The sparkline has what room the numbers leave. */
