@@ -1,4 +1,6 @@
 /** Where the host's allocated sockets are: each in one named class, until the sum equals `alloc`. */
+
+import { pidsFrom } from '../ledger/outside.ts';
 import type { Known, ProcessId } from '../ledger/types.ts';
 import type { Census, CensusSocket } from './census.ts';
 import { groupBy } from './group-by.ts';
@@ -20,6 +22,8 @@ export const SOCKET_CLASSES = [
   'no-holder',
 ] as const;
 export type SocketClassName = (typeof SOCKET_CLASSES)[number];
+
+const MOST_QUEUES = 3;
 
 export interface SocketClass {
   name: SocketClassName;
@@ -65,11 +69,12 @@ function classOfHeld({ state, port, receiveQueue, memory }: CensusSocket): Socke
 /** Classes that have sockets. */
 export function classify({ sockets, allocAfter }: Census): Classes {
   const members = groupBy(sockets, classOf);
+  const listeners = members.get('listening') ?? [];
   return {
     alloc: allocAfter,
     classes: SOCKET_CLASSES.flatMap((name) => {
       const all = members.get(name);
-      return all === undefined ? [] : [{ name, count: all.length, evidence: evidenceOf(name, all) }];
+      return all === undefined ? [] : [{ name, count: all.length, evidence: evidenceOf(name, all, listeners) }];
     }),
     unplaced:
       allocAfter.status === 'measured' ? { status: 'measured', value: allocAfter.value - sockets.length } : allocAfter,
@@ -77,7 +82,11 @@ export function classify({ sockets, allocAfter }: Census): Classes {
 }
 
 /** What was seen, so that a reader can look for himself. */
-function evidenceOf(name: SocketClassName, sockets: readonly CensusSocket[]): string {
+function evidenceOf(
+  name: SocketClassName,
+  sockets: readonly CensusSocket[],
+  listeners: readonly CensusSocket[],
+): string {
   switch (name) {
     case 'closed':
       return `state CLOSE, in no hash table, no port, ${openIn(sockets)}`;
@@ -93,9 +102,9 @@ function evidenceOf(name: SocketClassName, sockets: readonly CensusSocket[]): st
     case 'connected':
       return openIn(sockets);
     case 'unaccepted':
-      return 'connected, and not accepted by their listener';
+      return `connected, and not accepted: ${queues(sockets, listeners)}`;
     case 'unaccepted-reset':
-      return `reset by the peer, in the accept queue of ${places(sockets, 'listener')}, in no hash table`;
+      return `reset by the peer, in no hash table, not accepted: ${queues(sockets, listeners)}`;
     case 'in-flight':
       return `sent as descriptors to ${places(sockets, 'unix socket')} that did not receive them`;
     case 'io_uring':
@@ -115,6 +124,37 @@ function openIn(sockets: readonly CensusSocket[]): string {
   const processes = new Set<ProcessId>();
   for (const { holders } of sockets) for (const { process } of holders) processes.add(process);
   return `open in ${plural(processes.size, 'process', 'processes')}`;
+}
+
+/**
+ * Where connections wait, longest queue first: `37 by pid 812 on port 443, 2 by an unknown listener`. By the listener in
+ * whose queue they were found; of those found in a hash table only, by port.
+ */
+function queues(sockets: readonly CensusSocket[], listeners: readonly CensusSocket[]): string {
+  const byAddress = new Map(listeners.map((listener) => [listener.address, listener]));
+  const byPort = groupBy(listeners, portKey);
+  const waiting = groupBy(sockets, (socket) => {
+    const [only, second] = byPort.get(portKey(socket)) ?? [];
+    const listener = byAddress.get(socket.via ?? '') ?? (second === undefined ? only : undefined);
+    const [holder] = listener?.holders ?? [];
+    if (listener === undefined || holder === undefined) return 'an unknown listener';
+    const others = new Set(listener.holders.map(({ process }) => process)).size - 1;
+    return `pid ${pidText(holder.pid)}${others === 0 ? '' : ` and ${others} more`} on port ${listener.local.port}`;
+  });
+  const queues = [...waiting].sort(([, a], [, b]) => b.length - a.length);
+  const shown = queues.slice(0, MOST_QUEUES).map(([who, { length }]) => `${length} by ${who}`);
+  const rest = queues.slice(MOST_QUEUES);
+  const more = rest.reduce((sum, [, { length }]) => sum + length, 0);
+  return `${shown.join(', ')}${rest.length === 0 ? '' : `, ${more} by ${plural(rest.length, 'more listener', 'more listeners')}`}`;
+}
+
+function pidText(number: number): string {
+  const { pid, namespacePids } = pidsFrom(number);
+  return namespacePids?.status === 'measured' ? `${namespacePids.value[0]} outside` : String(pid);
+}
+
+function portKey({ netns, local }: CensusSocket): string {
+  return `${netns} ${local.port}`;
 }
 
 /** By which they were reached. */

@@ -4,7 +4,7 @@ import type { ReadStream, WriteStream } from 'node:tty';
 import { type Frame, frameOf } from '../render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
 import { LiveReport, suspectsOf } from '../render/live/live-report.ts';
-import { FIRST_STATE, type Key, type LiveState, type NamedKey, press } from '../render/live/state.ts';
+import { FIRST_STATE, type Key, type LiveState, type NamedKey, NOTHING_SHOWN, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
 import { Cost, Pace } from '../session/pace.ts';
 import type { Session } from '../session/session.ts';
@@ -19,6 +19,8 @@ const REFRESH_MS = 500;
 const CENSUS_MS = 10_000;
 /** Looking at all sockets of the host may take half of what the view takes. */
 const CENSUS_WEIGHT = 2;
+/** Rows are sorted anew so long after they were sorted and after the last key: nobody can hit what moves. */
+const SORT_MS = 5_000;
 /** A key that sends no more within this time was Escape itself. */
 const ESCAPE_MS = 50;
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
@@ -59,6 +61,7 @@ export class LiveView implements Display {
   /** since the last census, as of what is shown */
   #lookedMs = 0;
   #state: LiveState = FIRST_STATE;
+  #sortAt = performance.now();
   #live: LiveReport | null = null;
   #frame: Frame | null = null;
 
@@ -97,6 +100,7 @@ export class LiveView implements Display {
     if (!this.#refreshPace.isDue(performance.now())) return;
     const costMs = this.#refreshCost.of(() => {
       const now = report();
+      if (performance.now() >= this.#sortAt) this.#state = { ...this.#state, order: null };
       this.#live = new LiveReport(now);
       this.#lookedMs = performance.now() - this.#censusAt;
       this.#history.add(now.window.durationMs, suspectsOf(now));
@@ -132,6 +136,12 @@ export class LiveView implements Display {
     const header = { history: this.#history, blocks: blocks(), lookedMs: this.#lookedMs, note };
     this.#frame = frameOf(this.#live, this.#state, header, this.#screen.size, styleFor(this.#output));
     this.#screen.draw(this.#frame.lines);
+    if (this.#state.order === null) this.#holdOrder();
+    this.#state = { ...this.#state, order: this.#frame.shown.rows };
+  }
+
+  #holdOrder(): void {
+    this.#sortAt = performance.now() + SORT_MS;
   }
 
   readonly #onKeypress = (text: string | undefined, keypress: Keypress): void => {
@@ -140,10 +150,10 @@ export class LiveView implements Display {
     if (!this.#screen.isEntered) return;
     if (keypress.ctrl && keypress.name === 'z') return this.#toShell();
     if (keypress.ctrl && keypress.name === 'l') this.#screen.forget();
+    this.#holdOrder();
     const key = keyOf(text, keypress);
     if (text === 'r' && !this.#state.typing) this.#recorder?.toggle();
-    else if (key !== null)
-      this.#state = press(this.#state, key, this.#frame?.shown ?? { rows: [], height: 1, mostScroll: 0 });
+    else if (key !== null) this.#state = press(this.#state, key, this.#frame?.shown ?? NOTHING_SHOWN);
     if (this.#state.leaving) return this.#ask('SIGINT');
     this.#draw();
   };

@@ -3,7 +3,7 @@ import { NO_PID } from '../ledger/outside.ts';
 import type { Known, ProcessId, SelectedTarget, TargetSelector } from '../ledger/types.ts';
 import type { Report, ReportProcess } from '../report/types.ts';
 import { escapeText } from './escape.ts';
-import { countOf } from './numbers.ts';
+import { countOf, formatCount } from './numbers.ts';
 
 /** `leakyd[1234]`; finds each process of one report by its id. */
 export class ProcessNames {
@@ -22,10 +22,21 @@ export class ProcessNames {
     return process === undefined ? escapeText(id) : `${escapeText(process.comm)}[${pidText(process)}]`;
   }
 
+  /** `1234`, or `1234 outside`; undefined of a process that the report does not know. */
+  pidOf(id: ProcessId): string | undefined {
+    const process = this.#byId.get(id);
+    return process === undefined ? undefined : pidText(process);
+  }
+
   /** `leakyd[1234]`, or `leakyd[1234] and 36 more processes` where several share a finding. */
   ofOwners({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
     const others = processes > 1 ? ` and ${countOf(processes - 1, 'more process', 'more processes')}` : '';
     return `${this.ofKnown(process)}${others}`;
+  }
+
+  /** `leakyd[1234] +36`: the same where there is little room. */
+  ofOwnersShort({ process, processes }: { process: Known<ProcessId>; processes: number }): string {
+    return `${this.ofKnown(process)}${processes > 1 ? ` +${formatCount(processes - 1)}` : ''}`;
   }
 
   ofKnown(process: Known<ProcessId>): string {

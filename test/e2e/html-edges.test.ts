@@ -172,3 +172,21 @@ it('thousands of findings: in every window, the rows and the rest are the suspec
   }
   expect(complaints).toEqual([]);
 });
+
+it('failed calls of other namespaces are marked as such', async (context) => {
+  const traced = process({ netns: measured(1) });
+  const far = { process: `${BOOT}:${2 ** 31 + 351}:1`, pid: 0, comm: 'nginx' };
+  const other = { process: `${BOOT}:77:1`, pid: 77, comm: 'curl' };
+  const seen = process({ id: other.process, pid: 77, comm: 'curl', netns: measured(7) });
+  const { report, timeline } = await load([
+    session(),
+    traced,
+    seen.type === 'process' ? { ...seen, activity: unavailable('not traced') } : seen,
+    failure({ ...far, errno: 'ECONNREFUSED', cause: 'refused' }),
+    failure({ ...other, errno: 'ECONNREFUSED', cause: 'refused' }),
+    ...seconds(60),
+  ]);
+  const { page } = await (browser ?? notRun(context, 'chromium is not installed')).open(renderHtml(report, timeline));
+  const programs = await page.locator('#failures tbody td:nth-child(5)').allInnerTexts();
+  expect(programs.toSorted()).toEqual(['curl[77] (netns 7)', 'nginx[351 outside]']);
+});

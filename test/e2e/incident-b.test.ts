@@ -154,7 +154,7 @@ describe('incident B', () => {
       ['closed-unread +state CLOSE, [\\d,]+ KiB of buffers with data that was not read, open in \\d+ process', 300],
       ['orphaned +closed by their process, .*; \\d+ with data that the peer did not acknowledge', 100],
       ['in-flight +sent as descriptors to \\d+ unix socket', 260],
-      ['unaccepted-reset +reset by the peer, in the accept queue of \\d+ listener', 200],
+      ['unaccepted-reset +reset by the peer, in no hash table, not accepted: .*\\b200 by pid \\d+ on port 20000', 200],
       ['closed +state CLOSE, in no hash table, no port', 220],
       ['connected +open in \\d+ process', 600],
     ] as const)

@@ -1,9 +1,9 @@
 // The live view in a real terminal, against a service that really leaks: every key, every size, every way out.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Puppet } from '../host/puppet.ts';
+import { builtProgram, Puppet } from '../host/puppet.ts';
 import { Program, until } from './programs.ts';
 import { MAIN, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 import { type Size, Terminal } from './terminal.ts';
@@ -54,7 +54,7 @@ describe('every key', () => {
     expect(lines[1]).toMatch(/^suspects \d+ {2}(LEAKS \d|no leak yet) {2}[▁▂▃▄▅▆▇█]+$/);
     expect(lines[2]).toMatch(/^ports \d+ of 120 in 50000-50119/);
     expect(lines[3]).toMatch(/^preexisting \d+ \+ opened \d+ .* = held \d+$/);
-    expect(rowsIn(first)[0]).toMatch(/^>.* leaky-service/);
+    expect(rowsIn(first)[0]).toMatch(/^>.* leaky-\S*\[\d+\]/);
 
     await terminal.keys('Down');
     await terminal.shows((screen) => rowsIn(screen)[1]?.startsWith('>') ?? false);
@@ -105,6 +105,67 @@ describe('every key', () => {
     const report = await terminal.isRestored(0);
     expect(report).toContain('OBSERVED WITH');
     expect(report).toContain('lsof -nP -p');
+  });
+});
+
+describe('a crowd', () => {
+  const PROGRAMS = 20;
+  const LOW = 16;
+  /** without the header, the title, the line of the selected row, and the footer */
+  const FITTING = LOW - 7;
+
+  it('shows errno and code of each, and the selected row stays where it is', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'socktrace-crowd-'));
+    try {
+      // Programs of their own, each with a number of sockets that found no port.
+      const pids = await Promise.all(
+        Array.from({ length: PROGRAMS }, async (_, i) => {
+          const path = join(folder, `crowd-${i}`);
+          copyFileSync(builtProgram('leaky-service'), path);
+          const limits = ['--rate', '50', '--max', `${30 + 2 * i}`, '--lifetime', '300', '--start-paused'];
+          return Number(await Program.start(path, 'bind-failed', ...limits).said(/ready pid=(\d+)/));
+        }),
+      );
+      await using terminal = await Terminal.open({ columns: 100, rows: LOW });
+      await terminal.socktrace(`${pids.map((pid) => `--pid ${pid}`).join(' ')} ${SHORT}`);
+      await terminal.shows(/^pids .* hooks /);
+      for (const pid of pids) process.kill(pid, 'SIGUSR2');
+      const all = new RegExp(`^1/${PROGRAMS} {2}q leave`, 'm');
+      // All there will be: from then on nothing changes but how old they are.
+      await terminal.shows(/^suspects 980 {2}LEAKS 20 /m);
+      await terminal.type('SS');
+      const wide = await terminal.shows(
+        (screen) =>
+          // Before they are leaks they are victims, who have a line of their own.
+          rowsIn(screen).length === FITTING && rowsIn(screen).every((row) => row.includes('leaky_service.c:')),
+      );
+      expect(wide).toMatch(all);
+      const rows = rowsIn(wide);
+      for (const row of rows)
+        expect(row).toMatch(/ \d+ {2}bind-failed +EADDRINUSE .* crowd-\S+\[\d+\] +leaky_service\.c:\d+$/);
+      const counts = rows.map((row) => Number(/ (\d+) {2}bind/.exec(row)?.[1]));
+      expect(counts).toEqual(counts.toSorted((a, b) => b - a));
+
+      await terminal.resize({ ...USUAL, rows: LOW });
+      const narrow = await terminal.shows((screen) => !screen.includes(' AT') && rowsIn(screen).length === FITTING);
+      for (const row of rowsIn(narrow)) expect(row).toMatch(/bind-failed +EADDRINUSE .* crowd-\S+\[\d+\]$/);
+      expect(narrow).toMatch(/^> crowd-\d+\[\d+\], opened at reserve_data_port \(leaky_service\.c:\d+\)$/m);
+
+      await terminal.keys(...Array.from({ length: 10 }, () => 'Down'));
+      const marked = (screen: string): [number, string | undefined] => {
+        const line = screen.split('\n').findIndex((text) => text.startsWith('>'));
+        return [line, /\[\d+\]/.exec(screen.split('\n')[line] ?? '')?.[0]];
+      };
+      const before = marked(await terminal.shows(/^11\//m));
+      expect(before[0]).toBe(4 + FITTING);
+      await terminal.type('S');
+      const after = await terminal.shows((screen) => screen.includes('reversed') && !screen.includes('\n11/'));
+      expect(marked(after)).toEqual(before);
+      await terminal.type('q');
+      await terminal.isRestored(0);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 
@@ -186,12 +247,14 @@ describe('a terminal that changes', () => {
     for (const size of [{ columns: 40, rows: 10 }, LARGE, { columns: 12, rows: 4 }, { columns: 1, rows: 1 }, USUAL]) {
       await terminal.resize(size);
       const footer = size.columns < 40 ? /\S/ : /^1\/\d {2}q leave/;
-      const screen = await terminal.shows(
-        (text) => text.split('\n').length === size.rows && footer.test(text.split('\n').at(-1) ?? ''),
-      );
+      // Until it is drawn anew the terminal shows the end of what was there.
+      const head = size.columns < 40 ? /(?:)/ : /^pid /;
+      const screen = await terminal.shows((text) => {
+        const lines = text.split('\n');
+        return lines.length === size.rows && head.test(text) && footer.test(lines.at(-1) ?? '');
+      });
       if (size.columns >= 40) {
-        expect(screen).toMatch(/^pid /);
-        expect(screen).toMatch(/^>.*leaky-servic/m);
+        expect(screen).toMatch(/^>.* leaky-\S*\[\d+\]/m);
       }
     }
     await terminal.keys('C-c');

@@ -1,6 +1,6 @@
 // Where every socket of the host is: each class made for real, and the sum that closes against alloc.
 import { describe, expect, it } from 'vitest';
-import { classOf } from '../../src/accounting/classes.ts';
+import { classify, classOf } from '../../src/accounting/classes.ts';
 import { portsOf } from '../../src/accounting/ports.ts';
 import { CENSUS_CASES, counts, expectCase, socketsOf, takeCensus } from './census-cases.ts';
 import { notRun, requireMptcp } from './not-run.ts';
@@ -12,6 +12,29 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     await using puppet = await Puppet.start({ netns: true });
     for (const command of wanted.commands) await puppet.command(command.replaceAll('%f', family));
     expectCase(takeCensus(), puppet, wanted);
+  });
+
+  it('connections that wait are told by their listener, whose process and port are named', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await using other = await Puppet.start({ netnsOf: puppet });
+    for (const [owner, port, count] of [
+      [puppet, 80, 5],
+      [other, 81, 3],
+    ] as const)
+      await owner.commands(
+        ...[`open l ${family} 1`, `bind l ${port}`, 'listen l 64'],
+        ...[`open g ${family} ${count}`, `connect g lo ${port}`],
+      );
+    const evidence = (name: string) => {
+      const census = takeCensus();
+      const here = { ...census, sockets: census.sockets.filter(({ netns }) => netns === puppet.netns) };
+      return classify(here).classes.find((one) => one.name === name)?.evidence;
+    };
+    expect(evidence('unaccepted')).toBe(
+      `connected, and not accepted: 5 by pid ${puppet.pid} on port 80, 3 by pid ${other.pid} on port 81`,
+    );
+    await other.command('reset g');
+    expect(evidence('unaccepted-reset')).toMatch(new RegExp(`not accepted: 3 by pid ${other.pid} on port 81$`));
   });
 
   it('io_uring files without descriptors', async (context) => {

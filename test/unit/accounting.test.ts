@@ -60,6 +60,32 @@ describe('classes', () => {
     expect(classOf(censusSocket(facts))).toBe(name);
   });
 
+  it('says who does not accept, longest queue first', () => {
+    const listener = (address: string, port: number, ...pids: number[]): CensusSocket =>
+      onPort(port, { address, state: 'LISTEN', holders: pids.map((pid) => ({ process: `b:${pid}:1`, pid, fd: 3 })) });
+    const waiting = (port: number, count: number, via: string | null, netns = 1): CensusSocket[] =>
+      Array.from({ length: count }, () =>
+        onPort(port, { netns, via, holders: [], hasSocket: false, hasFile: false, state: 'ESTABLISHED' }),
+      );
+    const { classes } = classify(
+      census([
+        listener('a', 80, 7, 8, 9),
+        // Two of one port: only the queue tells them apart.
+        listener('b', 443, 12),
+        listener('c', 443, 2 ** 31 + 351),
+        ...waiting(443, 2, 'c'),
+        ...waiting(443, 3, 'b'),
+        ...waiting(443, 1, null),
+        ...waiting(80, 4, null),
+        ...waiting(80, 1, null, 2),
+      ]),
+    );
+    expect(classes.find(({ name }) => name === 'unaccepted')?.evidence).toBe(
+      'connected, and not accepted: 4 by pid 7 and 2 more on port 80, 3 by pid 12 on port 443, ' +
+        '2 by pid 351 outside on port 443, 2 by 1 more listener',
+    );
+  });
+
   it('a host whose alloc cannot be read has no sum', () => {
     const unread = { status: 'unavailable', reason: 'no /proc' } as const;
     expect(classify(census([], { allocAfter: unread })).unplaced).toBe(unread);

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
+import { fitOwner, fitPlace } from '../../src/render/live/fit.ts';
 import { frameOf, type Size } from '../../src/render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../../src/render/live/history.ts';
 import { LiveReport } from '../../src/render/live/live-report.ts';
 import { rowsOf } from '../../src/render/live/rows.ts';
 import { FIRST_STATE, type Key, type LiveState, press, SORTS } from '../../src/render/live/state.ts';
-import { cut, toWidth, widthOf, wrap } from '../../src/render/live/width.ts';
+import { cut, cutStart, toWidth, widthOf, wrap } from '../../src/render/live/width.ts';
 import { FindingNews } from '../../src/render/news.ts';
 import { ANSI, PLAIN } from '../../src/render/style.ts';
 import type { Report } from '../../src/report/types.ts';
@@ -136,6 +137,39 @@ describe('columns of a terminal', () => {
   });
 });
 
+describe('what does not fit', () => {
+  it('is cut where it tells least', () => {
+    const owner = 'leaky-service[1234] +36';
+    expect(fitOwner(owner, 30)).toBe(owner);
+    expect(fitOwner(owner, 16)).toBe('leaky~[1234] +36');
+    expect(fitOwner('odd[name][1234]', 12)).toBe('odd[n~[1234]');
+    expect(fitOwner('日本語日本語[1234]', 11)).toBe('日本~[1234]');
+    expect(fitOwner(owner, 9)).toBe('leaky-se~');
+    expect(fitOwner('unknown process', 8)).toBe('unknown~');
+    const place = 'reserve_data_port (leaky_service.c:135)';
+    expect(fitPlace(place, 60)).toBe(place);
+    expect(fitPlace(place, 30)).toBe('reserve~ (leaky_service.c:135)');
+    expect(fitPlace(place, 28)).toBe('leaky_service.c:135');
+    expect(fitPlace(place, 12)).toBe('~rvice.c:135');
+    expect(fitPlace('std::vector<int (*)(char)>::f', 20)).toBe('std::vector<int (*)~');
+    expect(cutStart('日本語', 5)).toBe('~本語');
+    expect(cutStart('日本語', 4)).toBe('~語');
+  });
+
+  it('is never wider than its room', () => {
+    fc.assert(
+      fc.property(hostile, fc.integer({ min: 0, max: 30 }), (text, width) => {
+        for (const shown of [
+          fitOwner(`${text}[12] +3`, width),
+          fitPlace(`${text} (${text}:1)`, width),
+          cutStart(text, width),
+        ])
+          expect(stringWidth(shown)).toBeLessThanOrEqual(width);
+      }),
+    );
+  });
+});
+
 describe('a screen', () => {
   it('is never wider or higher than the terminal, and shows no name raw, whatever is pressed', () => {
     const size = fc.record({ columns: fc.integer({ min: 1, max: 220 }), rows: fc.integer({ min: 1, max: 60 }) });
@@ -172,21 +206,68 @@ describe('a screen', () => {
     expect(lines[0]).toBe('pid 1234 and its children  1m 20s  no loss  hooks fentry');
     expect(lines[1]).toBe('suspects 41  LEAKS 2  ▁▂▃▃▄▅▆▆▇█');
     expect(lines[2]).toBe('ports not known: no census of the host was taken');
-    expect(lines[3]).toBe('preexisting 2 + opened 41 + accepted 0 - destroyed 0 = held 43');
-    expect(lines[5]).toMatch(/^>LEAK +29 {2}bind-failed +0 +1m 7s +steady {2}leakyd\[1234\]/);
-    expect(lines[6]).toMatch(/^ LEAK +12 {2}bound-inactive +12 +1m 19s +steady {2}leakyd\[1234\]/);
+    expect(lines[3]).toBe('NO FREE PORT: 1 process fails for it: ftp[4321] 7 times');
+    expect(lines[4]).toBe('preexisting 2 + opened 41 + accepted 0 - destroyed 0 = held 43');
+    expect(lines[6]).toMatch(/^>LEAK +29 {2}bind-failed +EADDRINUSE +1m 7s +steady {2}leakyd\[1234\]/);
+    expect(lines[7]).toMatch(/^ LEAK +12 {2}bound-inactive +- +1m 19s +steady {2}leakyd\[1234\]/);
     expect(lines).toHaveLength(24);
+  });
+
+  it('says how long and what was lost behind however many processes', () => {
+    const report = reportOf(incidentInputs());
+    const pids = Array.from({ length: 40 }, (_, i) => 10_000 + i);
+    const { lines } = frame({ ...report, target: { ...report.target, pids } }, FIRST_STATE, USUAL);
+    expect(lines[0]).toMatch(/^pids 10000, 10001, .*~ {2}1m 20s {2}no loss {2}hooks fentry$/);
   });
 
   it('still says how many of which kind by whom on a narrow terminal', () => {
     const { lines } = frame(reportOf(incidentInputs()), FIRST_STATE, NARROWEST);
     expect(lines).toHaveLength(10);
-    expect(lines[5]).toMatch(/^> {4}29 {2}bind-failed {5}leakyd\[1234\]/);
+    expect(lines[6]).toMatch(/^> {4}29 {2}bind-failed {5}leakyd\[1234\]/);
   });
 
   it('says in which code on a wide one', () => {
-    expect(frame(reportOf(incidentWithPaths()), FIRST_STATE, LARGE).lines[5]).toMatch(
+    expect(frame(reportOf(incidentWithPaths()), FIRST_STATE, LARGE).lines[6]).toMatch(
       /EADDRINUSE .* leakyd\[1234\] +acquire_port \(leak_worker\.c:41\)/,
+    );
+  });
+
+  it('shows code, errno and what it is sorted by before what matters less', () => {
+    const report = reportOf(incidentWithPaths());
+    for (let columns = 80; columns <= 220; columns++) {
+      const { lines } = frame(report, FIRST_STATE, { columns, rows: 24 });
+      expect(lines[6], `${columns}`).toMatch(
+        columns < 90 ? /EADDRINUSE .*leakyd\[1234\] *$/ : /EADDRINUSE .*leakyd\[1234\] .*leak_worker\.c:41/,
+      );
+      expect(lines[22]).toBe('> leakyd[1234], opened at acquire_port (leak_worker.c:41)');
+      for (const [sort, title] of [
+        ['ports', 'PORTS'],
+        ['age', 'OLDEST'],
+        ['growth', 'GROWTH'],
+      ] as const)
+        expect(frame(report, { ...FIRST_STATE, sort }, { columns, rows: 24 }).lines[5], `${columns}`).toContain(title);
+    }
+    const withoutErrno = { ...report, findings: report.findings.filter(({ errno }) => errno === null) };
+    expect(frame(withoutErrno, FIRST_STATE, USUAL).lines[5]).toMatch(/KIND +PORTS +OLDEST +GROWTH +OPENED BY/);
+  });
+
+  it('says below the table why there is no code', () => {
+    const { lines } = frame(reportOf(incidentInputs()), FIRST_STATE, USUAL);
+    expect(lines[22]).toBe('> leakyd[1234], code not known: this version does not capture call paths');
+    const report = reportOf(incidentWithPaths());
+    const findings = report.findings.map((finding) => ({ ...finding, openPath: { status: 'preexisting' } as const }));
+    expect(frame({ ...report, findings }, FIRST_STATE, USUAL).lines[22]).toBe(
+      '> leakyd[1234], code not known: it happened before the trace began',
+    );
+  });
+
+  it('has what was lost on the page of the keys', () => {
+    const report = reportOf(incidentInputs());
+    const reasons = [{ code: 'socket-table-full', what: 'sockets that the full table refused', count: 1_234 }] as const;
+    const lossy: Report = { ...report, loss: { complete: false, reasons: [...reasons] } };
+    expect(frame(lossy, FIRST_STATE, USUAL).lines[0]).toContain('LOSS of 1 sort (press ?)');
+    expect(frame(lossy, pressed(lossy, typing('?'), USUAL), USUAL).lines).toContain(
+      'LOSS 1,234 sockets that the full table refused',
     );
   });
 
@@ -220,13 +301,55 @@ describe('keys', () => {
     const end = pressed(report, [{ is: 'end' }], USUAL, open);
     expect(frame(report, end, USUAL).lines).toContain('       12  leakyd[1234]');
     for (const back of [ESCAPE, { is: 'backspace' } as const])
-      expect(frame(report, press(open, back, frame(report, open, USUAL).shown), USUAL).lines[6]).toMatch(/^>LEAK +12/);
+      expect(frame(report, press(open, back, frame(report, open, USUAL).shown), USUAL).lines[7]).toMatch(/^>LEAK +12/);
   });
 
   it('keep the selection on its finding while others overtake it', () => {
     const selected = pressed(report, [DOWN], USUAL);
     const reversed = press(selected, { is: 'text', text: 'S' }, frame(report, selected, USUAL).shown);
-    expect(frame(report, reversed, USUAL).lines[5]).toMatch(/^>LEAK +12/);
+    expect(frame(report, reversed, USUAL).lines[6]).toMatch(/^>LEAK +12/);
+  });
+
+  it('sort; until then rows keep their order, and new ones stand where they belong', () => {
+    const [first] = report.findings;
+    if (first === undefined) throw new Error('the sample has no finding');
+    const withCounts = (counts: Readonly<Record<string, number>>): Report => ({
+      ...report,
+      findings: Object.entries(counts).map(([key, count]) => ({ ...first, key, count })),
+    });
+    const before = withCounts({ a: 30, b: 20, c: 10 });
+    const held = { ...FIRST_STATE, order: frame(before, FIRST_STATE, USUAL).shown.rows };
+    const after = withCounts({ a: 31, c: 90, d: 25, e: 5 });
+    expect(countsOf(after, held)).toEqual([31, 90, 25, 5]);
+    expect(countsOf(after, pressed(after, [DOWN, ENTER, ESCAPE], USUAL, held))).toEqual([31, 90, 25, 5]);
+    expect(countsOf(after, pressed(after, typing('S'), USUAL, held))).toEqual([5, 25, 31, 90]);
+    expect(countsOf(after, { ...held, order: null })).toEqual([90, 31, 25, 5]);
+  });
+
+  it('leave the selection on its line of the screen when rows are sorted', () => {
+    const [first] = report.findings;
+    if (first === undefined) throw new Error('the sample has no finding');
+    const many: Report = {
+      ...report,
+      findings: Array.from({ length: 90 }, (_, i) => ({ ...first, key: `k${i}`, count: 1_000 - i })),
+    };
+    const lineOf = (state: LiveState): [number, string | undefined] => {
+      const { lines } = frame(many, state, USUAL);
+      const line = lines.findIndex((text) => text.startsWith('>LEAK'));
+      return [line, lines[line]];
+    };
+    const middle = pressed(many, [{ is: 'pagedown' }, { is: 'pagedown' }, DOWN, DOWN, { is: 'pagedown' }], USUAL);
+    const before = lineOf(middle);
+    expect(before[0]).toBe(8);
+    expect(lineOf(pressed(many, typing('S'), USUAL, middle))).toEqual(before);
+    // Down to the last line, and one more: the rows move by one.
+    const rows = frame(many, FIRST_STATE, USUAL).shown.height;
+    const past = pressed(
+      many,
+      Array.from({ length: rows }, () => DOWN),
+      USUAL,
+    );
+    expect(frame(many, past, USUAL).shown.first).toBe(1);
   });
 
   it('say so when an open finding is gone, and select what has taken its row', () => {
@@ -236,7 +359,7 @@ describe('keys', () => {
     const [first] = report.findings;
     if (first === undefined) throw new Error('the sample has no finding');
     const one = { ...report, findings: [first] };
-    expect(frame(one, pressed(report, [DOWN], USUAL), USUAL).lines[5]).toMatch(/^>LEAK +29/);
+    expect(frame(one, pressed(report, [DOWN], USUAL), USUAL).lines[6]).toMatch(/^>LEAK +29/);
   });
 
   it('sort by each column, both ways', () => {
@@ -290,7 +413,7 @@ describe('keys', () => {
     const rows = frame(many, FIRST_STATE, USUAL).shown.height;
     const paged = pressed(many, [{ is: 'pagedown' }], USUAL);
     expect(paged.row).toBe(rows);
-    expect(frame(many, paged, USUAL).lines[5]).toMatch(new RegExp(`^>LEAK +${1_000 - rows} `));
+    expect(frame(many, paged, USUAL).lines[6]).toMatch(new RegExp(`^>LEAK +${1_000 - rows} `));
     expect(pressed(many, [{ is: 'end' }, DOWN], USUAL).row).toBe(99);
     expect(pressed(many, [{ is: 'end' }, { is: 'home' }, { is: 'up' }], USUAL).row).toBe(0);
   });

@@ -271,11 +271,20 @@ describe('buildReport', () => {
       failure({ count: 50 }),
       failure({ process: OWNER, pid: 1234, comm: 'leakyd', errno: 'ECONNREFUSED', cause: 'refused', count: 1 }),
     ];
+    const far = failure({
+      process: `b:${2 ** 31 + 351}:1`,
+      pid: 0,
+      comm: 'nginx',
+      errno: 'ECONNRESET',
+      cause: 'reset',
+    });
     const rowsOf = (text: string) => text.match(/^.*(?:connect|bind)\(\).*$/gm);
     expect(rowsOf(renderText(reportOf([...inputs, foreign])))).toEqual([
       expect.stringMatching(/leakyd\[1234\] +the peer/),
       expect.stringMatching(/ftp\[4321\] \(netns 7\)/),
     ]);
+    // Of another pid namespace, by its number there.
+    expect(renderText(reportOf([...inputs, far]))).toMatch(/ {2}nginx\[351 outside\] {2}/);
     // Where it is not known to be elsewhere, the victim comes first.
     expect(rowsOf(renderText(reportOf(inputs)))?.[0]).toMatch(/VICTIM.*\[4321\] {2}/);
   });
@@ -306,9 +315,24 @@ describe('buildReport', () => {
       /^NO PORTS LEFT {2}in network namespace blue: 9 of 10 ports in use, 6 of them bound-inactive by hog\[4321\]$/m,
     );
     expect(text).toMatch(/^ {2}socktrace --pid 4321 +# it has most idle ports of network namespace blue$/m);
+    expect(text).toMatch(/by hog\[4321\]\n {2}1 process fails for it: ftp\[1234\] 3 times\n/);
     expect(text.match(/VICTIM.*/g)).toEqual([expect.stringContaining('[1234]')]);
     expect(textOf(6, 3).match(/VICTIM.*/g)).toEqual([expect.stringContaining('[4321]')]);
-    expect(textOf(3, 5)).not.toMatch(/PORTS LEFT/);
+    expect(textOf(3, 5)).not.toMatch(/PORTS LEFT|for it/);
+
+    // Those that fail most first, each process once; not those of another namespace.
+    const elsewhere = { status: 'measured', value: 7 } as const;
+    const others = ['a', 'b', 'c', 'd'].flatMap((comm, i): LedgerInput[] => {
+      const other = { process: `${comm}:${50 + i}:1`, pid: 50 + i, comm };
+      return [
+        stranger(process({ id: other.process, pid: other.pid, comm, netns: comm === 'd' ? elsewhere : here })),
+        failure({ ...noPort, ...other, count: i + 1 }),
+        failure({ ...noPort, ...other, operation: 'bind', errno: 'EADDRINUSE', detail: 'port-zero', count: 10 }),
+      ];
+    });
+    expect(renderText(reportOf([session(), ...names, at(3, 6), ...failures, ...others]))).toMatch(
+      /^ {2}4 processes fail for it: c\[52\] 13 times, b\[51\] 12 times, a\[50\] 11 times and 1 more 3 times$/m,
+    );
   });
 
   it('needs a session line', () => {

@@ -1,12 +1,14 @@
 /** The whole screen of the live view as lines, from a report and what the viewer chose. */
 import { escapeText } from '../escape.ts';
+import { formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { detailLines } from './detail.ts';
 import { type HeaderFacts, headerLines } from './header.ts';
 import { type Line, paint, plain, toned } from './line.ts';
 import type { LiveReport, Row } from './live-report.ts';
 import { rowsOf } from './rows.ts';
-import { type LiveState, rowOf, type Shown } from './state.ts';
+import { selectedText } from './selected.ts';
+import { firstOf, type LiveState, rowOf, type Shown } from './state.ts';
 import { tableLines } from './table.ts';
 import { wrap } from './width.ts';
 
@@ -71,20 +73,37 @@ function pageOf(live: LiveReport, state: LiveState, columns: number, height: num
       return findingPage(live, state, rows, columns, height, state.page.scroll);
     case 'help': {
       const lines = HELP.flatMap((text) => wrap(text, columns, ' '.repeat(14)).map(plain));
-      return { lines, shown: shownOf(rows, height, 0), hint: 'esc back' };
+      return { lines: [...lines, ...lossLines(live, columns)], shown: shownOf(rows, { height }), hint: 'esc back' };
     }
   }
 }
 
+/** What the header has no room for: what was not observed, as the report tells it. */
+function lossLines({ report: { loss } }: LiveReport, columns: number): Line[] {
+  if (loss.reasons.length === 0) return [];
+  const texts = loss.reasons.map(({ what, count }) => `LOSS ${formatCount(count)} ${escapeText(what)}`);
+  return [plain(''), ...texts.flatMap((text) => wrap(text, columns, '     ').map((line) => toned('yellow', line)))];
+}
+
 function findingsPage(live: LiveReport, state: LiveState, rows: readonly Row[], columns: number, height: number): Page {
-  const fitting = Math.max(1, height - 1);
-  const shown = shownOf(rows, fitting, 0);
-  const at = rowOf(state, shown.rows);
-  const first = Math.floor(at / fitting) * fitting;
+  // The title; and the line of the selected row, where the rows have room without it.
+  const hasLine = height > FEWEST_ROWS + 1;
+  const fitting = Math.max(1, height - (hasLine ? 2 : 1));
+  const at = rowOf(
+    state,
+    rows.map(({ id }) => id),
+  );
+  const first = firstOf(state, at, fitting, rows.length);
   const { title, rows: lines } = tableLines(live, rows.slice(first, first + fitting), at - first, state.sort, columns);
+  const body = [title, ...(rows.length === 0 ? [toned('dim', noRows(live, state))] : lines)];
+  const selected = rows[at];
+  if (hasLine && selected !== undefined) {
+    while (body.length < height - 1) body.push(plain(''));
+    body.push(plain(selectedText(selected, live, columns)));
+  }
   return {
-    lines: [title, ...(rows.length === 0 ? [toned('dim', noRows(live, state))] : lines)],
-    shown,
+    lines: body,
+    shown: shownOf(rows, { height: fitting, first }),
     hint: findingsHint(live, state, at, rows.length, columns),
   };
 }
@@ -122,7 +141,7 @@ function findingPage(
   if (row === undefined)
     return {
       lines: [toned('yellow', 'this finding is gone: its sockets were closed or used')],
-      shown: shownOf(rows, height, 0),
+      shown: shownOf(rows, { height }),
       hint: 'esc back',
     };
   const all = detailLines(row.finding, live, columns);
@@ -131,11 +150,11 @@ function findingPage(
   const more = mostScroll - from;
   return {
     lines: all.slice(from, from + height),
-    shown: shownOf(rows, height, mostScroll),
+    shown: shownOf(rows, { height, mostScroll }),
     hint: `esc back  ${mostScroll === 0 ? '' : `up down scroll${more > 0 ? ` (${more} more lines)` : ''}  `}q leave`,
   };
 }
 
-function shownOf(rows: readonly Row[], height: number, mostScroll: number): Shown {
-  return { rows: rows.map(({ id }) => id), height, mostScroll };
+function shownOf(rows: readonly Row[], page: { height: number; first?: number; mostScroll?: number }): Shown {
+  return { first: 0, mostScroll: 0, ...page, rows: rows.map(({ id }) => id) };
 }

@@ -1,13 +1,14 @@
 /** What stands above the findings: what is traced and how, the accounts, the ports, and how suspects developed. */
 import type { Report, ReportPorts } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
-import { targetName } from '../names.ts';
+import { namespaceShort, targetName } from '../names.ts';
 import { countOf, formatCount, formatRate } from '../numbers.ts';
 import { accountsText } from '../text/accounts.ts';
+import { Victims } from '../text/victims.ts';
 import type { History } from './history.ts';
 import { joined, type Line, type Span } from './line.ts';
 import { suspectsOf } from './live-report.ts';
-import { widthOf } from './width.ts';
+import { cut, widthOf } from './width.ts';
 
 export interface HeaderFacts {
   report: Report;
@@ -22,26 +23,35 @@ export interface HeaderFacts {
 }
 
 const LONGEST_SPARKLINE = 60;
+const SHORTEST_TARGET = 24;
 
 /** Lines in the order of what matters: a low terminal shows the first ones only. */
 export function headerLines(facts: HeaderFacts, width: number): Line[] {
-  return [observation(facts, width), suspects(facts, width), ports(facts, width), accounts(facts.report, width)];
+  return [
+    observation(facts, width),
+    suspects(facts, width),
+    ports(facts, width),
+    ...victims(facts.report),
+    accounts(facts.report, width),
+  ];
 }
 
+/** Of a long list of processes the beginning, so that there is room for what follows. */
 function observation({ report, paused, note }: HeaderFacts, width: number): Line {
   const { target, window, host, loss } = report;
   const lost = loss.reasons.length;
-  return joined(
-    [
-      ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
-      ...(note === null ? [] : [note]),
-      { text: targetName(target), tone: 'bold' },
-      { text: formatDuration(window.durationMs) },
-      lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')}`, tone: 'yellow' },
-      { text: `hooks ${host.hooks.set}` },
-    ],
-    width,
-  );
+  const before: Span[] = [
+    ...(paused ? [{ text: 'PAUSED', tone: 'yellow' } as const] : []),
+    ...(note === null ? [] : [note]),
+  ];
+  const after: Span[] = [
+    { text: formatDuration(window.durationMs) },
+    lost === 0 ? { text: 'no loss' } : { text: `LOSS of ${countOf(lost, 'sort')} (press ?)`, tone: 'yellow' },
+    { text: `hooks ${host.hooks.set}` },
+  ];
+  const used = [...before, ...after].reduce((sum, { text }) => sum + widthOf(text) + 2, 0);
+  const name = cut(targetName(target), Math.max(SHORTEST_TARGET, width - used));
+  return joined([...before, { text: name, tone: 'bold' }, ...after], width);
 }
 
 /** The sparkline has what room the numbers leave. */
@@ -63,9 +73,16 @@ function ports({ report, lookedMs }: HeaderFacts, width: number): Line {
     .filter(({ netns }) => own.size === 0 || own.has(netns))
     .sort((a, b) => freeOf(a) - freeOf(b) || b.inUse - a.inUse);
   if (tightest === undefined) return [{ text: 'ports: none in use' }];
-  const others = own.size > 1 ? [{ text: `(the fullest of ${own.size} network namespaces)` }] : [];
+  const where = `netns ${namespaceShort(tightest)}, the fullest of ${formatCount(own.size)}`;
+  const others = own.size > 1 ? [{ text: where }] : [];
   const looked = lookedMs === null ? [] : [{ text: `seen ${formatDuration(lookedMs)} ago`, tone: 'dim' } as const];
-  return joined([...range(tightest), ...looked, ...others], width);
+  return joined([...range(tightest), ...others, ...looked], width);
+}
+
+/** Only where there are some: others fail for want of ports. */
+function victims(report: Report): Line[] {
+  const text = new Victims(report).text();
+  return text === null ? [] : [[{ text: `NO FREE PORT: ${text}`, tone: 'yellow' }]];
 }
 
 /** The network namespaces of the traced processes. */

@@ -15,6 +15,8 @@ export class LiveReport {
   readonly paths: CallPathTexts;
   /** all findings */
   readonly rows: readonly Row[];
+  /** some finding has an errno */
+  readonly hasErrnos: boolean;
 
   constructor(report: Report) {
     this.report = report;
@@ -22,6 +24,7 @@ export class LiveReport {
     this.paths = new CallPathTexts(report);
     const ids = identitiesOf(report.findings);
     this.rows = report.findings.map((finding, i) => ({ id: ids[i] ?? '', finding }));
+    this.hasErrnos = report.findings.some(({ errno }) => errno !== null);
   }
 }
 

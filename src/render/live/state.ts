@@ -15,6 +15,10 @@ export interface LiveState {
   selected: string | null;
   /** where the selected row was, for when its finding is gone */
   row: number;
+  /** on which line of the table: it stays there while others come, go and are sorted */
+  line: number;
+  /** identities of all rows as they are sorted now, until they are sorted again; null: sorts them */
+  order: readonly string[] | null;
   filter: string;
   /** the filter is being typed */
   typing: boolean;
@@ -28,6 +32,8 @@ export const FIRST_STATE: LiveState = {
   reversed: false,
   selected: null,
   row: 0,
+  line: 0,
+  order: null,
   filter: '',
   typing: false,
   paused: false,
@@ -43,12 +49,24 @@ export interface Shown {
   rows: readonly string[];
   /** rows that fit */
   height: number;
+  /** the row in the first line */
+  first: number;
   /** lines of the open page that do not fit */
   mostScroll: number;
 }
 
+/** Before the first screen. */
+export const NOTHING_SHOWN: Shown = { rows: [], height: 1, first: 0, mostScroll: 0 };
+
 /** The state after a key. Keys that mean nothing leave it as it is. */
 export function press(state: LiveState, key: Key, shown: Shown): LiveState {
+  const next = pressed(state, key, shown);
+  const { sort, reversed, filter } = next;
+  const isSame = sort === state.sort && reversed === state.reversed && filter === state.filter;
+  return isSame ? next : { ...next, order: null };
+}
+
+function pressed(state: LiveState, key: Key, shown: Shown): LiveState {
   if (state.typing) return typed(state, key);
   if (key.is === 'text' && key.text === 'q') return { ...state, leaving: true };
   if (key.is === 'text' && key.text === 'p') return { ...state, paused: !state.paused };
@@ -87,7 +105,12 @@ function pressInFindings(state: LiveState, key: Key, shown: Shown): LiveState {
     return selected === undefined ? state : { ...state, selected, row, page: { is: 'finding', scroll: 0 } };
   }
   const next = moved(row, key, shown.height, shown.rows.length - 1);
-  return next === row ? state : { ...state, selected: shown.rows[next] ?? null, row: next };
+  if (next === row) return state;
+  const line = row - shown.first;
+  // By the screen the rows move, else the selection does, to the edge.
+  const isPaged = Math.abs(next - row) === shown.height;
+  const nextLine = isPaged ? line : Math.max(0, Math.min(line + next - row, shown.height - 1));
+  return { ...state, selected: shown.rows[next] ?? null, row: next, line: nextLine };
 }
 
 function typed(state: LiveState, key: Key): LiveState {
@@ -112,6 +135,11 @@ function typed(state: LiveState, key: Key): LiveState {
 export function rowOf({ selected, row }: LiveState, rows: readonly string[]): number {
   const found = selected === null ? 0 : rows.indexOf(selected);
   return Math.max(0, Math.min(found === -1 ? row : found, rows.length - 1));
+}
+
+/** Which row stands in the first line, with the selected one at `at`, where `height` of `count` rows fit. */
+export function firstOf({ line }: LiveState, at: number, height: number, count: number): number {
+  return Math.max(0, Math.min(at - Math.min(line, height - 1), count - height));
 }
 
 function moved(from: number, key: Key, page: number, last: number): number {

@@ -18,6 +18,18 @@ export function cut(text: string, width: number): string {
   return `${head(text, width - 1)}${CUT}`;
 }
 
+/** The end of the text in at most `width` columns, `~` for what was before it. */
+export function cutStart(text: string, width: number): string {
+  if (width <= 0) return '';
+  if (widthOf(text) <= width) return text;
+  let kept = '';
+  for (const { segment } of [...graphemes.segment(text)].reverse()) {
+    if (widthOf(segment) + widthOf(kept) > width - 1) break;
+    kept = segment + kept;
+  }
+  return `${CUT}${kept}`;
+}
+
 /** The text in exactly `width` columns. */
 export function toWidth(text: string, width: number, align: 'left' | 'right' = 'left'): string {
   const shown = cut(text, width);

@@ -3,7 +3,7 @@ import type { ProcessId } from '../../ledger/types.ts';
 import { hogsOf } from '../../report/port-shortage.ts';
 import type { Failure, Report } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
-import { namespaceShort } from '../names.ts';
+import { FailingProcesses } from '../failing-processes.ts';
 import { countOf, formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { type Column, layOut } from '../table.ts';
@@ -29,15 +29,15 @@ export function failureLines(report: Report, style: Style): string[] {
   // Victims first: they are why somebody looks, and few calls of theirs may stand against many of others. Then the
   // traced processes', then others. What happens in another network namespace has nothing to do with the traced ones.
   const isVictim = victimTest(report);
-  const elsewhere = new Elsewhere(report);
+  const failing = new FailingProcesses(report);
   const rank = (failure: Failure): number =>
-    (elsewhere.of(failure) === null ? 0 : 3) + (isVictim(failure) ? 0 : elsewhere.isTraced(failure.process) ? 1 : 2);
+    (failing.elsewhere(failure) === null ? 0 : 3) + (isVictim(failure) ? 0 : failing.isTraced(failure.process) ? 1 : 2);
   const ordered = [...failures.value].sort((a, b) => rank(a) - rank(b));
   const shown = ordered.slice(0, MOST_FAILURES);
   const paths = new CallPathTexts(report);
   const table = layOut(
     COLUMNS,
-    shown.map((failure) => cells(failure, isVictim(failure), elsewhere.of(failure), paths)),
+    shown.map((failure) => cells(failure, isVictim(failure), failing, paths)),
   );
   const lines = [style.bold('FAILED CALLS'), style.dim(`  ${table.title}`)];
   shown.forEach((failure, i) => {
@@ -63,46 +63,15 @@ export function victimTest({ findings, ports, processes }: Report): (failure: Fa
   return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process) && !isHog(process);
 }
 
-/** Which failures are of other network namespaces than the traced processes are in. */
-class Elsewhere {
-  readonly #namespaces: Map<ProcessId, number>;
-  readonly #traced: Set<ProcessId>;
-  readonly #ours: Set<number>;
-  readonly #names: Map<number, string>;
-
-  constructor({ processes, ports }: Report) {
-    this.#namespaces = new Map(
-      processes.flatMap(({ id, netns }) => (netns.status === 'measured' ? [[id, netns.value]] : [])),
-    );
-    this.#traced = new Set(processes.flatMap(({ id, activity }) => (activity.status === 'measured' ? [id] : [])));
-    this.#ours = new Set([...this.#traced].flatMap((id) => this.#namespaces.get(id) ?? []));
-    const known = ports.status === 'measured' ? ports.value : [];
-    this.#names = new Map(known.map((one) => [one.netns, namespaceShort(one)]));
-  }
-
-  isTraced(process: ProcessId): boolean {
-    return this.#traced.has(process);
-  }
-
-  /** The namespace; null where it is one of the traced processes', or not known. */
-  of({ process }: Failure): string | null {
-    const netns = this.#namespaces.get(process);
-    if (netns === undefined || this.#ours.size === 0 || this.#ours.has(netns)) return null;
-    return this.#names.get(netns) ?? String(netns);
-  }
-}
-
-function cells(failure: Failure, victim: boolean, elsewhere: string | null, paths: CallPathTexts): string[] {
-  const { operation, errno, cause, count, comm, pid, processes, path } = failure;
+function cells(failure: Failure, victim: boolean, failing: FailingProcesses, paths: CallPathTexts): string[] {
+  const { operation, errno, cause, count, path } = failure;
   const place = paths.placeOf(path);
-  const who =
-    processes > 1 ? `${escapeText(comm)} (${formatCount(processes)} processes)` : `${escapeText(comm)}[${pid}]`;
   return [
     victim ? 'VICTIM' : '',
     formatCount(count),
     `${operation}()`,
     errno,
-    `${who}${elsewhere === null ? '' : ` (netns ${elsewhere})`}`,
+    `${failing.nameOf(failure)}${failing.mark(failure)}`,
     place === null ? CAUSE_MEANING[cause] : `${CAUSE_MEANING[cause]}; the last at ${place}`,
   ];
 }

@@ -1,10 +1,11 @@
-/** Below the verdict, whatever it is: port ranges that have no port left. */
+/** Below the verdict, whatever it is: port ranges that have no port left, and who suffers for it. */
 import { inRangeOf, largestHolder, shortagesOf, sizeOf } from '../../report/port-shortage.ts';
 import type { Report, ReportPorts } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
 import { namespaceName, ProcessNames } from '../names.ts';
 import { formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
+import { Victims } from './victims.ts';
 
 const MOST_NAMESPACES = 3;
 
@@ -13,12 +14,20 @@ export function shortageLines(report: Report, style: Style): string[] {
   const all = (report.sources ?? [{ name: '', ports: report.ports }]).flatMap(({ name, ports }) =>
     shortagesOf(ports).map((one) => ({ source: name, ports: one })),
   );
+  const victims = new Victims(report);
   const more = all.length - MOST_NAMESPACES;
   return [
-    ...all.slice(0, MOST_NAMESPACES).map(({ source, ports }) => {
+    ...all.slice(0, MOST_NAMESPACES).flatMap(({ source, ports }) => {
       const left = ports.free.status === 'measured' && ports.free.value > 0 ? 'FEW PORTS LEFT' : 'NO PORTS LEFT';
       const where = `${source === '' ? '' : `${escapeText(source)}, `}${namespaceName(ports)}`;
-      return `${style.bold(style.red(left))}  in ${where}: ${sentence(ports, names)}`;
+      // Of a short-lived program it may not be known where it was: certain only where there is one shortage.
+      const suffering = victims.text(
+        (netns, of) => of === source && (netns === ports.netns || (netns === null && all.length === 1)),
+      );
+      return [
+        `${style.bold(style.red(left))}  in ${where}: ${sentence(ports, names)}`,
+        ...(suffering === null ? [] : [`  ${suffering}`]),
+      ];
     }),
     ...(more > 0 ? [`  and in ${more} more network namespaces, below`] : []),
   ];

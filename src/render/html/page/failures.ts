@@ -1,5 +1,6 @@
 /** Failed calls within the chosen window, and who suffers from a shortage of ports. */
 import { escapeText } from '../../escape.ts';
+import { FailingProcesses } from '../../failing-processes.ts';
 import { countOf, formatCount } from '../../numbers.ts';
 import { CallPathTexts } from '../../text/call-path.ts';
 import { victimTest } from '../../text/failures.ts';
@@ -12,6 +13,7 @@ import type { View } from './view.ts';
 export function failuresSection(view: View): HTMLElement {
   const { report } = view;
   const isVictim = victimTest(report);
+  const failing = new FailingProcesses(report);
   const paths = new CallPathTexts(report);
   const suffers = ({ reported }: WindowedFailure): boolean => reported.some(isVictim);
   const table = new DataTable<WindowedFailure>({
@@ -25,12 +27,13 @@ export function failuresSection(view: View): HTMLElement {
       { title: 'Calls', align: 'right', cell: ({ count }) => formatCount(count), sortBy: ({ count }) => count },
       { title: 'Call', cell: ({ operation }) => `${operation}()`, sortBy: ({ operation }) => operation },
       { title: 'Errno', cell: ({ errno }) => errno, sortBy: ({ errno }) => errno },
-      { title: 'Program', cell: (row) => who(row), sortBy: ({ comm }) => comm },
+      { title: 'Program', cell: (row) => who(row, failing), sortBy: ({ comm }) => comm },
       { title: 'Cause', cell: ({ cause }) => CAUSE_MEANING[cause], sortBy: ({ cause }) => cause },
       { title: 'Where', cell: (row) => el('code', {}, place(row, paths)), sortBy: (row) => place(row, paths) },
     ],
     keyOf: ({ comm, operation, errno, cause }) => `${operation}|${errno}|${cause}|${comm}`,
-    textOf: (row) => `${row.comm} ${row.operation} ${row.errno} ${CAUSE_MEANING[row.cause]} ${place(row, paths)}`,
+    textOf: (row) =>
+      `${who(row, failing)} ${row.operation} ${row.errno} ${CAUSE_MEANING[row.cause]} ${place(row, paths)}`,
     classOf: (row) => (suffers(row) ? 'victim' : ''),
     empty: 'none in this window',
   });
@@ -66,11 +69,14 @@ export function failuresSection(view: View): HTMLElement {
 }
 
 /** The timeline tells programs apart; which processes they were is known for the whole. */
-function who({ comm, reported }: WindowedFailure): string {
+function who({ comm, reported }: WindowedFailure, failing: FailingProcesses): string {
+  const [first, ...others] = reported;
+  if (first === undefined) return escapeText(comm);
   const processes = reported.reduce((sum, failure) => sum + failure.processes, 0);
-  const [only] = reported;
-  if (processes === 1 && only !== undefined) return `${escapeText(comm)}[${only.pid}]`;
-  return processes > 1 ? `${escapeText(comm)} (${countOf(processes, 'process', 'processes')})` : escapeText(comm);
+  const mark = failing.mark(first);
+  // Some elsewhere, some not: no namespace is that of all.
+  const same = others.every((failure) => failing.mark(failure) === mark);
+  return `${failing.nameOf({ ...first, processes })}${same ? mark : ' (several netns)'}`;
 }
 
 function place({ paths }: WindowedFailure, texts: CallPathTexts): string {

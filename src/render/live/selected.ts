@@ -1,0 +1,29 @@
+/** What the table has no room to say of the selected row: whose it is, and the code that opened it. */
+import { escapeText } from '../escape.ts';
+import { withoutPath } from '../text/call-path.ts';
+import { fitOwner, fitPlace } from './fit.ts';
+import type { LiveReport, Row } from './live-report.ts';
+import { cut, widthOf } from './width.ts';
+
+/** `> leaky-service[1234], opened at acquire_port (pool.c:41)`, in at most `width` columns. */
+export function selectedText({ finding }: Row, live: LiveReport, width: number): string {
+  const { names, paths } = live;
+  const place = paths.placeOf(finding.openPath);
+  const label = place === null ? '' : `${paths.openLabel(finding.openPath)} `;
+  const code = place ?? withoutPlace(finding, live);
+  const long = names.ofOwners(finding);
+  const fixed = widthOf(`> , ${label}`);
+  // The code has what it needs first, down to a third for the name.
+  const room = Math.max(Math.floor((width - fixed) / 3), width - fixed - widthOf(code));
+  const owner = widthOf(long) <= room ? long : fitOwner(names.ofOwnersShort(finding), room);
+  const rest = width - fixed - widthOf(owner);
+  return cut(`> ${owner}, ${label}${place === null ? cut(code, rest) : fitPlace(code, rest)}`, width);
+}
+
+/** Why no code of the program is named, else where its libraries did it. */
+function withoutPlace(finding: Row['finding'], { paths, report: { callPaths } }: LiveReport): string {
+  if (callPaths.status === 'unavailable') return `code not known: ${escapeText(callPaths.reason)}`;
+  if (finding.openPath.status !== 'resolved') return `code ${withoutPath(finding.openPath)}`;
+  const [first = ''] = paths.linesOf(finding);
+  return first.replaceAll(/ +/g, ' ');
+}
