@@ -32,6 +32,7 @@ const paced = { name: 'socket()+bind()+close()', cycle: 'bind', cyclesPerSecond:
 const workloads = [openclose, bind, connect, paced];
 
 const noCache = 'no cache';
+const tracedBy = 'traced by ';
 const peerNames = new Set(peers.map(({ name }) => name));
 const stops = new Set(peers.filter((peer) => peer.stops).map(({ name }) => name));
 
@@ -66,7 +67,7 @@ async function conditionsOf({ compare, floorWithout }, timed, idle, attachNs) {
     [noCache, () => startEveryStack(timed.pid)],
     ['elsewhere', () => traced(root, idle.pid)],
     ...floorWithout.map((names) => [`floor -${names}`, () => startFloor(names.split(','))]),
-    ...compare.map((checkout) => [`traced by ${basename(checkout)}`, () => traced(checkout, timed.pid)]),
+    ...compare.map((checkout) => [`${tracedBy}${basename(checkout)}`, () => traced(checkout, timed.pid)]),
   ]);
   const absent = new Map();
   for (const peer of peers) {
@@ -198,9 +199,16 @@ function rowsOf(rounds, { conditions, absent }, attachNs) {
     ...(workload === openclose ? missing : []),
   ];
 
+  const compared = [...conditions.keys()].filter((name) => name.startsWith(tracedBy));
   const addedRows = [openclose, bind, connect].flatMap((workload) => [
     row(`${workload.name}: added by socktrace`, added(workload, 'traced'), { beside: beside(workload) }),
     row(`${workload.name}: added with --no-paths`, added(workload, 'no paths')),
+    ...compared.map((other) =>
+      row(
+        `${workload.name}: added by socktrace, to what is added when ${other}`,
+        of('times', workload, ['traced', other, 'bare'], (ours, theirs, none) => (ours - none) / (theirs - none)),
+      ),
+    ),
   ]);
   const strace = 'strace -f -k -e trace=%net';
   return [
