@@ -21,10 +21,18 @@ export const peers = [
     stops: true,
   },
   { name: 'bpftrace leaks.bt', ways: ['bpftrace test/bench/leaks.bt PID'], attached: /^ready/m },
-  { name: 'bcc tcpstates', ways: ['tcpstates', 'tcpstates-bpfcc'], attached: /^SKADDR/m },
-  { name: 'bcc tcplife', ways: ['tcplife -p PID', 'tcplife-bpfcc -p PID'], attached: /^PID/m },
-  { name: 'bcc bindsnoop', ways: ['bindsnoop -p PID', 'bindsnoop-bpfcc -p PID'], attached: /^(Tracing|PID|TIME)/m },
-  { name: 'bcc tcptracer', ways: ['tcptracer -p PID', 'tcptracer-bpfcc -p PID'], attached: /^(Tracing|T )/m },
+  { name: 'bcc tcpstates (changes of state)', ways: ['tcpstates', 'tcpstates-bpfcc'], attached: /^SKADDR/m },
+  { name: 'bcc tcplife (connections)', ways: ['tcplife -p PID', 'tcplife-bpfcc -p PID'], attached: /^PID/m },
+  {
+    name: 'bcc bindsnoop (binds)',
+    ways: ['bindsnoop -p PID', 'bindsnoop-bpfcc -p PID'],
+    attached: /^(Tracing|PID|TIME)/m,
+  },
+  {
+    name: 'bcc tcptracer (connections)',
+    ways: ['tcptracer -p PID', 'tcptracer-bpfcc -p PID'],
+    attached: /^(Tracing|T )/m,
+  },
   {
     name: 'bcc stackcount of socket()',
     ways: ['stackcount-bpfcc -U -p PID t:syscalls:sys_enter_socket'],
