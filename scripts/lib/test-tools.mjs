@@ -1,8 +1,7 @@
 /** Programs that only the tests use. A missing one is installed when possible, and named when not. */
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { findClangTool, wantedMajor } from '../lint-native.mjs';
-import { canInstall, installByApt } from './packages.mjs';
-import { capture, findProgram, say } from './run.mjs';
+import { capture, findProgram } from './run.mjs';
+import { ensureTools } from './tools.mjs';
 
 const works = (name, ...args) => {
   const path = findProgram(name);
@@ -60,33 +59,5 @@ const tools = [
   })),
 ];
 
-const missingTools = () => tools.filter(({ present }) => !present());
-
-/** By its exit status, whether Debian starts a service as it installs it. */
-const policy = '/usr/sbin/policy-rc.d';
-
-function withoutStarting(install) {
-  if (existsSync(policy)) return install();
-  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' });
-  try {
-    return install();
-  } finally {
-    rmSync(policy);
-  }
-}
-
 /** Returns the names of the tools that are still missing. */
-export function ensureTestTools() {
-  const missing = missingTools();
-  if (missing.length === 0 || !canInstall()) return missing.map(({ name }) => name);
-  const packages = [...new Set(missing.map((tool) => tool.package))];
-  say(`setup: apt-get install ${packages.join(' ')}, for the tests`);
-  withoutStarting(() => {
-    // One that this release does not have must not keep the others away.
-    if (!installByApt(packages).ok) for (const name of packages) installByApt([name]);
-  });
-  const services = missing.filter(({ service }) => service).map((tool) => tool.package);
-  if (services.length > 0 && existsSync('/run/systemd/system'))
-    capture('systemctl', ['--quiet', 'disable', ...services]);
-  return missingTools().map(({ name }) => name);
-}
+export const ensureTestTools = () => ensureTools(tools, 'the tests');

@@ -6,9 +6,9 @@
  */
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DEFAULT_THRESHOLDS } from '../../dist/ledger/thresholds.js';
-import { checkTarget } from '../../dist/procfs/target.js';
-import { Session } from '../../dist/session/session.js';
+import { DEFAULT_THRESHOLDS } from '../../../dist/ledger/thresholds.js';
+import { checkTarget } from '../../../dist/procfs/target.js';
+import { Session } from '../../../dist/session/session.js';
 
 const target = checkTarget(Number(process.argv[2]));
 if (target.is !== 'process') throw new Error(`${process.argv[2]} cannot be traced: ${target.is}`);

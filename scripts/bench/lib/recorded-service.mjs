@@ -1,27 +1,8 @@
 /**
- * `npm run bench:recording`: how fast `socktrace report` reads a recording, and in how much memory.
- *
- * A service that is watched for a long time, made up line by line: sockets come, wait unused for a while and are closed,
- * some stay; connects fail; processes work; every twentieth of a second has its tick. Everything is as `record` writes
- * it. The file is written once, and reported in a process of its own.
- *
- *     --lines N (10,000,000)   --keep FILE (else in a temporary directory, and deleted)   --gz
+ * The recording of a service that is watched for a long time, made up line by line: sockets come, wait unused for a while
+ * and are closed, some stay; connects fail; processes work; every hundredth of a second has its tick. Everything is as
+ * `record` writes it.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createWriteStream, mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { parseArgs } from 'node:util';
-import { createGzip } from 'node:zlib';
-import { root, say } from './lib/run.mjs';
-
-const options = {
-  lines: { type: 'string', default: '10000000' },
-  keep: { type: 'string' },
-  gz: { type: 'boolean', default: false },
-};
 
 const BOOT = '0f5a7e0a-3c1f-4d2e-9a55-0123456789ab';
 const OWNER = `${BOOT}:1234:5000`;
@@ -135,7 +116,8 @@ function* linesOf(count) {
   }
 }
 
-function* text(count) {
+/** So many lines, in parts of about a megabyte. */
+export function* recordedService(count) {
   let part = '';
   for (const line of linesOf(count)) {
     part += `${JSON.stringify(line)}\n`;
@@ -144,39 +126,4 @@ function* text(count) {
     part = '';
   }
   yield part;
-}
-
-/** Runs the report: its time, its CPU time (what it would take on an idle machine), its most resident memory. */
-async function report(file) {
-  const usedAtExit =
-    "process.on('exit', () => { const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage(); console.error('used', maxRSS, userCPUTime + systemCPUTime); })";
-  const main = join(root, 'dist/cli/main.js');
-  const args = ['--import', `data:text/javascript,${encodeURIComponent(usedAtExit)}`, main, 'report', '--json', file];
-  const started = performance.now();
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.setEncoding('utf8').on('data', (chunk) => {
-    said += chunk;
-  });
-  const [code] = await once(child, 'close');
-  const used = /^used (\d+) (\d+)$/m.exec(said);
-  if (code !== 0 || used === null) throw new Error(`the report ended with ${code}: ${said}`);
-  return { ms: performance.now() - started, peakKib: Number(used[1]), cpuMs: Number(used[2]) / 1_000 };
-}
-
-const { values } = parseArgs({ options });
-const count = Number(values.lines);
-const directory = values.keep === undefined ? mkdtempSync(join(tmpdir(), 'socktrace-')) : null;
-const file = values.keep ?? join(directory, values.gz ? 'bench.ndjson.gz' : 'bench.ndjson');
-try {
-  await pipeline([text(count), ...(values.gz ? [createGzip({ level: 1 })] : []), createWriteStream(file)]);
-  const { size } = statSync(file);
-  const { ms, cpuMs, peakKib } = await report(file);
-  say(
-    `${count} lines of ${(size / count).toFixed(0)} bytes: ${(ms / 1_000).toFixed(1)} s, ` +
-      `${Math.round(count / ms)}k lines/s, ${Math.round(count / cpuMs)}k lines a second of CPU, ` +
-      `${Math.round(peakKib / 1_024)} MiB`,
-  );
-} finally {
-  if (directory !== null) rmSync(directory, { recursive: true });
 }

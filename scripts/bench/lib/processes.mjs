@@ -6,18 +6,19 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import { findProgram, root } from './run.mjs';
+import { findProgram, root } from '../../lib/run.mjs';
 
-const patienceMs = 20_000;
+export const patienceMs = 20_000;
 // What is timed has a CPU of its own; everything that this starts beside it shares the first.
 const timedCpu = availableParallelism() - 1;
 const taskset = timedCpu > 0 ? findProgram('taskset') : null;
 
 export const pinning = taskset ? `timed on CPU ${timedCpu}, tracers on CPU 0` : 'nothing is pinned to a CPU';
 
-function spawnOn(cpu, program, args, stdio) {
+/** CPU 0 is that of all that is not timed. */
+export function spawnOn(cpu, program, args, stdio, env = process.env) {
   const command = taskset ? [taskset, '-c', String(cpu), program, ...args] : [program, ...args];
-  return spawn(command[0], command.slice(1), { cwd: root, stdio });
+  return spawn(command[0], command.slice(1), { cwd: root, stdio, env });
 }
 
 /** Resolves with the next line of a stream that `accept` takes. */
@@ -39,7 +40,8 @@ function nextLine(child, stream, accept = () => true) {
   });
 }
 
-async function ended(child) {
+/** Resolves when it has ended, or had ended before. */
+export async function ended(child) {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
@@ -150,7 +152,7 @@ export async function startTracer(checkout, pids, more = []) {
  * with `{captured, lost}`.
  */
 export async function startEveryStack(pid) {
-  const args = [join(root, 'scripts/lib/bench-every-stack.mjs'), String(pid)];
+  const args = [join(root, 'scripts/bench/lib/every-stack.mjs'), String(pid)];
   const { child, attachMs } = await startTracing(process.execPath, args, /^tracing /, ['pipe', 'pipe', 'pipe']);
   return {
     pid: child.pid,
@@ -165,13 +167,6 @@ export async function startEveryStack(pid) {
       return JSON.parse(line);
     },
   };
-}
-
-/** strace of the network calls, with the stack of each. Null where it is not installed. */
-export function startStrace(pid) {
-  const strace = findProgram('strace');
-  const args = ['-f', '-k', '-e', 'trace=%net', '-o', '/dev/null', '-p', String(pid)];
-  return strace === null ? null : startTracing(strace, args, / attached/);
 }
 
 async function startTracing(program, args, attached, stdio = ['ignore', 'ignore', 'pipe']) {

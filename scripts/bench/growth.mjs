@@ -1,0 +1,158 @@
+/**
+ * What a trace costs as the number of sockets grows. All sockets are real ones.
+ *
+ *     table      sockets in the kernel's table that nobody has to hear of
+ *     suspects   sockets that are told, held in the ledger and confirmed again and again
+ *     rate       sockets a second, healthy (bound and closed) and leaking (kept)
+ *
+ * Every trace's count of opened sockets is compared with the program's own: a figure of a wrong trace is worth nothing.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { root } from '../lib/run.mjs';
+import { Churn, Cycles, cpuNsOf, residentBytesOf, startTracer, tableBytesOf } from './lib/processes.mjs';
+import { atMost, measured, notRun, once, row } from './lib/rows.mjs';
+import { share } from './lib/statistics.mjs';
+
+const effort = {
+  full: {
+    watchMs: 9_000,
+    table: [0, 100_000, 1_000_000],
+    suspects: [1_000, 10_000, 100_000, 1_000_000],
+    rate: [1_000, 10_000, 100_000],
+  },
+  quick: { watchMs: 3_000, table: [0, 100_000], suspects: [1_000, 100_000], rate: [100_000] },
+};
+
+/** What the budgets are for. */
+const budgeted = { held: 1_000_000, perSecond: 100_000 };
+/** A rate that is nearly reached is reached: the last of a program's ticks is cut off. */
+const reachedShare = 0.95;
+const watches = 3;
+
+const sliceMs = 1_000;
+/** Past the first looks and the first growth of the heap. */
+const settleMs = 5_000;
+const minAge = '1s';
+const sendingMsPerSuspect = 0.02;
+/** Of other traced processes. */
+const spareRows = 100_000;
+const leakingMost = 200_000;
+/** Of fewer, their memory is not told from what the heap grows anyway. */
+const tellingSuspects = 100_000;
+
+/** The share of a core that a process takes during several times of `meanwhile`, and what each gives. */
+async function coresOf(pid, meanwhile) {
+  const parts = [];
+  const results = [];
+  while (parts.length < watches) {
+    const [cpu, begun] = [cpuNsOf(pid), performance.now()];
+    results.push(await meanwhile());
+    parts.push({ amount: (cpuNsOf(pid) - cpu) / 1e6, over: performance.now() - begun });
+  }
+  return { cores: measured('share', share(parts)), results };
+}
+
+/** Traces processes while `measure` runs. @throws when the report counts other sockets of `churn` than it opened */
+async function traced(churn, others, args, measure) {
+  const pids = [churn, ...others].map(({ pid }) => pid);
+  const tracer = await startTracer(root, pids, ['--json', ...args]);
+  let result;
+  try {
+    result = await measure(tracer);
+  } finally {
+    await tracer.stop();
+  }
+  const { processes, loss } = JSON.parse(await tracer.said);
+  const counted = processes.find(({ pid }) => pid === churn.pid)?.activity.value.opened ?? 0;
+  if (counted !== churn.opened)
+    throw new Error(`the trace counted ${counted} opened sockets, not ${churn.opened}: ${JSON.stringify(loss)}`);
+  return result;
+}
+
+async function withChurn(use) {
+  const churn = await Churn.start();
+  try {
+    return await use(churn);
+  } finally {
+    await churn.stop();
+  }
+}
+
+/** Young for an hour: the table's rows are swept, and none is told. */
+function tableOf(held, watchMs) {
+  return withChurn(async (churn) => {
+    const timed = await Cycles.start();
+    const args = ['--min-age', '1h', '--max-sockets', String(held + spareRows), '--no-paths'];
+    try {
+      return await traced(churn, [timed], args, async (tracer) => {
+        await churn.hold(held);
+        await sleep(settleMs);
+        const { cores } = await coresOf(tracer.pid, () => sleep(watchMs / watches));
+        const { ns } = await timed.run('openclose', sliceMs);
+        const bytes = tableBytesOf(tracer.pid, held + spareRows);
+        const named = `${count(held)} rows in the table`;
+        const budget = (unit, limit) =>
+          atMost(unit, limit, held < budgeted.held ? `${count(budgeted.held)} rows` : null);
+        return [
+          row(`${named}: CPU of the tracer`, cores, { budget: budget('share', 0.01) }),
+          row(`${named}: socket()+close() of another traced process`, once('ns', ns)),
+          ...(held > 0
+            ? [row(`${named}: kernel memory of each`, perSocket(bytes, held), { budget: budget('bytes', 256) })]
+            : []),
+        ];
+      });
+    } finally {
+      await timed.stop();
+    }
+  });
+}
+
+/** Told, in the ledger, and their holders looked up every few seconds. */
+function suspectsOf(held, watchMs) {
+  return withChurn((churn) =>
+    traced(churn, [], ['--min-age', minAge, '--max-sockets', String(held + spareRows)], async (tracer) => {
+      await sleep(settleMs);
+      const before = residentBytesOf(tracer.pid);
+      await churn.hold(held);
+      await sleep(settleMs + held * sendingMsPerSuspect);
+      const { cores } = await coresOf(tracer.pid, () => sleep(watchMs / watches));
+      const bytes = residentBytesOf(tracer.pid) - before;
+      const budget = atMost('bytes', 250, held < budgeted.held ? `${count(budgeted.held)} suspects` : null);
+      const what = `${count(held)} suspects: resident memory of the tracer for each`;
+      const memory = row(what, perSocket(bytes, held), { budget });
+      return [row(`${count(held)} suspects: CPU of the tracer`, cores), ...(held < tellingSuspects ? [] : [memory])];
+    }),
+  );
+}
+
+function rateOf(perSecond, kind, watchMs) {
+  const ms = (kind === 'leaking' ? Math.min(watchMs, (leakingMost / perSecond) * 1_000) : watchMs) / watches;
+  return withChurn((churn) =>
+    traced(churn, [], ['--min-age', minAge], async (tracer) => {
+      await sleep(settleMs);
+      const { cores, results } = await coresOf(tracer.pid, () => churn.pace(perSecond, ms, kind));
+      const reached = share(results.map((result) => ({ amount: 1_000 * result.opened, over: result.ms }))).value;
+      const isReached = reached >= reachedShare * perSecond;
+      const isBudgeted = kind === 'healthy' && perSecond === budgeted.perSecond;
+      const but = isReached ? '' : ` (only ${count(Math.round(reached))} reached)`;
+      const budget = isBudgeted ? atMost('share', 0.02, isReached ? null : `${count(perSecond)} sockets/s`) : null;
+      return [row(`${count(perSecond)} ${kind} sockets/s${but}: CPU of the tracer`, cores, { budget })];
+    }),
+  );
+}
+
+const count = (number) => number.toLocaleString('en-US');
+
+function perSocket(bytes, held) {
+  return bytes === null ? notRun('this kernel does not say (before 6.4)') : once('bytes', bytes / held);
+}
+
+async function* run({ quick }) {
+  const { watchMs, table, suspects, rate } = quick ? effort.quick : effort.full;
+  for (const held of table) yield* await tableOf(held, watchMs);
+  for (const held of suspects) yield* await suspectsOf(held, watchMs);
+  for (const kind of ['healthy', 'leaking'])
+    for (const perSecond of rate) yield* await rateOf(perSecond, kind, watchMs);
+}
+
+export const growth = { name: 'growth', says: 'what a trace costs as sockets grow', needsRoot: true, run };
