@@ -28,6 +28,8 @@ constexpr uint64_t kLaunchPeriod = 10'000'000'000;
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
 constexpr size_t kMaxBacked = 4096;
+// One answer fills its packets, as far as its parts fit; whoever sends more goes on for ever.
+constexpr size_t kMaxAnswerPackets = 256;
 
 template<typename T>
 bool read_value(const char *bytes, size_t size, T *value) {
@@ -41,7 +43,8 @@ bool read_value(const char *bytes, size_t size, T *value) {
 template<typename T>
 bool read_list(const char *bytes, size_t size, size_t most, std::vector<T> *list) {
   size_t count = (size - sizeof(PartHeader)) / sizeof(T);
-  if (size != sizeof(PartHeader) + count * sizeof(T) || count > most - std::min(most, list->size()))
+  if (count == 0 || size != sizeof(PartHeader) + count * sizeof(T) ||
+      count > most - std::min(most, list->size()))
     return false;
   size_t before = list->size();
   list->resize(before + count);
@@ -136,7 +139,8 @@ bool CodeReader::send(Reader &reader, const Question &question) {
   message.known = static_cast<uint32_t>(news);
   std::vector<char> bytes(sizeof(message) + news * sizeof(uint64_t));
   memcpy(bytes.data(), &message, sizeof(message));
-  memcpy(bytes.data() + sizeof(message), known_.data() + told, news * sizeof(uint64_t));
+  std::copy_n(reinterpret_cast<const char *>(known_.data() + told), news * sizeof(uint64_t),
+              bytes.data() + sizeof(message));
   // One that has died is told by reading.
   if (send_packet(reader.process.socket.get(), bytes.data(), bytes.size(), nullptr, 0, MSG_DONTWAIT) < 0)
     return false;
@@ -235,7 +239,8 @@ CodeReader::Drained CodeReader::drain(Reader &reader, std::vector<ReadCode> *tak
       envelopes.emplace_back(descriptors[i]);
     if (got < 0 && (error == EAGAIN || error == EWOULDBLOCK))
       return Drained::kEmpty;
-    if (got <= 0 || !accept(reader, packet.data(), static_cast<size_t>(got), envelopes, taken, mappings))
+    if (got <= 0 || ++reader.packets > kMaxAnswerPackets ||
+        !accept(reader, packet.data(), static_cast<size_t>(got), envelopes, taken, mappings))
       return Drained::kLied;
     reader.progress_ns = now_ns();
   }
@@ -281,11 +286,14 @@ bool CodeReader::finish(Reader &reader, const char *bytes, size_t size, Descript
     return false;
   CodeMaps maps = std::move(reader.maps);
   reader.maps = {};
+  reader.packets = 0;
   reader.asked.pop_front();
   if (asked.elsewhere)
     return true;
+  // Whoever waits in proportion to it does not wait for ever.
+  uint64_t took_ns = std::min(end.took_ns, patience_ns_);
   if (end.error) {
-    taken->push_back({end.number, end.took_ns, Failure{"read the code", end.error, ""}});
+    taken->push_back({end.number, took_ns, Failure{"read the code", end.error, ""}});
     return true;
   }
   maps.perf_map = std::move(perf_map);
@@ -293,7 +301,7 @@ bool CodeReader::finish(Reader &reader, const char *bytes, size_t size, Descript
   maps.flags = end.flags;
   maps.notes = end.notes;
   *mappings += maps.mappings.size();
-  taken->push_back({end.number, end.took_ns, std::move(maps)});
+  taken->push_back({end.number, took_ns, std::move(maps)});
   return true;
 }
 

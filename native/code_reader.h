@@ -52,7 +52,8 @@ private:
     uint64_t progress_ns = 0;
     uint32_t generation = 0; // of what it was told to be known
     size_t told = 0;
-    CodeMaps maps; // as far as they have come
+    CodeMaps maps;      // as far as they have come
+    size_t packets = 0; // of this answer
 
     bool is_free() const {
       return asked.empty();

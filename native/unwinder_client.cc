@@ -31,7 +31,9 @@ constexpr uint64_t kLaunchPause = kSecond;
 static_assert(kUnwinderSocket == kHelperSocket);
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
-constexpr uint32_t kMaxDeaths = 2;     // of one process's samples: then it is left alone
+constexpr uint32_t kMaxDeaths = 2; // of one process's samples: then it is left alone
+// In a row: a file that is left out once is one that was known until just now.
+constexpr uint32_t kMaxGaps = 2;
 constexpr uint64_t kRereadFactor = 20; // of a process's time at most a twentieth goes into reading its maps
 constexpr uint64_t kLookFactor = 200;  // and of a core at most half a percent when no sample asks for it
 constexpr size_t kMostPassedOver = 64; // in one poll
@@ -489,8 +491,12 @@ void UnwinderClient::take_code() {
     compare(key, maps, process);
     bool is_same = process.id != 0 && !process.borrowed && process.fingerprint == maps.fingerprint;
     process.fingerprint = maps.fingerprint;
-    if (!is_same && !introduce(key, process, maps))
+    if (is_same || introduce(key, process, maps))
+      process.gaps = 0;
+    else if (++process.gaps <= kMaxGaps)
       ask(key, process);
+    else
+      process.refusal = kNoteRefused;
   }
 }
 

@@ -146,6 +146,7 @@ private:
     uint32_t refusal = 0;  // why it could not be read when it was last tried: PathNote
     bool borrowed = false; // the id is its parent's
     uint32_t deaths = 0;   // of unwinders, of what it gave them to read
+    uint32_t gaps = 0;     // answers in a row that left out a file
     uint64_t read_ns = 0, read_took_ns = 0;
     ProcessKey code{}; // as its samples name it
     uint64_t fingerprint = 0;

@@ -12,7 +12,7 @@ const work = mkdtempSync(join(tmpdir(), 'socktrace-seeds-'));
 
 function keep(target, name, bytes) {
   mkdirSync(join(corpus, target), { recursive: true });
-  writeFileSync(join(corpus, target, `seed-${name}`), bytes);
+  writeFileSync(join(corpus, target, name.startsWith('regression-') ? name : `seed-${name}`), bytes);
 }
 
 function run(program, args) {
@@ -215,12 +215,48 @@ function protocolSeeds() {
   keep('to-client', 'module', heard(message(70, words(1, 0))));
 }
 
+/** native/code_reader/protocol.h and native/unwinder/protocol.h, as one tracer hears both. */
+function helperSeeds() {
+  const words = (...values) => Buffer.concat(values.map((value) => number(4, value)));
+  const longs = (...values) => Buffer.concat(values.map((value) => number(8, value)));
+  const typed = (type, ...fields) => {
+    const body = Buffer.concat(fields);
+    return Buffer.concat([words(type, body.length + 8), body]);
+  };
+  const said = (flags, ...parts) => {
+    const bytes = Buffer.concat(parts);
+    return Buffer.concat([Buffer.from([flags]), number(2, bytes.length), bytes]);
+  };
+  const file = (passed) => typed(1, longs(1, 2, 3, 4, 5), words(0, 0, passed, 4), Buffer.from('/x/y'));
+  const mappings = typed(2, longs(0x400000, 0x402000, 0), words(1, 0), longs(0x500000, 0x501000, 0), words(0, 1));
+  const backed = typed(3, longs(77));
+  const end = (question, { error = 0, took = 1000, map = 0 } = {}) =>
+    typed(4, longs(question, 99, took), words(error, map ? 2 : 0, 0, map));
+  const read = (question, more) => said(0x42, file(1), mappings, backed, end(question, { map: 1, ...more }));
+  const byUnwinder = (type, ...fields) => said(0x80, typed(type, ...fields));
+  const taken = byUnwinder(70, words(1, 0));
+  const frame = Buffer.concat([longs(0x400700, -1), Buffer.from([1, 0, 0, 0, 0, 0, 0, 0])]);
+  const path = (ref) => byUnwinder(65, longs(ref, 0x1111), words(1, 0, 1, 0), frame);
+  const needsMaps = (ref) => byUnwinder(66, longs(ref));
+  const gone = (question) => said(0, end(question, { error: 3 }));
+  const keepAll = (name, ...packets) => keep('from-helpers', name, Buffer.concat(packets));
+  keepAll('paths', read(1), taken, path(1), path(3), needsMaps(5), read(2), path(2), path(4), read(3), path(6));
+  keepAll('gone', gone(1), gone(2), gone(3), gone(4), read(5), taken, path(1));
+  keepAll('parts', said(0x41, file(1)), said(0, mappings), said(0, backed), said(0x41, end(1, { map: 1 })), taken);
+  keepAll('regression-empty-list', said(0, typed(2)));
+  keepAll('regression-goes-on-for-ever', ...Array(300).fill(said(0, backed)));
+  const leftOut = (question) => said(0, file(0), mappings, end(question));
+  keepAll('regression-file-left-out', ...Array.from({ length: 60 }, (_, i) => leftOut(i + 1)));
+  keepAll('regression-took-an-age', read(1, { took: 2n ** 60n }), taken, needsMaps(1));
+}
+
 try {
   elfSeeds();
   for (const [name, magic] of Object.entries({ 'go1.16': 0xfffffffa, 'go1.18': 0xfffffff0, 'go1.20': 0xfffffff1 }))
     keep('go-table', name, goTable(magic));
   textSeeds();
   protocolSeeds();
+  helperSeeds();
 } finally {
   rmSync(work, { recursive: true });
 }

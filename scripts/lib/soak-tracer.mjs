@@ -72,19 +72,26 @@ function seen(session) {
   };
 }
 
-function rssBytes() {
-  return 1024 * Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+/** A number of this name in a file of lines; 0: there is none, or no such file any more. */
+function numberIn(path, name) {
+  try {
+    return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync(path, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+const rssBytes = (pid) => 1024 * numberIn(`/proc/${pid}/status`, 'VmRSS');
+
+/** Of the unwinder and the code readers. */
+function helperBytes() {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ');
+  return children.filter((pid) => pid !== '').reduce((sum, pid) => sum + rssBytes(pid), 0);
 }
 
 /** Of all maps and programs that this process has, as the kernel accounts for them. */
 function bpfBytes() {
-  return readdirSync('/proc/self/fdinfo').reduce((sum, fd) => {
-    try {
-      return sum + Number(/^memlock:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
-    } catch {
-      return sum; // the descriptor of the folder itself
-    }
-  }, 0);
+  return readdirSync('/proc/self/fdinfo').reduce((sum, fd) => sum + numberIn(`/proc/self/fdinfo/${fd}`, 'memlock'), 0);
 }
 
 function census() {
@@ -110,7 +117,12 @@ const answers = {
     return true;
   },
   look: () => seen(session),
-  memory: () => ({ rss: rssBytes(), bpf: bpfBytes() }),
+  memory: () => ({
+    rss: rssBytes('self'),
+    heap: process.memoryUsage().heapUsed,
+    helpers: helperBytes(),
+    bpf: bpfBytes(),
+  }),
   census,
 };
 

@@ -102,7 +102,8 @@ async function record(options: RecordOptions): Promise<ExitCode> {
         const report = session.finish({ census: true });
         session.close();
         await writer.close(because);
-        return tell(report, writer, because, output, options);
+        const code = tell(report, writer, because, output, options);
+        return stop.gaveUp ? ExitCode.internalError : code;
       } catch (error) {
         await writer.close('an error');
         throw error;

@@ -194,9 +194,10 @@ function meant(option: string, time: TimeArgument, span: Span, file: string): nu
 }
 
 /** What is not as it should be. A recording that was not closed is good as far as it goes. */
-function tellState(name: string, { torn, end, damage, cutShort }: Replayed): void {
+function tellState(name: string, { torn, newer, end, damage, cutShort }: Replayed): void {
   const say = (text: string): void => void process.stderr.write(`socktrace: ${escapeText(`${name}: ${text}`)}\n`);
   if (torn > 0) say(`${countOf(torn, 'line')} could not be read, and ${torn === 1 ? 'was' : 'were'} left out`);
+  if (newer > 0) say(`${countOf(newer, 'line')} of a newer version, not understood`);
   if (damage !== null) say(`damaged: what comes after is not read (${damage})`);
   if (end === null && !cutShort && damage === null)
     say('was not closed (killed, the disk was full, or it goes on): this is what it says until then');

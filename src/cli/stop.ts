@@ -6,6 +6,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 export class StopRequest {
   #requested = false;
+  #gaveUp = false;
   #wake: (() => void) | null = null;
 
   readonly #outputs: readonly Writable[];
@@ -19,6 +20,16 @@ export class StopRequest {
 
   get requested(): boolean {
     return this.#requested;
+  }
+
+  /** Whether it was the tracer itself that could not go on. */
+  get gaveUp(): boolean {
+    return this.#gaveUp;
+  }
+
+  /** The tracer cannot go on: what it has is reported, and its exit status is that of an error. */
+  giveUp(): void {
+    this.#gaveUp = true;
   }
 
   /** Asks as a signal does: for those that come as keys, or that only a terminal's viewer wants to hear of. */

@@ -8,7 +8,7 @@ import { renderText } from '../render/text.ts';
 import type { Report } from '../report/types.ts';
 import { commandName } from './command-name.ts';
 import { canShowLive } from './display.ts';
-import { type ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
+import { ExitCode, exitCodeOf, UsageError } from './exit-codes.ts';
 import { GROUPS } from './help.ts';
 import { LiveRecorder } from './live-recorder.ts';
 import { createLog } from './log.ts';
@@ -101,7 +101,7 @@ export async function trace(options: TraceOptions): Promise<ExitCode> {
       const recorded = await recorder?.close(because);
       print(report, options);
       if (recorded) process.stderr.write(`\n${recorded}\n`);
-      return exitCodeOf(report, options.failOnLeak ?? false);
+      return stop.gaveUp ? ExitCode.internalError : exitCodeOf(report, options.failOnLeak ?? false);
     } finally {
       session.close();
     }

@@ -298,7 +298,7 @@ function isTime(value: unknown): boolean {
   return typeof value === 'number' && Math.abs(value) < LONGEST_MS;
 }
 
-const isLine = tagged('type', {
+const LINES: Readonly<Record<string, Check>> = {
   recording: object({ version: isCount, tool }),
   end: object({ because: isText, lines: isCount }),
   session: object({ session: (value) => sessionFacts(value) && hasOptional(value as SessionFacts) }),
@@ -336,7 +336,9 @@ const isLine = tagged('type', {
   }),
   loss: object({ losses: listOf(object<Loss>({ code: oneOf(Object.keys(LOSS_CODES)), count: isCount })) }),
   tick: object({ atMs: isTime }),
-});
+};
+
+const isLine = tagged('type', LINES);
 
 function hasOptional(session: SessionFacts): boolean {
   return (
@@ -358,6 +360,16 @@ export function isSocket(facts: object): facts is SocketFacts {
 /** Whether these are the facts of a `failure` line. */
 export function isFailure(facts: object): facts is FailureFacts {
   return failureFacts(facts);
+}
+
+/** Whether it is a line, whole, of a type that this version does not know: a later one added it. */
+export function isNewerLine(text: string): boolean {
+  try {
+    const { type } = Object(JSON.parse(text)) as { type?: unknown };
+    return typeof type === 'string' && !Object.hasOwn(LINES, type);
+  } catch {
+    return false;
+  }
 }
 
 /** Null for what is no line of this format. The version of a header may be another than this program's. */

@@ -9,6 +9,7 @@ import {
   type RecordingHeader,
   type RecordingLine,
 } from './format.ts';
+import { isNewerLine } from './line.ts';
 import { checkMemory } from './memory.ts';
 import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
@@ -19,6 +20,8 @@ export interface Replayed {
   lines: number;
   /** lines that could not be read, or that are missing */
   torn: number;
+  /** lines of types that this version does not know */
+  newer: number;
   /** null: whatever wrote it was killed, or could not write on */
   end: EndLine | null;
   /** the rest was not asked for */
@@ -74,6 +77,7 @@ class Player {
   #end: EndLine | null = null;
   #lines = 0;
   #torn = 0;
+  #newer = 0;
   #tornInARow = 0;
   /** CLOCK_MONOTONIC */
   #lastMs = Number.POSITIVE_INFINITY;
@@ -107,7 +111,8 @@ class Player {
     if (line?.type === 'recording') return this.#refuse('another recording begins there');
     // Nothing comes after the end.
     if (line === null || this.#end !== null) {
-      this.#torn += 1;
+      if (this.#end === null && isNewerLine(text)) this.#newer += 1;
+      else this.#torn += 1;
       this.#tornInARow += 1;
       if (this.#tornInARow === MOST_TORN) this.#refuse('nothing in a hundred thousand lines could be read');
       return;
@@ -115,7 +120,7 @@ class Player {
     this.#tornInARow = 0;
     if (line.type === 'end') {
       this.#end = line;
-      this.#torn = Math.max(this.#torn, line.lines - this.#lines);
+      this.#torn = Math.max(this.#torn, line.lines - this.#lines - this.#newer);
       return;
     }
     if (line.type === 'tick' && line.atMs > this.#lastMs) {
@@ -152,10 +157,12 @@ class Player {
       throw new RecordingError(`${this.#path} ends before anything was recorded: there is nothing to report`);
     if (!this.isOver || this.refusal !== null) this.#takePending();
     if (this.#torn > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-torn', count: this.#torn }] });
+    if (this.#newer > 0) this.#take({ type: 'loss', losses: [{ code: 'recording-newer', count: this.#newer }] });
     return {
       session: this.#session,
       lines: this.#lines,
       torn: this.#torn,
+      newer: this.#newer,
       end: this.#end,
       cutShort: this.isOver && this.refusal === null,
     };

@@ -19,7 +19,8 @@ constexpr Named kTargets[] = {{"elf", elf},
                               {"perf-map", perf_map},
                               {"maps", maps},
                               {"to-unwinder", to_unwinder},
-                              {"to-client", to_client}};
+                              {"to-client", to_client},
+                              {"from-helpers", from_helpers}};
 
 } // namespace
 

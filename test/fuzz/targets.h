@@ -20,6 +20,7 @@ void perf_map(const uint8_t *bytes, size_t size);
 void maps(const uint8_t *bytes, size_t size);
 void to_unwinder(const uint8_t *bytes, size_t size);
 void to_client(const uint8_t *bytes, size_t size);
+void from_helpers(const uint8_t *bytes, size_t size);
 
 // Null: there is none of that name.
 Target target_of(std::string_view name);

@@ -45,6 +45,13 @@ export interface ModelSocket {
 
 const CLOSED: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed', 'connect-failed'];
 
+function addHolder(sockets: Map<number, ModelSocket>, inode: number, kind: SocketKind, pid: number): void {
+  const known = sockets.get(inode);
+  if (known === undefined) sockets.set(inode, { kind, holders: [pid] });
+  else if (known.kind !== kind) throw new Error(`the model has ${inode} as ${known.kind} and as ${kind}`);
+  else if (!known.holders.includes(pid)) known.holders.push(pid);
+}
+
 export class Churner {
   readonly puppet: Puppet;
   readonly done: Done = { opened: 0, accepted: 0, heldAtExit: 0, failures: new Map() };
@@ -90,11 +97,7 @@ export class Churner {
       for (const [name, { inodes = [] }] of Object.entries(groups)) {
         const kind = kinds.get(name);
         if (inodes.length > 0 && kind === undefined) throw new Error(`the model has no ${name} in ${member.pid}`);
-        for (const inode of inodes) {
-          const known = sockets.get(inode);
-          if (known === undefined) sockets.set(inode, { kind: kind as SocketKind, holders: [member.pid] });
-          else if (!known.holders.includes(member.pid)) known.holders.push(member.pid);
-        }
+        for (const inode of inodes) addHolder(sockets, inode, kind as SocketKind, member.pid);
       }
     }
     for (const inode of this.#inFlight?.inodes ?? [])

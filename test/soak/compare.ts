@@ -1,17 +1,8 @@
 // While the programs stand still: what the session holds against what the kernel says by other ways, and the programs.
-import type { SocketKind } from '../../src/ledger/types.ts';
+import { isWasteful } from '../../src/ledger/kinds.ts';
 import { heldTcpSockets, sockstat, ssStates } from '../host/oracle.ts';
 import type { Churner, ModelSocket } from './churner.ts';
 import type { CensusRow, Seen } from './watcher.ts';
-
-const WASTEFUL: readonly SocketKind[] = [
-  'unused',
-  'bound-inactive',
-  'bind-failed',
-  'connect-failed',
-  'disconnected',
-  'close-wait',
-];
 
 /** As `ss` writes them. */
 const SS_STATES: Record<string, string> = {
@@ -53,7 +44,7 @@ export async function truthOf(churners: readonly Churner[]): Promise<Truth> {
 /** The suspects, one by one, with who holds them; and every count. */
 export function ledgerAgainstTruth(seen: Seen, truth: Truth, census: readonly CensusRow[]): Differences {
   const wanted = [...truth.sockets]
-    .filter(([, { kind }]) => WASTEFUL.includes(kind))
+    .filter(([, { kind }]) => isWasteful(kind))
     .map(([inode, { kind, holders }]) => `${inode} ${kind} held by ${numbers(holders)}`);
   const had = seen.sockets
     .filter(({ kind }) => kind !== 'released')

@@ -28,10 +28,23 @@ export interface CensusRow {
   holders: number[];
 }
 
+/** Bytes. */
+export interface Memory {
+  rss: number;
+  /** of JavaScript: a part of `rss` */
+  heap: number;
+  /** the unwinder and the code readers */
+  helpers: number;
+  bpf: number;
+}
+
+/** Whoever has not answered by then hangs. */
+const PATIENCE_MS = 300_000;
+
 interface Answers {
   open: true;
   look: Seen;
-  memory: { rss: number; bpf: number };
+  memory: Memory;
   census: CensusRow[];
 }
 
@@ -58,7 +71,14 @@ export class Watcher {
         reject(new Error('the tracer has ended'));
         return;
       }
-      this.#waiting.set(id, { resolve, reject });
+      const late = setTimeout(() => reject(new Error(`the tracer does not answer "${what}"`)), PATIENCE_MS);
+      const settled =
+        <Value>(settle: (value: Value) => void) =>
+        (value: Value): void => {
+          clearTimeout(late);
+          settle(value);
+        };
+      this.#waiting.set(id, { resolve: settled(resolve), reject: settled(reject) });
       this.#child.send({ id, ask: what, ...more });
     });
   }

@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const PROGRAM = join(ROOT, 'build/fuzz-replay');
 const CORPUS = join(ROOT, 'test/fuzz/corpus');
 /** test/fuzz/targets.cc */
-const TARGETS = ['elf', 'go-table', 'lines', 'maps', 'perf-map', 'to-client', 'to-unwinder'];
+const TARGETS = ['elf', 'from-helpers', 'go-table', 'lines', 'maps', 'perf-map', 'to-client', 'to-unwinder'];
 
 it('has inputs for each target', () => {
   expect(readdirSync(CORPUS).sort()).toEqual(TARGETS);

@@ -1,11 +1,9 @@
 // A recording may come from anybody: what it says reaches no terminal as a command, and no report as another's facts.
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { HostCensus, LedgerInput } from '../../src/ledger/types.ts';
 import { Compactor } from '../../src/recording/compact.ts';
 import { type Loaded, loadRecording, spanOf } from '../../src/recording/load.ts';
@@ -25,21 +23,8 @@ import {
   tick,
   unavailable,
 } from './facts.ts';
+import { directory, HEADER, newPath, WHOLE } from './recordings.ts';
 import { incidentWithPaths } from './sample-report.ts';
-
-const HEADER = JSON.stringify({ type: 'recording', version: 1, tool: { name: 'socktrace', version: '0' } });
-
-let directory: string;
-beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), 'socktrace-test-'));
-});
-afterAll(() => rmSync(directory, { recursive: true }));
-
-let files = 0;
-function newPath(suffix = '.ndjson'): string {
-  files += 1;
-  return join(directory, `${files}${suffix}`);
-}
 
 function linesOf(inputs: readonly LedgerInput[]): string[] {
   const compactor = new Compactor();
@@ -55,7 +40,7 @@ function whole(inputs: readonly LedgerInput[]): string[] {
 async function loadLines(lines: readonly string[]): Promise<Loaded> {
   const path = newPath();
   writeFileSync(path, lines.map((line) => `${line}\n`).join(''));
-  return loadRecording(path, { part: { sinceMs: null, untilMs: null } });
+  return loadRecording(path, WHOLE);
 }
 
 describe('text that a stranger chose', () => {
@@ -200,7 +185,7 @@ describe('what was never one recording', () => {
     expect(members.length).toBeGreaterThan(2);
     const path = newPath('.ndjson.gz');
     writeFileSync(path, Buffer.concat([members[0] as Buffer, members[1] as Buffer, between, ...members.slice(2)]));
-    const { replayed, report } = await loadRecording(path, { part: { sinceMs: null, untilMs: null } });
+    const { replayed, report } = await loadRecording(path, WHOLE);
     expect(replayed).toMatchObject({ lines: 80, end: null });
     expect(replayed.damage).not.toBeNull();
     expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn' }]);
@@ -211,7 +196,7 @@ describe('what was never one recording', () => {
     const lines = whole(inputs);
     const path = newPath('.ndjson.gz');
     writeFileSync(path, Buffer.concat([...packed(lines), Buffer.from('something')]));
-    const { replayed } = await loadRecording(path, { part: { sinceMs: null, untilMs: null } });
+    const { replayed } = await loadRecording(path, WHOLE);
     expect(replayed.end).not.toBeNull();
     expect(replayed.damage).not.toBeNull();
   });
@@ -226,7 +211,7 @@ describe('what was never one recording', () => {
     const before = members.slice(0, -3);
     expect(Buffer.concat(before).length).toBeGreaterThan(50_000);
     writeFileSync(path, Buffer.concat([...before, Buffer.from('?'), ...members.slice(-3)]));
-    const { replayed } = await loadRecording(path, { part: { sinceMs: null, untilMs: null } });
+    const { replayed } = await loadRecording(path, WHOLE);
     expect(replayed.lines).toBe(before.length * 100);
   });
 
@@ -242,14 +227,14 @@ describe('what was never one recording', () => {
       },
     ],
   ])('%s is refused, not waited for', async (_, path) => {
-    await expect(loadRecording(path(), { part: { sinceMs: null, untilMs: null } })).rejects.toThrow(/is no file$/);
+    await expect(loadRecording(path(), WHOLE)).rejects.toThrow(/is no file$/);
   });
 
   it('lines without end that say nothing are not all looked at', { timeout: 120_000 }, async () => {
     const path = newPath('.ndjson.gz');
     const nothing = gzipSync(Buffer.alloc(1 << 24, '\n'));
     writeFileSync(path, Buffer.concat([...packed([HEADER, ...linesOf(inputs)]), ...Array(64).fill(nothing)]));
-    const { replayed } = await loadRecording(path, { part: { sinceMs: null, untilMs: null } });
+    const { replayed } = await loadRecording(path, WHOLE);
     expect(replayed.damage).toMatch(/a hundred thousand lines/);
     expect(replayed.torn).toBeLessThan(110_000);
   });

@@ -1,19 +1,8 @@
-import {
-  chmodSync,
-  closeSync,
-  linkSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, closeSync, linkSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput, SocketFacts } from '../../src/ledger/types.ts';
 import { Compactor, Expander } from '../../src/recording/compact.ts';
@@ -28,22 +17,10 @@ import { renderText } from '../../src/render/text.ts';
 import { buildReport } from '../../src/report/report.ts';
 import type { Report } from '../../src/report/types.ts';
 import { ended, hostSample, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
+import { directory, HEADER, newPath, WHOLE } from './recordings.ts';
 import { incidentWithPaths, reportOf } from './sample-report.ts';
 
-const WHOLE = { sinceMs: null, untilMs: null };
 const UNLIMITED = { pack: false, mostBytes: Number.POSITIVE_INFINITY };
-
-let directory: string;
-beforeAll(() => {
-  directory = mkdtempSync(join(tmpdir(), 'socktrace-test-'));
-});
-afterAll(() => rmSync(directory, { recursive: true }));
-
-let files = 0;
-function newPath(suffix = '.ndjson'): string {
-  files += 1;
-  return join(directory, `${files}${suffix}`);
-}
 
 async function record(inputs: readonly LedgerInput[], suffix = '.ndjson'): Promise<string> {
   const path = newPath(suffix);
@@ -60,7 +37,7 @@ async function record(inputs: readonly LedgerInput[], suffix = '.ndjson'): Promi
 }
 
 async function load(path: string): Promise<Report> {
-  return (await loadRecording(path, { part: WHOLE })).report;
+  return (await loadRecording(path, WHOLE)).report;
 }
 
 /** A session in which everything that is written as a change does change. */
@@ -92,7 +69,7 @@ describe('what was recorded is replayed', () => {
   it.each(['.ndjson', '.ndjson.gz'])('%s: the report is the same, byte for byte', async (suffix) => {
     const inputs = busySession();
     const path = await record(inputs, suffix);
-    const { report, replayed } = await loadRecording(path, { part: WHOLE });
+    const { report, replayed } = await loadRecording(path, WHOLE);
     expect(renderJson(report)).toBe(renderJson(reportOf(inputs)));
     expect(replayed).toMatchObject({ torn: 0, damage: null, end: { because: 'the test is over' } });
     expect(report.loss.reasons.map(({ code }) => code)).toEqual(['event-ring-full']);
@@ -204,7 +181,7 @@ describe('a recording that breaks off', () => {
     let most = 0;
     for (let size = 400; size < whole.length; size += 53) {
       writeFileSync(cut, whole.subarray(0, size));
-      const { replayed } = await loadRecording(cut, { part: WHOLE });
+      const { replayed } = await loadRecording(cut, WHOLE);
       expect(replayed.lines).toBeGreaterThanOrEqual(most);
       // What checks the last member is behind it.
       if (size < whole.length - 8) expect(replayed.end).toBeNull();
@@ -218,7 +195,7 @@ describe('a recording that breaks off', () => {
     const bytes = readFileSync(path);
     bytes.fill(0x55, bytes.length - 900, bytes.length - 700);
     writeFileSync(path, bytes);
-    const { replayed, report } = await loadRecording(path, { part: WHOLE });
+    const { replayed, report } = await loadRecording(path, WHOLE);
     expect(replayed).toMatchObject({ end: null });
     expect(replayed.damage).not.toBeNull();
     expect(report.window.durationMs).toBeGreaterThan(0);
@@ -229,7 +206,7 @@ describe('a recording that breaks off', () => {
     const lines = readFileSync(path, 'utf8').split('\n');
     lines.splice(40, 2);
     writeFileSync(path, lines.join('\n'));
-    expect((await loadRecording(path, { part: WHOLE })).replayed.torn).toBe(2);
+    expect((await loadRecording(path, WHOLE)).replayed.torn).toBe(2);
   });
 });
 
@@ -242,8 +219,7 @@ describe('hostile lines', () => {
   /** Writes a header, a session, `middle`, and a tick. */
   async function with_(middle: readonly string[]): Promise<Report> {
     const path = newPath();
-    const header = JSON.stringify({ type: 'recording', version: 1, tool: { name: 'socktrace', version: '0' } });
-    writeFileSync(path, `${[header, JSON.stringify(session()), ...middle, JSON.stringify(tick(99_000))].join('\n')}\n`);
+    writeFileSync(path, `${[HEADER, JSON.stringify(session()), ...middle, JSON.stringify(tick(99_000))].join('\n')}\n`);
     return load(path);
   }
 
@@ -278,6 +254,25 @@ describe('hostile lines', () => {
   it('of endless length are left out in bounded memory', async () => {
     const report = await with_([`"${'x'.repeat(40 << 20)}"`, JSON.stringify(tick(5_000))]);
     expect(report.loss.reasons).toMatchObject([{ code: 'recording-torn', count: 1 }]);
+  });
+
+  it('of a type that a later version has added are told as such, and their like is no verdict', async () => {
+    const newer = JSON.stringify({ type: 'weather', atMs: 5_000 });
+    const added = JSON.stringify({ ...tick(5_000), since: 'a later version' });
+    const torn = [newer.slice(0, -1), JSON.stringify({ type: 'tick', atMs: 'noon' }), JSON.stringify({ type: 7 })];
+    const lines = [HEADER, JSON.stringify(session()), newer, added, ...torn, newer, JSON.stringify(tick(99_000))];
+    const path = newPath();
+    writeFileSync(path, [...lines, JSON.stringify({ type: 'end', because: 'over', lines: lines.length })].join('\n'));
+    const { report, replayed } = await loadRecording(path, WHOLE);
+    expect(replayed).toMatchObject({ newer: 2, torn: 3 });
+    expect(report.loss.reasons).toMatchObject([
+      { code: 'recording-torn', count: 3 },
+      { code: 'recording-newer', count: 2 },
+    ]);
+    expect(renderText(report)).toContain('2 lines of a newer version, not understood');
+    const understood = lines.filter((line) => !torn.includes(line));
+    writeFileSync(path, understood.join('\n'));
+    expect((await load(path)).verdict).toEqual((await with_([])).verdict);
   });
 
   it('a second session, and lines before the session or after the end, are not taken', async () => {
