@@ -51,14 +51,6 @@ class EntryOfOneLook implements SocketEntry {
     return this.#birth.nanoseconds;
   }
 
-  get versionSeconds(): number {
-    return this.#birth.seconds;
-  }
-
-  get versionNanoseconds(): number {
-    return this.#birth.nanoseconds;
-  }
-
   get port(): number {
     return this.#socket.port ?? 0;
   }
@@ -80,7 +72,7 @@ class EntryOfOneLook implements SocketEntry {
     return null;
   }
 
-  get motion(): null {
+  get movedMs(): null {
     return null;
   }
 }
