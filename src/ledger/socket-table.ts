@@ -3,8 +3,10 @@
  * column of numbers: some 110 bytes a socket, of which the garbage collector has to look at two references.
  */
 import { AddressRows, type NumberColumn, packed } from './address-rows.ts';
+import { BlockSums } from './block-sums.ts';
 import type { SocketEntry, Traits } from './entry.ts';
 import { type Address, formatAddress, type Instant, parseInstant } from './identity.ts';
+import { type Tally, tallySuspects } from './suspects.ts';
 import type { ProcessId } from './types.ts';
 
 const FROM_START = 1;
@@ -17,6 +19,7 @@ export type NewSocket = Omit<SocketEntry, 'address' | 'endedMs'> & { address: Ad
 export class SocketTable {
   readonly #rows = new AddressRows();
   readonly #columns = new Columns(this.#rows.capacity);
+  #talliedMinAgeMs = Number.NaN;
 
   get size(): number {
     return this.#rows.size;
@@ -52,9 +55,22 @@ export class SocketTable {
   }
 
   /** In the order in which their addresses came. Each is valid until the table is changed. */
-  *entries(): Generator<SocketRow> {
-    for (let row = 0; row < this.#rows.end; row++)
-      if (this.#rows.has(row)) yield new SocketRow(this.#rows, this.#columns, row);
+  *entries(from = 0, to = this.#rows.end): Generator<SocketRow> {
+    for (let row = from; row < to; row++) if (this.#rows.has(row)) yield new SocketRow(this.#rows, this.#columns, row);
+  }
+
+  /**
+   * How many suspects there are, of each sort in one or more parts. Cheap where most have been some for long.
+   * @param nowMs never less than the last time
+   */
+  tallySuspects(nowMs: number, minAgeMs: number): Tally[] {
+    if (minAgeMs !== this.#talliedMinAgeMs) this.#columns.tallies.allChanged();
+    this.#talliedMinAgeMs = minAgeMs;
+    const tallyOf = (from: number, to: number): { sum: Tally[]; lasts: boolean } => {
+      const { tallies, young } = tallySuspects(this.entries(from, to), nowMs, minAgeMs);
+      return { sum: tallies, lasts: !young };
+    };
+    return this.#columns.tallies.of(this.#rows.end, tallyOf).flat();
   }
 }
 
@@ -100,7 +116,9 @@ export class SocketRow implements SocketEntry {
   }
 
   set traits(traits: Traits) {
+    if (traits === this.#columns.traits[this.row]) return;
     this.#columns.traits[this.row] = traits;
+    this.#columns.tallies.changed(this.row);
   }
 
   get sinceMs(): number {
@@ -142,6 +160,7 @@ export class SocketRow implements SocketEntry {
 
   /** It has become of another kind: it is no longer what it was from the start, and what moved was in the other kind. */
   enterKind(sinceMs: number): void {
+    this.#columns.tallies.changed(this.row);
     this.#columns.sinceMs[this.row] = sinceMs;
     this.#columns.flags[this.row] = 0;
     this.#columns.movedMs[this.row] = Number.NaN;
@@ -149,6 +168,7 @@ export class SocketRow implements SocketEntry {
 
   /** Who has a descriptor for it, and one of these; `fd` is below zero where there is none. */
   hold(holders: readonly ProcessId[], fd: number, inode: number): void {
+    if ((this.holders?.length === 0) !== (holders.length === 0)) this.#columns.tallies.changed(this.row);
     this.#columns.holders[this.row] = holders;
     this.#columns.fd[this.row] = fd;
     this.#columns.inode[this.row] = inode;
@@ -187,6 +207,7 @@ class Columns {
   traits: (Traits | undefined)[] = [];
   /** shared by those that one walk saw with the same holders */
   holders: (readonly ProcessId[] | null)[] = [];
+  readonly tallies = new BlockSums<Tally[]>();
 
   constructor(capacity: number) {
     this.birthSeconds = new Float64Array(capacity);
@@ -216,12 +237,14 @@ class Columns {
     this.movedMs[row] = socket.movedMs ?? Number.NaN;
     this.traits[row] = socket.traits;
     this.holders[row] = socket.holders;
+    this.tallies.changed(row);
   }
 
   /** Lets go of what others may still have. */
   clear(row: number): void {
     this.traits[row] = undefined;
     this.holders[row] = null;
+    this.tallies.changed(row);
   }
 
   /** Keeps these rows, in this order. */
@@ -241,5 +264,6 @@ class Columns {
     this.movedMs = column(this.movedMs);
     this.traits = Array.from(kept, (row) => this.traits[row]);
     this.holders = Array.from(kept, (row) => this.holders[row] ?? null);
+    this.tallies.allChanged();
   }
 }

@@ -17,6 +17,7 @@ import {
 import { isWasteful } from './kinds.ts';
 import { betterKnown } from './path-refs.ts';
 import { type NewSocket, type SocketRow, SocketTable } from './socket-table.ts';
+import type { Tally } from './suspects.ts';
 import { Tombstones } from './tombstones.ts';
 import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
 
@@ -31,9 +32,9 @@ export class SocketStore {
     return this.#live.size + this.exits.size;
   }
 
-  /** Those that have not ended. Each is valid until the next input. */
-  living(): Iterable<SocketEntry> {
-    return this.#live.entries();
+  /** How many of those that have not ended are suspects: see SocketTable. */
+  tallySuspects(nowMs: number, minAgeMs: number): Tally[] {
+    return this.#live.tallySuspects(nowMs, minAgeMs);
   }
 
   /** Each is valid until the next input. */

@@ -4,7 +4,8 @@ import { AddressRows } from '../../src/ledger/address-rows.ts';
 import type { Traits } from '../../src/ledger/entry.ts';
 import { type Address, formatAddress } from '../../src/ledger/identity.ts';
 import { type NewSocket, SocketTable } from '../../src/ledger/socket-table.ts';
-import { measured } from './facts.ts';
+import { groupSuspects, groupTallies } from '../../src/ledger/suspects.ts';
+import { measured, THRESHOLDS } from './facts.ts';
 
 function addressOf(n: number): Address {
   return { high: 0xffff8880, low: n * 0x40 };
@@ -183,6 +184,104 @@ describe('SocketTable', () => {
     expect([...table.entries()].slice(0, 100).map(({ inode: kept }) => kept)).toEqual(stay);
     // The rows of those that went have been taken again.
     expect(table.end).toBeLessThan(1_000);
+  });
+});
+
+const KINDS = ['unused', 'close-wait', 'disconnected', 'established', 'released'] as const;
+
+/** Suspects by group, however they are counted. */
+function counted(groups: readonly { id: string; count: number; fromStart: number }[]): unknown[] {
+  return groups.map(({ id, count, fromStart }) => [id, count, fromStart]).sort();
+}
+
+describe('tallies of suspects', () => {
+  const many = 2_000;
+  const aged = fc.record({
+    kind: fc.constantFrom(...KINDS),
+    sinceMs: fc.nat(20_000),
+    fromStart: fc.boolean(),
+    netns: fc.nat(2),
+  });
+  const kinds = fc.array(aged, { minLength: 1, maxLength: 20 });
+  const act = fc.oneof(
+    fc.record({ do: fc.constant('put' as const), n: fc.nat(2 * many), which: fc.nat() }),
+    fc.record({ do: fc.constant('delete' as const), n: fc.nat(2 * many) }),
+    fc.record({ do: fc.constant('traits' as const), n: fc.nat(many), which: fc.nat() }),
+    fc.record({ do: fc.constant('hold' as const), n: fc.nat(many), holders }),
+    fc.record({ do: fc.constant('later' as const), ms: fc.nat(10_000) }),
+  );
+
+  type Sort = { kind: (typeof KINDS)[number]; sinceMs: number; fromStart: boolean; netns: number };
+  const [plain] = fc.sample(socket, 1) as [NewSocket];
+
+  class Changing {
+    readonly table = new SocketTable();
+    readonly #sorts: readonly Sort[];
+    readonly #traits: readonly Traits[];
+    nowMs = 10_000;
+
+    constructor(sorts: readonly Sort[]) {
+      this.#sorts = sorts;
+      this.#traits = sorts.map(({ kind, netns }) => ({ ...(TRAITS[0] as Traits), kind, netns }));
+      for (let n = 0; n < many; n++) this.put(n, n);
+    }
+
+    put(n: number, which: number): void {
+      const { sinceMs, fromStart } = this.#sorts[which % this.#sorts.length] as Sort;
+      const traits = this.#traitsOf(which);
+      this.table.put({ ...plain, address: addressOf(n), traits, sinceMs, fromStart, holders: null });
+    }
+
+    changeTraits(n: number, which: number): void {
+      const row = this.table.get(addressOf(n));
+      if (row === undefined) return;
+      const traits = this.#traitsOf(which);
+      if (traits.kind !== row.traits.kind) row.enterKind(this.nowMs);
+      row.traits = traits;
+    }
+
+    #traitsOf(which: number): Traits {
+      return this.#traits[which % this.#traits.length] as Traits;
+    }
+  }
+
+  function perform(changing: Changing, one: typeof act extends fc.Arbitrary<infer Act> ? Act : never): void {
+    if (one.do === 'later') changing.nowMs += one.ms;
+    if (one.do === 'put') changing.put(one.n, one.which);
+    if (one.do === 'delete') changing.table.delete(addressOf(one.n));
+    if (one.do === 'hold') changing.table.get(addressOf(one.n))?.hold(one.holders, 3, 1);
+    if (one.do === 'traits') changing.changeTraits(one.n, one.which);
+  }
+
+  it('are those of the groups, whatever changes between two times they are asked for', () => {
+    fc.assert(
+      fc.property(kinds, fc.array(fc.array(act, { maxLength: 20 }), { maxLength: 12 }), (sorts, rounds) => {
+        const changing = new Changing(sorts);
+        for (const acts of rounds) {
+          for (const one of acts) perform(changing, one);
+          const { table, nowMs } = changing;
+          const tallies = groupTallies(table.tallySuspects(nowMs, THRESHOLDS.minAgeMs));
+          expect(counted(tallies)).toEqual(counted(groupSuspects(table.entries(), nowMs, THRESHOLDS)));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('are counted anew for another age', () => {
+    const table = new SocketTable();
+    for (let n = 0; n < 1_000; n++)
+      table.put({
+        ...plain,
+        address: addressOf(n),
+        traits: TRAITS[0] as Traits,
+        sinceMs: n,
+        holders: null,
+      });
+    const count = (minAgeMs: number): number =>
+      table.tallySuspects(1_000, minAgeMs).reduce((sum, tally) => sum + tally.count, 0);
+    expect(count(1)).toBe(1_000);
+    expect(count(901)).toBe(100);
   });
 });
 
