@@ -1,4 +1,5 @@
 /** The lines of a file, as they come: plain or in gzip members, of any size, in little memory. */
+import { isAscii } from 'node:buffer';
 import { once } from 'node:events';
 import type { ReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
@@ -19,6 +20,19 @@ export interface LineBatch {
   tooLong: number;
   /** the last of `lines` had no newline: the file ends within it */
   cut: boolean;
+}
+
+/** What these bytes say in UTF-8, for which ASCII takes no decoding. */
+function textOf(bytes: Buffer): string {
+  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
+}
+
+/** The lines of some bytes. Of these, nothing is copied but what completes the line that `carried` begins. */
+function linesOf(carried: readonly Buffer[], bytes: Buffer): string[] {
+  if (carried.length === 0) return textOf(bytes).split('\n');
+  const end = bytes.indexOf(NEWLINE);
+  const first = textOf(Buffer.concat([...carried, end < 0 ? bytes : bytes.subarray(0, end)]));
+  return end < 0 ? [first] : [first, ...textOf(bytes.subarray(end + 1)).split('\n')];
 }
 
 /** Reads a file once. */
@@ -59,9 +73,7 @@ export class LineSource {
         }
         continue;
       }
-      const head = chunk.subarray(0, end);
-      const text = (carried.length > 0 ? Buffer.concat([...carried, head]) : head).toString('utf8');
-      const lines = text.split('\n');
+      const lines = linesOf(carried, chunk.subarray(0, end));
       // What is left of a line of which the beginning was not kept.
       if (skipping) lines.shift();
       yield { lines, tooLong: skipping ? 1 : 0, cut: false };
@@ -70,7 +82,7 @@ export class LineSource {
       carriedBytes = chunk.byteLength - end - 1;
     }
     if (skipping) yield { lines: [], tooLong: 1, cut: true };
-    else if (carriedBytes > 0) yield { lines: [Buffer.concat(carried).toString('utf8')], tooLong: 0, cut: true };
+    else if (carriedBytes > 0) yield { lines: [textOf(Buffer.concat(carried))], tooLong: 0, cut: true };
   }
 
   async *#chunks(): AsyncGenerator<Buffer> {
