@@ -1,8 +1,8 @@
-/** What the ledger keeps of one socket: lean, because there may be a million of them. */
-import { formatInstant, type Instant } from './identity.ts';
+/** What the ledger tells of one socket, however it keeps it. */
+import type { Instant } from './identity.ts';
 import { classify, errnoOfKind, isWasteful, SOCKET_KINDS } from './kinds.ts';
 import { pathKey } from './path-refs.ts';
-import type { Known, PathRef, ProcessId, SocketFacts, SocketId, SocketKind } from './types.ts';
+import type { Known, PathRef, ProcessId, SocketFacts, SocketKind } from './types.ts';
 
 /** Facts that many sockets have in common, shared between them. */
 export interface Traits {
@@ -15,48 +15,32 @@ export interface Traits {
   family: 4 | 6;
 }
 
-/** When bytes last moved. Kept only for kinds whose leak age is counted without traffic. */
-export interface Motion {
-  bytesMoved: string;
-  /** null while none were seen to move */
-  movedMs: number | null;
-}
-
+/** A socket that lives, or that its exiting process held. */
 export interface SocketEntry {
-  /** with the birth: its identity; see idOf() */
+  /** hexadecimal; with the birth: its identity */
   readonly address: string;
   readonly birthSeconds: number;
   readonly birthNanoseconds: number;
-  /** of the facts that it was last given */
-  versionSeconds: number;
-  versionNanoseconds: number;
-  traits: Traits;
+  readonly traits: Traits;
   /** when it entered its kind, CLOCK_MONOTONIC ms */
-  sinceMs: number;
-  /** 0 for none: a small integer costs no allocation */
-  port: number;
+  readonly sinceMs: number;
+  /** 0 for none */
+  readonly port: number;
   /** existed in its kind when watching began, so it is no growth */
-  fromStart: boolean;
+  readonly fromStart: boolean;
   /** null while it lives; else its exiting process held it until then */
-  endedMs: number | null;
+  readonly endedMs: number | null;
   /** processes with a descriptor for it; empty: none has one; null: not confirmed yet */
-  holders: readonly ProcessId[] | null;
+  readonly holders: readonly ProcessId[] | null;
   /** one descriptor as an example, that of exampleHolder(); -1 while none was seen */
-  fd: number;
-  inode: number;
-  motion: Motion | null;
-}
-
-export function idOf({ address, birthSeconds, birthNanoseconds }: SocketEntry): SocketId {
-  return `${address}:${formatInstant({ seconds: birthSeconds, nanoseconds: birthNanoseconds })}`;
+  readonly fd: number;
+  readonly inode: number;
+  /** when bytes last moved, null while none were seen to; only for kinds whose leak age is counted without traffic */
+  readonly movedMs: number | null;
 }
 
 export function birthOf({ birthSeconds, birthNanoseconds }: SocketEntry): Instant {
   return { seconds: birthSeconds, nanoseconds: birthNanoseconds };
-}
-
-export function versionOf({ versionSeconds, versionNanoseconds }: SocketEntry): Instant {
-  return { seconds: versionSeconds, nanoseconds: versionNanoseconds };
 }
 
 /** Of those that hold a socket, the one whose descriptor is shown: its owner where it has one. */
@@ -90,7 +74,7 @@ export function ageOf(entry: SocketEntry, nowMs: number): number {
 
 /** How long it has been in its kind without any byte moving, ms. */
 export function idleAgeOf(entry: SocketEntry, nowMs: number): number {
-  const sinceMs = Math.max(entry.sinceMs, entry.motion?.movedMs ?? entry.sinceMs);
+  const sinceMs = Math.max(entry.sinceMs, entry.movedMs ?? entry.sinceMs);
   return Math.max(0, (entry.endedMs ?? nowMs) - sinceMs);
 }
 
@@ -104,10 +88,15 @@ export class TraitsTable {
   readonly #byKey = new Map<string, Traits>();
   /** Forgetting costs only some sharing, and owners come and go for as long as a session lasts. */
   static readonly #MOST = 10_000;
+  /** Of late, at a place that their texts give: most are found there, without a key being made. */
+  readonly #recent: (Traits | undefined)[] = new Array(PLACES).fill(undefined);
 
   of(facts: SocketFacts): Traits {
     const kind = classify(facts);
     const errno = errnoOfKind(kind, facts);
+    const place = placeOf(facts);
+    const recent = this.#recent[place];
+    if (recent !== undefined && recent.kind === kind && recent.errno === errno && isAlike(recent, facts)) return recent;
     const { owner, openPath, bindPath, netns, family } = facts;
     const key = `${kind}|${errno}|${family}|${netns}|${knownKey(owner)}|${pathKey(openPath)}|${pathKey(bindPath)}`;
     let traits = this.#byKey.get(key);
@@ -116,8 +105,47 @@ export class TraitsTable {
       traits = { kind, owner, errno, openPath, bindPath, netns, family };
       this.#byKey.set(key, traits);
     }
+    this.#recent[place] = traits;
     return traits;
   }
+}
+
+const PLACES = 256;
+
+function placeOf({ owner, openPath, bindPath }: SocketFacts): number {
+  const texts =
+    lastOf(owner.status === 'measured' ? owner.value : '') + 5 * lastOf(idOf(openPath)) + 25 * lastOf(idOf(bindPath));
+  return texts % PLACES;
+}
+
+function lastOf(text: string): number {
+  return text === '' ? 0 : text.charCodeAt(text.length - 1);
+}
+
+function idOf(path: PathRef | null): string {
+  return path?.status === 'resolved' ? path.id : '';
+}
+
+function isAlike(traits: Traits, { owner, openPath, bindPath, netns, family }: SocketFacts): boolean {
+  return (
+    traits.netns === netns &&
+    traits.family === family &&
+    isSameOwner(traits.owner, owner) &&
+    isSamePath(traits.openPath, openPath) &&
+    isSamePath(traits.bindPath, bindPath)
+  );
+}
+
+/** False for some that are. */
+function isSameOwner(a: Known<ProcessId>, b: Known<ProcessId>): boolean {
+  return a.status === 'measured' && b.status === 'measured' && a.value === b.value;
+}
+
+/** False for some that are. */
+function isSamePath(a: PathRef | null, b: PathRef | null): boolean {
+  if (a === null || b === null) return a === b;
+  if (a.status === 'resolved' && b.status === 'resolved') return a.id === b.id;
+  return a.status === b.status && a.status !== 'unavailable' && a.status !== 'resolved';
 }
 
 /** A string that equal owners share and different ones do not. */

@@ -2,10 +2,20 @@
  * Sockets that ended because their process exited with them. They stay to be reported, in bounded memory however many
  * children come and go: the latest one by one, the others as sums for each program.
  */
-import type { SocketEntry, Traits } from './entry.ts';
-import { idOf, knownKey } from './entry.ts';
+import { knownKey, type SocketEntry, type Traits } from './entry.ts';
+import type { Instant } from './identity.ts';
 import { pathKey } from './path-refs.ts';
 import type { Known, ProcessId, SocketId } from './types.ts';
+
+/** One that ended: few enough to be objects. */
+export interface ExitEntry extends SocketEntry {
+  /** canonical: see formatSocketId() */
+  readonly id: SocketId;
+  /** of the facts that it was last given */
+  version: Instant;
+  traits: Traits;
+  endedMs: number;
+}
 
 /** Beyond this many, they are summed. */
 const MANY = 5_000;
@@ -33,7 +43,7 @@ export interface ExitSum {
 }
 
 export class ExitStore {
-  readonly #entries = new Map<SocketId, SocketEntry>();
+  readonly #entries = new Map<SocketId, ExitEntry>();
   readonly #sums = new Map<string, ExitSum>();
   /** the latest of them, so that a late record of the same socket is not counted again */
   #summed: ReadonlySet<SocketId> = new Set();
@@ -42,12 +52,12 @@ export class ExitStore {
     return this.#entries.size;
   }
 
-  get(id: SocketId): SocketEntry | undefined {
+  get(id: SocketId): ExitEntry | undefined {
     return this.#entries.get(id);
   }
 
-  add(entry: SocketEntry): void {
-    this.#entries.set(idOf(entry), entry);
+  add(entry: ExitEntry): void {
+    this.#entries.set(entry.id, entry);
   }
 
   /** Whether a socket has gone into the sums of late. */
@@ -55,7 +65,7 @@ export class ExitStore {
     return this.#summed.has(id);
   }
 
-  entries(): IterableIterator<SocketEntry> {
+  entries(): IterableIterator<ExitEntry> {
     return this.#entries.values();
   }
 
@@ -72,7 +82,7 @@ export class ExitStore {
     const owners = new Map<ExitSum, Set<string>>();
     for (const entry of this.#entries.values()) {
       const sum = this.#sumFor(entry.traits, programOf(entry.traits.owner));
-      const ageMs = (entry.endedMs ?? entry.sinceMs) - entry.sinceMs;
+      const ageMs = entry.endedMs - entry.sinceMs;
       sum.count += 1;
       if (entry.port !== 0) sum.ports += 1;
       sum.oldestMs = Math.max(sum.oldestMs, ageMs);

@@ -9,7 +9,7 @@ import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries, type SuspectCount } from './growth.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
-import { groupSuspects, sumByOwner } from './suspects.ts';
+import { groupTallies, sumByOwner } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
 import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
 
@@ -215,7 +215,7 @@ export class Ledger {
       series.add(atMs, count);
       growth.set(id, series);
     };
-    const groups = groupSuspects(this.#sockets.living(), atMs, this.thresholds);
+    const groups = groupTallies(this.#sockets.tallySuspects(atMs, this.thresholds.minAgeMs));
     for (const group of groups) sample(group.id, group);
     // A leak that goes through several call paths may grow too slowly in each of them to be seen there.
     for (const [id, count] of sumByOwner(groups)) sample(id, count);

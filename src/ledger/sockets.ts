@@ -2,27 +2,28 @@
  * The sockets that the kernel side has told of. Level-triggered: each input carries whole facts, so repeated,
  * late and skipped versions all end in the same state.
  */
+import { birthOf, exampleHolder, isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import { type ExitEntry, ExitStore } from './exits.ts';
 import {
-  birthOf,
-  exampleHolder,
-  idOf,
-  isAgedByIdleness,
-  type SocketEntry,
-  type Traits,
-  TraitsTable,
-  versionOf,
-} from './entry.ts';
-import { ExitStore } from './exits.ts';
-import { compareInstants, type Instant, nsToMs, parseInstant, parseSocketId, type SocketIdentity } from './identity.ts';
+  compareInstants,
+  formatAddress,
+  formatSocketId,
+  type Instant,
+  instantToMs,
+  parseAddress,
+  parseInstant,
+  parseSocketId,
+  type SocketIdentity,
+} from './identity.ts';
 import { isWasteful } from './kinds.ts';
-import { ownCopy } from './own-copy.ts';
 import { betterKnown } from './path-refs.ts';
+import { type NewSocket, type SocketRow, SocketTable } from './socket-table.ts';
+import type { Tally } from './suspects.ts';
 import { Tombstones } from './tombstones.ts';
 import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
 
 export class SocketStore {
-  /** by sk address: the kernel has one socket at an address at a time */
-  readonly #live = new Map<string, SocketEntry>();
+  readonly #live = new SocketTable();
   readonly exits = new ExitStore();
   readonly #tombstones = new Tombstones();
   readonly #traits = new TraitsTable();
@@ -32,17 +33,20 @@ export class SocketStore {
     return this.#live.size + this.exits.size;
   }
 
-  /** Those that have not ended. */
-  living(): IterableIterator<SocketEntry> {
-    return this.#live.values();
+  /** How many of those that have not ended are suspects: see SocketTable. */
+  tallySuspects(nowMs: number, minAgeMs: number): Tally[] {
+    return this.#live.tallySuspects(nowMs, minAgeMs);
   }
 
-  livingAt(address: string): SocketEntry | undefined {
-    return this.#live.get(address);
+  /** The one at an address of the kernel, of those that have not ended; valid until the next input. */
+  livingAt(text: string): SocketEntry | undefined {
+    const address = parseAddress(text);
+    return address === null ? undefined : this.#live.get(address);
   }
 
+  /** Each is valid until the next input. */
   *entries(): Generator<SocketEntry> {
-    yield* this.#live.values();
+    yield* this.#live.entries();
     yield* this.exits.entries();
   }
 
@@ -55,17 +59,14 @@ export class SocketStore {
     const identity = parseSocketId(facts.id);
     // Held at exit is terminal, whichever record says so: nothing can happen to that socket any more that matters.
     if (facts.heldAtExit) return this.#end(facts, identity, facts.changedMs);
-    if (this.#tombstones.isBuried(identity.address, identity.birthNs)) return;
+    if (this.#tombstones.isBuried(identity)) return;
 
     const live = this.#live.get(identity.address);
-    const birth = parseInstant(identity.birthNs);
-    const age = live === undefined ? 1 : compareInstants(birth, birthOf(live));
+    const age = live === undefined ? 1 : compareInstants(identity.birth, birthOf(live));
     if (age < 0) return;
     if (live === undefined || age > 0) {
-      const entry = newEntry(facts, identity, this.#traits.of(facts), null);
-      entry.fromStart = existedFromStart(facts, identity.birthNs, watchedSinceMs);
       // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
-      this.#live.set(entry.address, entry);
+      this.#live.put(newSocket(facts, identity, this.#traits.of(facts), watchedSinceMs));
       return;
     }
     const told = toldAgain(facts, live);
@@ -85,83 +86,101 @@ export class SocketStore {
     if (atMs < this.#lastPassMs) return;
     this.#lastPassMs = atMs;
     const sets = new HolderSets();
-    const seen = new Set<SocketEntry>();
+    const seen = new Uint8Array(this.#live.end);
     for (const held of sockets) {
-      const entry = this.#find(held.id);
-      if (entry === undefined) continue;
-      seen.add(entry);
-      observe(entry, held, atMs, sets);
+      const row = this.#find(held.id);
+      if (row === undefined) continue;
+      seen[row.row] = 1;
+      observe(row, held, atMs, sets);
     }
     if (!complete) return;
-    for (const entry of this.#live.values()) {
+    for (const row of this.#live.entries()) {
       // Born during the walk: it may have missed the descriptor.
-      if (!seen.has(entry) && toMs(birthOf(entry)) < atMs) {
-        entry.holders = NOBODY;
-        entry.fd = -1;
-      }
+      if (seen[row.row] === 0 && instantToMs(birthOf(row)) < atMs) row.hold(NOBODY, -1, row.inode);
     }
   }
 
-  #find(id: SocketId): SocketEntry | undefined {
-    const live = this.#live.get(parseSocketId(id).address);
-    return live !== undefined && idOf(live) === id ? live : undefined;
+  #find(id: SocketId): SocketRow | undefined {
+    const { address, birth } = parseSocketId(id);
+    const live = this.#live.get(address);
+    return live !== undefined && compareInstants(birthOf(live), birth) === 0 ? live : undefined;
   }
 
-  #end(facts: SocketFacts, { address, birthNs }: SocketIdentity, atMs: number): void {
+  #end(facts: SocketFacts, identity: SocketIdentity, atMs: number): void {
+    const { address, birth } = identity;
     const live = this.#live.get(address);
-    const known = live !== undefined && idOf(live) === facts.id ? live : null;
-    if (live !== undefined && compareInstants(birthOf(live), parseInstant(birthNs)) <= 0) this.#live.delete(address);
-    this.#tombstones.bury(address, birthNs);
-    if (facts.heldAtExit) this.#keepHeldAtExit(facts, { address, birthNs }, known, atMs);
+    const older = live === undefined ? 1 : compareInstants(birthOf(live), birth);
+    if (facts.heldAtExit) this.#keepHeldAtExit(facts, identity, older === 0 ? (live ?? null) : null, atMs);
+    if (older <= 0) this.#live.delete(address);
+    this.#tombstones.bury(identity);
   }
 
   #keepHeldAtExit(facts: SocketFacts, identity: SocketIdentity, known: SocketEntry | null, atMs: number): void {
-    const kept = this.exits.get(facts.id);
+    const id = formatSocketId(identity.address, identity.birth);
+    const kept = this.exits.get(id);
     if (kept !== undefined) {
       // The row and the ended record of one socket: the later one knows when it really ended.
-      kept.endedMs = Math.max(kept.endedMs ?? atMs, atMs);
+      kept.endedMs = Math.max(kept.endedMs, atMs);
       const told = toldAgain(facts, kept);
       if (told !== null) keepUpWith(kept, told, this.#traits.of(told));
       return;
     }
     const traits = this.#traits.of(facts);
-    if (!isWasteful(traits.kind) || this.exits.wasSummed(facts.id)) return;
-    const entry = newEntry(facts, identity, traits, known);
-    entry.endedMs = atMs;
-    this.exits.add(entry);
+    if (!isWasteful(traits.kind) || this.exits.wasSummed(id)) return;
+    this.exits.add(newExit(id, facts, identity, traits, known, atMs));
   }
 }
 
 const NOBODY: readonly ProcessId[] = [];
 
-function toMs({ seconds, nanoseconds }: Instant): number {
-  return seconds * 1e3 + nanoseconds / 1e6;
-}
-
-function newEntry(
+function newSocket(
   facts: SocketFacts,
-  { address, birthNs }: SocketIdentity,
+  { address, birth }: SocketIdentity,
   traits: Traits,
-  known: SocketEntry | null,
-): SocketEntry {
-  const sameKind = known !== null && known.traits.kind === traits.kind;
-  const birth = parseInstant(birthNs);
+  watchedSinceMs: number,
+): NewSocket {
   const version = parseInstant(facts.version);
   return {
-    address: ownCopy(address),
+    address,
     birthSeconds: birth.seconds,
     birthNanoseconds: birth.nanoseconds,
-    versionSeconds: version.seconds,
-    versionNanoseconds: version.nanoseconds,
+    version,
     traits,
-    sinceMs: sameKind ? known.sinceMs : enteredMs(facts, traits),
+    sinceMs: enteredMs(facts, traits),
     port: facts.port ?? 0,
-    fromStart: sameKind && known.fromStart,
-    endedMs: null,
+    fromStart: existedFromStart(facts, birth, version, watchedSinceMs),
+    holders: null,
+    fd: -1,
+    inode: 0,
+    movedMs: null,
+  };
+}
+
+/** @param known what was known of it while it lived */
+function newExit(
+  id: SocketId,
+  facts: SocketFacts,
+  { address, birth }: SocketIdentity,
+  traits: Traits,
+  known: SocketEntry | null,
+  endedMs: number,
+): ExitEntry {
+  const before = known !== null && known.traits.kind === traits.kind ? known : null;
+  return {
+    id,
+    address: formatAddress(address),
+    birthSeconds: birth.seconds,
+    birthNanoseconds: birth.nanoseconds,
+    version: parseInstant(facts.version),
+    traits,
+    sinceMs: before?.sinceMs ?? enteredMs(facts, traits),
+    port: facts.port ?? 0,
+    fromStart: before?.fromStart ?? false,
+    endedMs,
     holders: known?.holders ?? null,
     fd: known?.fd ?? -1,
     inode: known?.inode ?? 0,
-    motion: sameKind ? known.motion : null,
+    movedMs: before?.movedMs ?? null,
   };
 }
 
@@ -169,8 +188,8 @@ function newEntry(
  * What facts of a known socket add: null when they are older. The same version again is told when its call paths have
  * been found meanwhile; a copy of it from before that changes nothing.
  */
-function toldAgain(facts: SocketFacts, entry: SocketEntry): SocketFacts | null {
-  const order = compareInstants(parseInstant(facts.version), versionOf(entry));
+function toldAgain(facts: SocketFacts, entry: SocketRow | ExitEntry): SocketFacts | null {
+  const order = compareInstants(parseInstant(facts.version), entry.version);
   if (order !== 0) return order > 0 ? facts : null;
   const openPath = betterKnown(facts.openPath, entry.traits.openPath);
   const bindPath = betterKnown(facts.bindPath, entry.traits.bindPath);
@@ -178,27 +197,17 @@ function toldAgain(facts: SocketFacts, entry: SocketEntry): SocketFacts | null {
 }
 
 /** Later facts of what was held at exit: how it was used and which port it had are settled, not where its code is. */
-function keepUpWith(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
+function keepUpWith(entry: ExitEntry, facts: SocketFacts, traits: Traits): void {
   if (traits.kind !== entry.traits.kind) return;
-  setVersion(entry, facts);
+  entry.version = parseInstant(facts.version);
   entry.traits = traits;
 }
 
-function advance(entry: SocketEntry, facts: SocketFacts, traits: Traits): void {
-  if (traits.kind !== entry.traits.kind) {
-    entry.sinceMs = enteredMs(facts, traits);
-    entry.fromStart = false;
-    entry.motion = null;
-  }
-  setVersion(entry, facts);
-  entry.traits = traits;
-  entry.port = facts.port ?? 0;
-}
-
-function setVersion(entry: SocketEntry, facts: SocketFacts): void {
-  const version = parseInstant(facts.version);
-  entry.versionSeconds = version.seconds;
-  entry.versionNanoseconds = version.nanoseconds;
+function advance(row: SocketRow, facts: SocketFacts, traits: Traits): void {
+  if (traits.kind !== row.traits.kind) row.enterKind(enteredMs(facts, traits));
+  row.version = parseInstant(facts.version);
+  row.traits = traits;
+  row.port = facts.port ?? 0;
 }
 
 /** When a socket entered the kind that these facts give it, if no earlier version was of that kind. */
@@ -208,21 +217,17 @@ function enteredMs(facts: SocketFacts, traits: Traits): number {
 }
 
 /** Seeded when watching began, and unchanged since: its first version is its birth. */
-function existedFromStart(facts: SocketFacts, birthNs: string, watchedSinceMs: number): boolean {
-  return facts.origin === 'seeded' && nsToMs(birthNs) <= watchedSinceMs && facts.version === birthNs;
+function existedFromStart(facts: SocketFacts, birth: Instant, version: Instant, watchedSinceMs: number): boolean {
+  return facts.origin === 'seeded' && instantToMs(birth) <= watchedSinceMs && compareInstants(version, birth) === 0;
 }
 
-function observe(entry: SocketEntry, held: HeldSocket, atMs: number, sets: HolderSets): void {
-  const { owner, kind } = entry.traits;
-  entry.holders = sets.of(held.holders);
-  const shown = exampleHolder(entry.holders, owner);
+function observe(row: SocketRow, held: HeldSocket, atMs: number, sets: HolderSets): void {
+  const { owner, kind } = row.traits;
+  const holders = sets.of(held.holders);
+  const shown = exampleHolder(holders, owner);
   const descriptor = held.holders.find(({ process }) => process === shown);
-  entry.fd = descriptor?.fd ?? -1;
-  entry.inode = Number(descriptor?.inode ?? 0);
-  if (!isAgedByIdleness(kind)) return;
-  // The first reading is only the base line: it does not tell when these bytes moved.
-  if (entry.motion === null) entry.motion = { bytesMoved: held.bytesMoved, movedMs: null };
-  else if (entry.motion.bytesMoved !== held.bytesMoved) entry.motion = { bytesMoved: held.bytesMoved, movedMs: atMs };
+  row.hold(holders, descriptor?.fd ?? -1, Number(descriptor?.inode ?? 0));
+  if (isAgedByIdleness(kind)) row.move(held.bytesMoved, atMs);
 }
 
 /** Gives equal sets of holders one array; lives as long as one walk. */

@@ -7,11 +7,14 @@ import type { Thresholds, WastefulKind } from './types.ts';
 
 export type SuspectKind = WastefulKind | 'released';
 
-export interface SuspectGroup {
+export interface SuspectIds {
   /** equal for the same group at different times of one session */
   id: string;
   /** shared by the groups that differ in call paths only */
   ofOwner: string;
+}
+
+export interface SuspectGroup extends SuspectIds {
   kind: SuspectKind;
   traits: Traits;
   count: number;
@@ -22,6 +25,12 @@ export interface SuspectGroup {
   /** of `count`: old enough for a leak */
   old: number;
   oldestMs: number;
+}
+
+/** Suspects that share their traits. */
+export interface Tally extends SuspectCount {
+  kind: SuspectKind;
+  traits: Traits;
 }
 
 /**
@@ -35,21 +44,12 @@ export function groupSuspects(
   visit: (group: SuspectGroup, entry: SocketEntry) => void = () => {},
 ): SuspectGroup[] {
   const groups = new Map<string, SuspectGroup>();
-  // Traits are shared, so most sockets find their group without a string being built.
-  const ofOwnKind = new Map<Traits, SuspectGroup>();
-  const abandoned = new Map<Traits, SuspectGroup>();
+  const groupOf = new ByTraits((kind, traits) => groupFor(groups, kind, traits));
   for (const entry of entries) {
-    const kind = shownKind(entry);
-    if (!isWasteful(kind) && kind !== 'released') continue;
+    const kind = suspectKind(entry);
+    if (kind === null || isYoung(entry, nowMs, thresholds.minAgeMs)) continue;
     const ageMs = ageOf(entry, nowMs);
-    if (ageMs < thresholds.minAgeMs && entry.endedMs === null) continue;
-
-    const byTraits = kind === entry.traits.kind ? ofOwnKind : abandoned;
-    let group = byTraits.get(entry.traits);
-    if (group === undefined) {
-      group = groupFor(groups, kind, entry.traits);
-      byTraits.set(entry.traits, group);
-    }
+    const group = groupOf.of(kind, entry.traits);
     group.count += 1;
     if (ageMs > group.oldestMs) group.oldestMs = ageMs;
     if (entry.fromStart) group.fromStart += 1;
@@ -60,13 +60,92 @@ export function groupSuspects(
   return [...groups.values()];
 }
 
-function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: Traits): SuspectGroup {
+/** Counts the suspects that groupSuspects() would group. `young`: among the others are some that will become one. */
+export function tallySuspects(
+  entries: Iterable<SocketEntry>,
+  nowMs: number,
+  minAgeMs: number,
+): { tallies: Tally[]; young: boolean } {
+  const tallies: Tally[] = [];
+  const tallyOf = new ByTraits((kind, traits) => {
+    const tally = { kind, traits, count: 0, fromStart: 0 };
+    tallies.push(tally);
+    return tally;
+  });
+  let young = false;
+  for (const entry of entries) {
+    const kind = suspectKind(entry);
+    if (kind === null) continue;
+    if (isYoung(entry, nowMs, minAgeMs)) {
+      young = true;
+      continue;
+    }
+    const tally = tallyOf.of(kind, entry.traits);
+    tally.count += 1;
+    if (entry.fromStart) tally.fromStart += 1;
+  }
+  return { tallies, young };
+}
+
+/** Sums up tallies as groupSuspects() groups. */
+export function groupTallies(tallies: readonly Tally[]): (SuspectCount & SuspectIds)[] {
+  const groups = new Map<string, SuspectCount & SuspectIds>();
+  const groupOf = new ByTraits((kind, traits) => {
+    const ids = suspectIds(kind, traits);
+    const group = groups.get(ids.id) ?? { ...ids, count: 0, fromStart: 0 };
+    groups.set(ids.id, group);
+    return group;
+  });
+  for (const { kind, traits, count, fromStart } of tallies) {
+    const group = groupOf.of(kind, traits);
+    group.count += count;
+    group.fromStart += fromStart;
+  }
+  return [...groups.values()];
+}
+
+/** Null for what cannot be a suspect, at any age. */
+function suspectKind(entry: SocketEntry): SuspectKind | null {
+  const kind = shownKind(entry);
+  return isWasteful(kind) || kind === 'released' ? kind : null;
+}
+
+function isYoung(entry: SocketEntry, nowMs: number, minAgeMs: number): boolean {
+  return entry.endedMs === null && ageOf(entry, nowMs) < minAgeMs;
+}
+
+/** What suspects of a kind and traits are added to. Traits are shared, so most find it without a string being built. */
+class ByTraits<Group> {
+  readonly #ofOwnKind = new Map<Traits, Group>();
+  readonly #abandoned = new Map<Traits, Group>();
+  readonly #make: (kind: SuspectKind, traits: Traits) => Group;
+
+  constructor(make: (kind: SuspectKind, traits: Traits) => Group) {
+    this.#make = make;
+  }
+
+  of(kind: SuspectKind, traits: Traits): Group {
+    const groups = kind === traits.kind ? this.#ofOwnKind : this.#abandoned;
+    let group = groups.get(traits);
+    if (group === undefined) {
+      group = this.#make(kind, traits);
+      groups.set(traits, group);
+    }
+    return group;
+  }
+}
+
+function suspectIds(kind: SuspectKind, traits: Traits): SuspectIds {
   const ofOwner = [kind, traits.errno ?? '-', knownKey(traits.owner)].join('|');
-  const id = [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|');
-  let group = groups.get(id);
+  return { ofOwner, id: [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|') };
+}
+
+function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: Traits): SuspectGroup {
+  const ids = suspectIds(kind, traits);
+  let group = groups.get(ids.id);
   if (group === undefined) {
-    group = { id, ofOwner, kind, traits, count: 0, fromStart: 0, heldAtExit: 0, old: 0, oldestMs: 0 };
-    groups.set(id, group);
+    group = { ...ids, kind, traits, count: 0, fromStart: 0, heldAtExit: 0, old: 0, oldestMs: 0 };
+    groups.set(ids.id, group);
   }
   return group;
 }
@@ -77,7 +156,7 @@ function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thresholds:
 }
 
 /** Sums over the groups of each `ofOwner`: what is so whichever code opened the sockets. */
-export function sumByOwner(groups: readonly SuspectGroup[]): Map<string, SuspectCount> {
+export function sumByOwner(groups: readonly (SuspectCount & SuspectIds)[]): Map<string, SuspectCount> {
   const sums = new Map<string, SuspectCount>();
   for (const { ofOwner, count, fromStart } of groups) {
     const sum = sums.get(ofOwner) ?? { count: 0, fromStart: 0 };

@@ -141,30 +141,43 @@ const activity = known(
   }),
 );
 
+/** Of failed calls. */
+export const OPERATIONS: readonly FailureFacts['operation'][] = ['socket', 'bind', 'connect', 'listen', 'accept'];
+export const DETAILS: readonly FailureFacts['detail'][] = [
+  'plain',
+  'port-zero',
+  'port-given',
+  'port-unread',
+  'unbound',
+  'bound',
+  'asynchronous',
+];
+export const CAUSES: readonly FailureFacts['cause'][] = [
+  'no-free-port',
+  'port-taken',
+  'tuple-in-use',
+  'address-not-local',
+  'privileged-port',
+  'permission',
+  'refused',
+  'reset',
+  'timed-out',
+  'unreachable',
+  'descriptor-limit',
+  'memory',
+  'unsupported',
+  'invalid',
+  'other',
+];
+
 const failureFacts = object<FailureFacts>({
   process: processId,
   pid: isCount,
   comm: isText,
-  operation: oneOf(['socket', 'bind', 'connect', 'listen', 'accept']),
+  operation: oneOf(OPERATIONS),
   errno,
-  detail: oneOf(['plain', 'port-zero', 'port-given', 'port-unread', 'unbound', 'bound', 'asynchronous']),
-  cause: oneOf([
-    'no-free-port',
-    'port-taken',
-    'tuple-in-use',
-    'address-not-local',
-    'privileged-port',
-    'permission',
-    'refused',
-    'reset',
-    'timed-out',
-    'unreachable',
-    'descriptor-limit',
-    'memory',
-    'unsupported',
-    'invalid',
-    'other',
-  ]),
+  detail: oneOf(DETAILS),
+  cause: oneOf(CAUSES),
   count: isCount,
   firstMs: isTime,
   lastMs: isTime,
@@ -350,16 +363,6 @@ function hasOptional(session: SessionFacts): boolean {
 
 function hasPortHolders({ processes }: HostCensus): boolean {
   return processes === undefined || portHolders(processes);
-}
-
-/** Whether these are the facts of a `socket` line. */
-export function isSocket(facts: object): facts is SocketFacts {
-  return socketFacts(facts);
-}
-
-/** Whether these are the facts of a `failure` line. */
-export function isFailure(facts: object): facts is FailureFacts {
-  return failureFacts(facts);
 }
 
 /** Whether it is a line, whole, of a type that this version does not know: a later one added it. */

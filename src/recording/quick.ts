@@ -5,9 +5,16 @@
  */
 
 import { ownCopy } from '../ledger/own-copy.ts';
-import type { PathRef, ProcessId, SocketFacts, TcpState } from '../ledger/types.ts';
+import {
+  type FailureFacts,
+  type PathRef,
+  type ProcessId,
+  type SocketFacts,
+  TCP_STATES,
+  type TcpState,
+} from '../ledger/types.ts';
 import type { RecordingLine } from './format.ts';
-import { isFailure, isSocket, parseLine } from './line.ts';
+import { CAUSES, DETAILS, OPERATIONS, parseLine } from './line.ts';
 
 /** Below LONGEST_MS of line.ts, and no sign or exponent: Number() reads such a number as JSON does. */
 const TIME = String.raw`((?:0|[1-9]\d{0,11})(?:\.\d{1,20})?)`;
@@ -15,12 +22,22 @@ const TIME = String.raw`((?:0|[1-9]\d{0,11})(?:\.\d{1,20})?)`;
 const COUNT = String.raw`(0|[1-9]\d{0,14})`;
 /** Without escapes, and nothing that JSON would have escaped. */
 const TEXT = String.raw`"([^"\\\u0000-\u001f]*)"`;
-const FLAG = '(true|false)';
+/** Nothing is found where it is true: of millions of flags, none makes a text. */
+const FLAG = '(?:true|(f)alse)';
+/** Up to 99,999: see isPort(). */
+const PORT = String.raw`(0|[1-9]\d{0,4})`;
+const VERSION = String.raw`"(0|[1-9]\d{0,19})"`;
+const ERRNO = '"(E[A-Z0-9]{1,30})"';
+const ERRNO_OR_NULL = `(?:null|${ERRNO})`;
+const STATE = oneOf(TCP_STATES);
 const SOCKET_ID = String.raw`"([0-9a-f]{1,16}:(?:0|[1-9]\d{0,19}))"`;
 const PROCESS_ID = String.raw`"([\w-]{1,64}:\d{1,10}:\d{1,20})"`;
-const TEXT_OR_NULL = `(?:null|${TEXT})`;
-const ENDPOINT = String.raw`(?:null|\{"address":${TEXT},"port":${COUNT}\})`;
+const ENDPOINT = String.raw`(?:null|\{"address":${TEXT},"port":${PORT}\})`;
 const PATH = String.raw`\{"status":"(?:resolved","id":${TEXT}|(pending|preexisting|not-sampled)")\}`;
+
+function oneOf(texts: readonly string[]): string {
+  return `"(${texts.join('|')})"`;
+}
 
 function measured(value: string): string {
   return String.raw`\{"status":"measured","value":${value}\}`;
@@ -59,10 +76,10 @@ const FAILURE = line('failure', {
     process: PROCESS_ID,
     pid: COUNT,
     comm: TEXT,
-    operation: TEXT,
-    errno: TEXT,
-    detail: TEXT,
-    cause: TEXT,
+    operation: oneOf(OPERATIONS),
+    errno: ERRNO,
+    detail: oneOf(DETAILS),
+    cause: oneOf(CAUSES),
     count: COUNT,
     firstMs: TIME,
     lastMs: TIME,
@@ -74,23 +91,23 @@ const FAILURE = line('failure', {
 const SOCKET = line('socket', {
   facts: members({
     id: SOCKET_ID,
-    origin: TEXT,
+    origin: oneOf(['traced', 'seeded']),
     accepted: measured(FLAG),
     owner: measured(PROCESS_ID),
     openedMs: measured(TIME),
     changedMs: TIME,
-    version: TEXT,
-    family: COUNT,
-    state: TEXT,
-    port: `(?:null|${COUNT})`,
+    version: VERSION,
+    family: '([46])',
+    state: STATE,
+    port: `(?:null|${PORT})`,
     ever: measured(members({ bound: FLAG, connecting: FLAG, established: FLAG, listening: FLAG })),
-    bindErrno: TEXT_OR_NULL,
-    connectErrno: TEXT_OR_NULL,
-    socketErrno: TEXT_OR_NULL,
+    bindErrno: ERRNO_OR_NULL,
+    connectErrno: ERRNO_OR_NULL,
+    socketErrno: ERRNO_OR_NULL,
     local: ENDPOINT,
     peer: ENDPOINT,
     released: FLAG,
-    releaseState: TEXT_OR_NULL,
+    releaseState: `(?:null|${STATE})`,
     heldAtExit: FLAG,
     netns: COUNT,
     uid: COUNT,
@@ -155,7 +172,7 @@ function tick(text: string): RecordingLine | null {
 
 function closed(text: string): RecordingLine | null {
   const found = CLOSED.exec(text);
-  return found === null ? null : { type: 'closed', id: ownCopy(found[1] as string), atMs: Number(found[2]) };
+  return found === null ? null : { type: 'closed', id: found[1] as string, atMs: Number(found[2]) };
 }
 
 function activity(text: string): RecordingLine | null {
@@ -183,64 +200,74 @@ function failure(text: string): RecordingLine | null {
   const found = FAILURE.exec(text);
   if (found === null) return null;
   const [, process, pid, comm, operation, errno, detail, cause, count, firstMs, lastMs, netns, id, status] = found;
-  const facts = {
-    process: shared.orNull(process),
-    pid: Number(pid),
-    comm: shared.orNull(comm),
-    operation: shared.orNull(operation),
-    errno: shared.orNull(errno),
-    detail: shared.orNull(detail),
-    cause: shared.orNull(cause),
-    count: Number(count),
-    firstMs: Number(firstMs),
-    lastMs: Number(lastMs),
-    netns: Number(netns),
-    path: pathOrNull(id, status),
+  return {
+    type: 'failure',
+    facts: {
+      process: shared.of(process as ProcessId),
+      pid: Number(pid),
+      comm: shared.of(comm as string),
+      operation: shared.of(operation as string) as FailureFacts['operation'],
+      errno: shared.of(errno as string),
+      detail: shared.of(detail as string) as FailureFacts['detail'],
+      cause: shared.of(cause as string) as FailureFacts['cause'],
+      count: Number(count),
+      firstMs: Number(firstMs),
+      lastMs: Number(lastMs),
+      netns: Number(netns),
+      path: pathOrNull(id, status),
+    },
   };
-  return isFailure(facts) ? { type: 'failure', facts } : null;
 }
 
 function socket(text: string): RecordingLine | null {
   const found = SOCKET.exec(text);
   if (found === null) return null;
-  const facts = {
-    id: ownCopy(found[1] as string),
-    origin: found[2],
-    accepted: knownFlag(found[3]),
-    owner: { status: 'measured', value: shared.orNull(found[4]) },
+  const port = numberOrNull(found[10]);
+  const local = endpoint(found[18], found[19]);
+  const peer = endpoint(found[20], found[21]);
+  if (!isPort(port ?? 0) || !isPort(local?.port ?? 0) || !isPort(peer?.port ?? 0)) return null;
+  const facts: SocketFacts = {
+    id: found[1] as string,
+    origin: found[2] as SocketFacts['origin'],
+    accepted: { status: 'measured', value: isTrue(found[3]) },
+    owner: { status: 'measured', value: shared.of(found[4] as ProcessId) },
     openedMs: { status: 'measured', value: Number(found[5]) },
     changedMs: Number(found[6]),
-    version: found[7],
-    family: Number(found[8]),
+    version: found[7] as string,
+    family: found[8] === '4' ? 4 : 6,
     state: found[9] as TcpState,
-    port: numberOrNull(found[10]),
+    port,
     ever: {
       status: 'measured',
       value: {
-        bound: found[11] === 'true',
-        connecting: found[12] === 'true',
-        established: found[13] === 'true',
-        listening: found[14] === 'true',
+        bound: isTrue(found[11]),
+        connecting: isTrue(found[12]),
+        established: isTrue(found[13]),
+        listening: isTrue(found[14]),
       },
     },
     bindErrno: shared.orNull(found[15]),
     connectErrno: shared.orNull(found[16]),
     socketErrno: shared.orNull(found[17]),
-    local: endpoint(found[18], found[19]),
-    peer: endpoint(found[20], found[21]),
-    released: found[22] === 'true',
-    releaseState: found[23] ?? null,
-    heldAtExit: found[24] === 'true',
+    local,
+    peer,
+    released: isTrue(found[22]),
+    releaseState: (found[23] as TcpState | undefined) ?? null,
+    heldAtExit: isTrue(found[24]),
     netns: Number(found[25]),
     uid: Number(found[26]),
-    openPath: pathOrNull(found[27], found[28]),
+    openPath: path(found[27], found[28]),
     bindPath: pathOrNull(found[29], found[30]),
   };
-  return isSocket(facts) ? { type: 'socket', facts } : null;
+  return { type: 'socket', facts };
 }
 
-function knownFlag(text: string | undefined): SocketFacts['accepted'] {
-  return { status: 'measured', value: text === 'true' };
+function isTrue(flag: string | undefined): boolean {
+  return flag === undefined;
+}
+
+function isPort(number: number): boolean {
+  return number <= 65_535;
 }
 
 function numberOrNull(text: string | undefined): number | null {
@@ -251,7 +278,11 @@ function endpoint(address: string | undefined, port: string | undefined): Socket
   return address === undefined ? null : { address, port: Number(port) };
 }
 
-function pathOrNull(id: string | undefined, status: string | undefined): PathRef | null {
+function path(id: string | undefined, status: string | undefined): PathRef {
   if (id !== undefined) return { status: 'resolved', id: shared.of(id) };
-  return status === undefined ? null : { status: status as 'pending' | 'preexisting' | 'not-sampled' };
+  return { status: status as 'pending' | 'preexisting' | 'not-sampled' };
+}
+
+function pathOrNull(id: string | undefined, status: string | undefined): PathRef | null {
+  return id === undefined && status === undefined ? null : path(id, status);
 }

@@ -1,11 +1,11 @@
 /** The lines of a file, as they come: plain or in gzip members, of any size, in little memory. */
+import { isAscii } from 'node:buffer';
 import { once } from 'node:events';
-import type { ReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { constants, createGunzip } from 'node:zlib';
 import { LONGEST_LINE_BYTES, RecordingError } from './format.ts';
 
-const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES = 1 << 17;
 /** Unpacked it may be a thousand times as much. */
 const PACKED_CHUNK_BYTES = 1 << 14;
 const UNPACKED_CHUNK_BYTES = 1 << 14;
@@ -21,10 +21,23 @@ export interface LineBatch {
   cut: boolean;
 }
 
+/** What these bytes say in UTF-8, for which ASCII takes no decoding. */
+function textOf(bytes: Buffer): string {
+  return bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8');
+}
+
+/** The lines of some bytes. Of these, nothing is copied but what completes the line that `carried` begins. */
+function linesOf(carried: readonly Buffer[], bytes: Buffer): string[] {
+  if (carried.length === 0) return textOf(bytes).split('\n');
+  const end = bytes.indexOf(NEWLINE);
+  const first = textOf(Buffer.concat([...carried, end < 0 ? bytes : bytes.subarray(0, end)]));
+  return end < 0 ? [first] : [first, ...textOf(bytes.subarray(end + 1)).split('\n')];
+}
+
 /** Reads a file once. */
 export class LineSource {
   readonly #path: string;
-  #file: ReadStream | null = null;
+  #bytesRead = 0;
   #damage: string | null = null;
   /** offset in the file */
   #damagedChunk: number | null = null;
@@ -35,7 +48,7 @@ export class LineSource {
 
   /** Bytes of the file read so far. */
   get bytesRead(): number {
-    return this.#file?.bytesRead ?? 0;
+    return this.#bytesRead;
   }
 
   /** Why the file could not be unpacked to its end; null when it could. */
@@ -51,7 +64,7 @@ export class LineSource {
     for await (const chunk of this.#chunks()) {
       const end = chunk.lastIndexOf(NEWLINE);
       if (end < 0) {
-        if (!skipping) carried.push(chunk);
+        if (!skipping) carried.push(Buffer.from(chunk));
         carriedBytes += chunk.byteLength;
         if (carriedBytes > LONGEST_LINE_BYTES) {
           carried = [];
@@ -59,27 +72,26 @@ export class LineSource {
         }
         continue;
       }
-      const head = chunk.subarray(0, end);
-      const text = (carried.length > 0 ? Buffer.concat([...carried, head]) : head).toString('utf8');
-      const lines = text.split('\n');
+      const lines = linesOf(carried, chunk.subarray(0, end));
       // What is left of a line of which the beginning was not kept.
       if (skipping) lines.shift();
       yield { lines, tooLong: skipping ? 1 : 0, cut: false };
       skipping = false;
-      carried = end + 1 < chunk.byteLength ? [chunk.subarray(end + 1)] : [];
+      carried = end + 1 < chunk.byteLength ? [Buffer.from(chunk.subarray(end + 1))] : [];
       carriedBytes = chunk.byteLength - end - 1;
     }
     if (skipping) yield { lines: [], tooLong: 1, cut: true };
-    else if (carriedBytes > 0) yield { lines: [Buffer.concat(carried).toString('utf8')], tooLong: 0, cut: true };
+    else if (carriedBytes > 0) yield { lines: [textOf(Buffer.concat(carried))], tooLong: 0, cut: true };
   }
 
+  /** Each is valid until the next is asked for. */
   async *#chunks(): AsyncGenerator<Buffer> {
     // To open a pipe may wait for ever, to open a device may do something.
     if (!(await stat(this.#path)).isFile()) throw new RecordingError(`${this.#path} is no file`);
     const handle = await open(this.#path, 'r');
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
     if (bytesRead < 2 || buffer.readUInt16BE(0) !== GZIP_MAGIC) {
-      yield* this.#read(handle, CHUNK_BYTES);
+      yield* this.#plain(handle);
       return;
     }
     let given = 0;
@@ -95,9 +107,19 @@ export class LineSource {
     }
   }
 
-  #read(handle: FileHandle, highWaterMark: number): AsyncIterable<Buffer> {
-    this.#file = handle.createReadStream({ start: 0, highWaterMark });
-    return this.#file;
+  /** All in one buffer: a new one for each chunk would have the garbage collector run for them alone. */
+  async *#plain(handle: FileHandle): AsyncGenerator<Buffer> {
+    try {
+      const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+      for (this.#bytesRead = 0; ; ) {
+        const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, this.#bytesRead);
+        if (bytesRead === 0) return;
+        this.#bytesRead += bytesRead;
+        yield buffer.subarray(0, bytesRead);
+      }
+    } finally {
+      await handle.close();
+    }
   }
 
   /**
@@ -122,7 +144,9 @@ export class LineSource {
     let fed = 0;
     this.#damage = null;
     try {
-      for await (const chunk of this.#read(handle, PACKED_CHUNK_BYTES)) {
+      this.#bytesRead = 0;
+      for await (const chunk of handle.createReadStream({ start: 0, highWaterMark: PACKED_CHUNK_BYTES })) {
+        this.#bytesRead += chunk.byteLength;
         const step = fed >= carefulFrom ? 1 : chunk.byteLength;
         for (let at = 0; at < chunk.byteLength && this.#damage === null; at += step) {
           await write(chunk.subarray(at, at + step));

@@ -52,14 +52,6 @@ class EntryOfOneLook implements SocketEntry {
     return this.#birth.nanoseconds;
   }
 
-  get versionSeconds(): number {
-    return this.#birth.seconds;
-  }
-
-  get versionNanoseconds(): number {
-    return this.#birth.nanoseconds;
-  }
-
   get port(): number {
     return this.#socket.port ?? 0;
   }
@@ -81,7 +73,7 @@ class EntryOfOneLook implements SocketEntry {
     return null;
   }
 
-  get motion(): null {
+  get movedMs(): null {
     return null;
   }
 }
