@@ -88,10 +88,10 @@ const BUFFER_BYTES = 1 << 20;
 const STACK_RING_BYTES = 1 << 24;
 /**
  * Everything that is done again and again shares 2% of a core: what the sweep may take is half of what a Pace permits,
- * looking for who holds the sockets a quarter.
+ * and looking for who holds the sockets too.
  */
 const SWEEP_WEIGHT = 2;
-const CONFIRM_WEIGHT = 4;
+const CONFIRM_WEIGHT = 2;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
