@@ -368,6 +368,7 @@ int __attribute__((noinline)) add_to_path(__u64 ref, __u32 which, __u64 by)
 	if (which & (COUNT(SOCKETS) | COUNT(ENDED)))
 		path->changed_ns = table_now();
 	__sync_fetch_and_add(&path->version, 1);
+	table_has_news(NEWS_PATHS);
 	return 0;
 }
 

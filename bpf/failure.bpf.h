@@ -38,6 +38,7 @@ static __always_inline void count_failure_of(struct process_key process, bool tr
 	if (path)
 		WRITE_ONCE(known->path, path);
 	__sync_fetch_and_add(&known->count, 1);
+	table_has_news(traced ? NEWS_FAILURES : NEWS_VICTIMS);
 }
 
 /* A failure of the current process. The kernel's own threads are nobody's victims. `path`: 0 when nobody looked. */

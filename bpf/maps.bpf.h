@@ -65,9 +65,9 @@ struct failure_table victims SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTER_COUNT);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct counter_values);
 } counters SEC(".maps");
 
 /* The child that the first state program counted last on this CPU: the second counts what the first missed. */
@@ -88,6 +88,9 @@ const volatile struct tracer_config config SEC(".rodata.config") = {};
 /* The one switch: every hook is attached before anything is recorded. */
 volatile __u64 tracing SEC(".data.tracing") = 0;
 
+/* By enum news. The tracer maps it into its memory. */
+volatile __u64 news[NEWS_COUNT] SEC(".data.news") = {};
+
 __u64 sweep_fence = 0;
 
 static __always_inline __u64 table_now(void)
@@ -96,21 +99,31 @@ static __always_inline __u64 table_now(void)
 }
 
 /* xadd, so that a softirq in between cannot lose the count. */
+static __always_inline void add_to_counter(enum counter counter, __u64 by)
+{
+	__u32 zero = 0;
+	struct counter_values *all = bpf_map_lookup_elem(&counters, &zero);
+
+	if (all)
+		__sync_fetch_and_add(&all->values[counter], by);
+}
+
 static __always_inline void table_count(__u32 counter)
 {
-	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
-
-	if (value)
-		__sync_fetch_and_add(value, 1);
+	add_to_counter(counter, 1);
 }
 
 /* Takes a count back. */
 static __always_inline void table_discount(__u32 counter)
 {
-	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+	add_to_counter(counter, -1);
+}
 
-	if (value)
-		__sync_fetch_and_add(value, -1);
+/* Looked at first: the line is shared by all CPUs, and while it only is read that costs next to nothing. */
+static __always_inline void table_has_news(__u32 which)
+{
+	if (!news[which])
+		news[which] = 1;
 }
 
 /*
@@ -132,6 +145,7 @@ static __always_inline __u64 *table_sweep_fence(void)
 
 static __always_inline long table_park_ended(const struct socket_identity *identity, const struct socket_row *row)
 {
+	table_has_news(NEWS_ENDED);
 	return bpf_map_update_elem(&ended, identity, row, BPF_ANY);
 }
 
@@ -157,6 +171,8 @@ static __always_inline int table_insert(__u64 sk, const struct socket_row *row)
 		table_count(COUNTER_LOSS_SOCKET_TABLE_FULL);
 	else if (error && error != -17 /* EEXIST */)
 		table_count(COUNTER_LOSS_SOCKET_INSERT);
+	else
+		table_has_news(NEWS_SOCKETS);
 	return error;
 }
 

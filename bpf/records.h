@@ -262,4 +262,23 @@ enum counter {
 	COUNTER_COUNT,
 };
 
+/* All of them in one entry: one call reads them as of (nearly) one instant. */
+struct counter_values {
+	__u64 values[COUNTER_COUNT];
+};
+
+/*
+ * Tables in which something may have changed since the tracer last looked. A hint that saves walks, written by hooks and
+ * taken back by the tracer with nothing to keep them in order: it may be lost, and PROTOCOL.md says why that is harmless.
+ */
+enum news {
+	NEWS_SOCKETS,
+	NEWS_ENDED,
+	NEWS_PROCESSES,
+	NEWS_FAILURES,
+	NEWS_VICTIMS,
+	NEWS_PATHS,
+	NEWS_COUNT,
+};
+
 #endif

@@ -52,6 +52,7 @@ static __always_inline void row_changed(struct socket_row *row)
 	now = table_now();
 	YIELD();
 	WRITE_ONCE(row->version_ns, now);
+	table_has_news(NEWS_SOCKETS);
 }
 
 /*

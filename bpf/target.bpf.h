@@ -22,6 +22,7 @@ static __always_inline void process_changed(struct process_row *process)
 	barrier();
 	/* Only compared with what was sent: one more costs less than reading the clock. */
 	__sync_fetch_and_add(&process->version, 1);
+	table_has_news(NEWS_PROCESSES);
 }
 
 /* Adds one to a counter of the process, if it is still known. */
@@ -65,6 +66,7 @@ static __always_inline void trace_process(const struct task_struct *task, __u32 
 		row.code = *code;
 	__builtin_memcpy(row.comm, task->comm, sizeof(row.comm));
 	error = bpf_map_update_elem(&processes, &key, &row, BPF_NOEXIST);
+	table_has_news(NEWS_PROCESSES);
 	if (error && error != -17 /* EEXIST */)
 		table_count(COUNTER_LOSS_PROCESS_TABLE);
 }

@@ -102,6 +102,7 @@ public:
                            InstanceMethod<&TracerDoor::start>("start"),
                            InstanceMethod<&TracerDoor::end_seeding>("endSeeding"),
                            InstanceMethod<&TracerDoor::read>("read"),
+                           InstanceMethod<&TracerDoor::take_news>("takeNews"),
                            InstanceMethod<&TracerDoor::drain_events>("drainEvents"),
                            InstanceMethod<&TracerDoor::pump_paths>("pumpPaths"),
                            InstanceMethod<&TracerDoor::want_path_names>("wantPathNames"),
@@ -220,6 +221,15 @@ private:
     return bytes(info, tracer_->read(static_cast<Walk>(walk), buffer.Data(), buffer.ByteLength()));
   }
 
+  // takeNews() -> {ok, walks: bits by enum Walk}
+  Napi::Value take_news(const Napi::CallbackInfo &info) {
+    if (!tracer_)
+      return closed(info);
+    Napi::Object answer = done(info.Env());
+    answer.Set("walks", static_cast<double>(tracer_->take_news()));
+    return answer;
+  }
+
   // drainEvents(Uint8Array) -> {ok, bytes}
   Napi::Value drain_events(const Napi::CallbackInfo &info) {
     if (!tracer_)
@@ -314,11 +324,15 @@ private:
     return answer;
   }
 
-  // misses() -> {ok, programs: [{program, misses}]}
+  // misses(names: string[]) -> {ok, programs: [{program, misses}]}, of all programs for no names
   Napi::Value misses(const Napi::CallbackInfo &info) {
     if (!tracer_)
       return closed(info);
-    auto all = tracer_->misses();
+    Napi::Array asked = info[0].As<Napi::Array>();
+    std::vector<std::string> names;
+    for (uint32_t i = 0; i < asked.Length(); i++)
+      names.push_back(asked.Get(i).As<Napi::String>().Utf8Value());
+    auto all = tracer_->misses(names);
     if (!all.ok())
       return failed(info.Env(), all.failure());
     Napi::Array programs = Napi::Array::New(info.Env());

@@ -4,6 +4,7 @@
 #include <bpf/btf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,23 +12,28 @@
 namespace socktrace {
 namespace {
 
+constexpr int kNoHint = -1;
+
 struct WalkProgram {
   const char *program;
   const char *map; // of an iter/bpf_map_elem program, else empty
   size_t record_size;
+  int hint; // enum news: what says that there may be something to read
 };
+
+constexpr size_t kNewsBytes = NEWS_COUNT * sizeof(uint64_t);
 
 // In the order of enum Walk.
 constexpr WalkProgram kWalks[] = {
-    {"sweep_sockets", "sockets", sizeof(socket_record)},
-    {"drain_ended", "ended", sizeof(socket_record)},
-    {"sweep_vanished", "sockets", sizeof(socket_record)},
-    {"sweep_processes", "processes", sizeof(process_record)},
-    {"sweep_failures", "failures", sizeof(failure_record)},
-    {"sweep_victims", "victims", sizeof(failure_record)},
-    {"sweep_paths", "paths", sizeof(path_record)},
-    {"walk_descriptors", "", sizeof(holder_record)},
-    {"select_processes", "", 1},
+    {"sweep_sockets", "sockets", sizeof(socket_record), NEWS_SOCKETS},
+    {"drain_ended", "ended", sizeof(socket_record), NEWS_ENDED},
+    {"sweep_vanished", "sockets", sizeof(socket_record), kNoHint},
+    {"sweep_processes", "processes", sizeof(process_record), NEWS_PROCESSES},
+    {"sweep_failures", "failures", sizeof(failure_record), NEWS_FAILURES},
+    {"sweep_victims", "victims", sizeof(failure_record), NEWS_VICTIMS},
+    {"sweep_paths", "paths", sizeof(path_record), NEWS_PATHS},
+    {"walk_descriptors", "", sizeof(holder_record), kNoHint},
+    {"select_processes", "", 1, kNoHint},
 };
 static_assert(sizeof(kWalks) / sizeof(kWalks[0]) == static_cast<size_t>(Walk::kCount), "one program a walk");
 
@@ -72,6 +78,7 @@ Status Tracer::load(const TracerOptions &options) {
     if (Status refused = iterators_[i].attach(object_, program, kWalks[i].map))
       return refused;
   }
+  map_news();
   if (Status failed = make_rings())
     return failed;
   return attached_.attach(object_, hooks_.set);
@@ -106,6 +113,31 @@ Status Tracer::load_with_paths(const TracerOptions &asked) {
     return std::nullopt;
   }
   return failed;
+}
+
+void Tracer::NewsUnmapper::operator()(uint64_t *news) const {
+  munmap(news, kNewsBytes);
+}
+
+// Where it cannot be mapped, every walk is made.
+void Tracer::map_news() {
+  void *news = mmap(nullptr, kNewsBytes, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(".data.news"), 0);
+  if (news != MAP_FAILED)
+    news_.reset(static_cast<uint64_t *>(news));
+}
+
+uint32_t Tracer::take_news() {
+  bool changed[NEWS_COUNT];
+  for (size_t i = 0; i < NEWS_COUNT; i++) {
+    uint64_t *hint = news_ ? news_.get() + i : nullptr;
+    changed[i] =
+        !hint || (__atomic_load_n(hint, __ATOMIC_RELAXED) && __atomic_exchange_n(hint, 0, __ATOMIC_SEQ_CST));
+  }
+  uint32_t walks = 0;
+  for (size_t i = 0; i < iterators_.size(); i++)
+    if (kWalks[i].hint == kNoHint || changed[kWalks[i].hint])
+      walks |= 1U << i;
+  return walks;
 }
 
 Status Tracer::make_rings() {
@@ -330,19 +362,21 @@ Result<std::array<uint64_t, COUNTER_COUNT>> Tracer::counters() const {
   if (cpus < 0)
     return failure_of("count the CPUs", -cpus);
   std::array<uint64_t, COUNTER_COUNT> sums = {};
-  std::vector<uint64_t> values(static_cast<size_t>(cpus));
-  for (uint32_t counter = 0; counter < COUNTER_COUNT; counter++) {
-    if (bpf_map_lookup_elem(map_fd("counters"), &counter, values.data()))
-      return failure_of("read a counter", errno);
-    for (uint64_t value : values)
-      sums[counter] += value;
-  }
+  std::vector<counter_values> all(static_cast<size_t>(cpus));
+  uint32_t zero = 0;
+  if (bpf_map_lookup_elem(map_fd("counters"), &zero, all.data()))
+    return failure_of("read the counters", errno);
+  for (const counter_values &cpu : all)
+    for (uint32_t counter = 0; counter < COUNTER_COUNT; counter++)
+      sums[counter] += cpu.values[counter];
   return sums;
 }
 
-Result<std::vector<ProgramMisses>> Tracer::misses() const {
+Result<std::vector<ProgramMisses>> Tracer::misses(const std::vector<std::string> &names) const {
   std::vector<ProgramMisses> all;
   for (const std::string &name : hooks_.set.programs) {
+    if (!names.empty() && std::find(names.begin(), names.end(), name) == names.end())
+      continue;
     bpf_prog_info info = {};
     uint32_t size = sizeof(info);
     if (bpf_obj_get_info_by_fd(bpf_program__fd(find_program(object_, name)), &info, &size))

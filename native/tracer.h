@@ -86,6 +86,9 @@ public:
   Status end_seeding();
   Result<size_t> read(Walk walk, void *buffer, size_t size);
   Result<size_t> drain_events(void *buffer, size_t size);
+  // The walks, as bits by their numbers, of tables that may have changed since this was asked last: a hint that may be
+  // late or lost. A table without such a hint is always among them.
+  uint32_t take_news();
   // Hands captured stacks to the unwinder as far as it takes them, and returns what it has answered. Never blocks.
   Result<UnwinderAnswers> pump_paths();
   bool want_path_names(uint64_t path_id) {
@@ -105,13 +108,17 @@ public:
   size_t pending_paths() const;
   PathCounters path_counters() const;
   Result<std::array<uint64_t, COUNTER_COUNT>> counters() const;
-  Result<std::vector<ProgramMisses>> misses() const;
+  // Of the programs with these names that are loaded; of all for none.
+  Result<std::vector<ProgramMisses>> misses(const std::vector<std::string> &names = {}) const;
 
 private:
   struct RingCloser {
     void operator()(ring_buffer *ring) const {
       ring_buffer__free(ring);
     }
+  };
+  struct NewsUnmapper {
+    void operator()(uint64_t *news) const;
   };
   struct RingTarget {
     char *buffer = nullptr;
@@ -126,6 +133,7 @@ private:
   Status load_programs(const TracerOptions &options);
   Status load_with_paths(const TracerOptions &asked);
   Status make_rings();
+  void map_news();
   std::optional<uint32_t> execs_of(uint32_t tgid, uint64_t start_ns) const;
   bool offer_stack(const stack_sample *sample, size_t size);
   bool drop_refused();
@@ -142,6 +150,8 @@ private:
   std::array<Iterator, static_cast<size_t>(Walk::kCount)> iterators_;
   std::unique_ptr<ring_buffer, RingCloser> ring_;
   RingTarget ring_target_;
+  std::unique_ptr<uint64_t, NewsUnmapper>
+      news_; // of the programs, by enum news; null where it cannot be mapped
   Status failures_refused_, paths_refused_;
   std::unique_ptr<UnwinderClient> unwinder_;
   std::unique_ptr<PathCache> path_cache_;

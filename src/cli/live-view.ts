@@ -14,13 +14,14 @@ import { Screen } from './screen.ts';
 import type { StopRequest } from './stop.ts';
 import { styleFor } from './style.ts';
 
-/** At least so far apart; what costs more comes more rarely. */
-const REFRESH_MS = 500;
+/** At least so far apart; what costs more comes more rarely. Ages are in seconds. */
+const REFRESH_MS = 1_000;
 const CENSUS_MS = 10_000;
-/** Looking at all sockets of the host may take half of what the view takes. */
-const CENSUS_WEIGHT = 2;
 /** Rows are sorted anew so long after they were sorted and after the last key: nobody can hit what moves. */
 const SORT_MS = 5_000;
+/** Of what a Pace permits the view may take half, and looking at all sockets of the host a quarter. */
+const REFRESH_WEIGHT = 2;
+const CENSUS_WEIGHT = 4;
 /** A key that sends no more within this time was Escape itself. */
 const ESCAPE_MS = 50;
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
@@ -106,7 +107,7 @@ export class LiveView implements Display {
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });
-    this.#refreshPace.ran(costMs, performance.now());
+    this.#refreshPace.ran(REFRESH_WEIGHT * costMs, performance.now());
   }
 
   close(): void {

@@ -48,6 +48,8 @@ export interface SessionOptionsAsked {
 }
 
 const POLL_MS = 50;
+/** While nothing is on its way. */
+const QUIET_POLL_MS = 100;
 /** Sockets that others inherited stay held for ever; freeing a large process's memory takes a second or so. */
 const EXIT_PATIENCE_MS = 3_000;
 /** close-wait and disconnected sockets may be a slow download's: they get twice the time, as by default */
@@ -242,7 +244,8 @@ export async function watch(session: Session, options: WatchOptions, watching: W
       if (mayPoll()) session.poll();
       reason = turn() ?? room.whyNone();
       display?.show(() => session.report());
-      await stop.wait(Math.min(POLL_MS, Math.max(0, end - performance.now())));
+      const pollMs = session.isBusy ? POLL_MS : QUIET_POLL_MS;
+      await stop.wait(Math.min(pollMs, Math.max(0, end - performance.now())));
     }
     // The exit is told before descriptors are closed: what was held is known only afterwards.
     const closed = performance.now() + EXIT_PATIENCE_MS;

@@ -27,13 +27,14 @@ interface NativeTracer {
   start(): NativeAnswer<object>;
   endSeeding(): NativeAnswer<object>;
   read(walk: number, buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
+  takeNews(): NativeAnswer<{ walks: number }>;
   drainEvents(buffer: Uint8Array): NativeAnswer<{ bytes: number }>;
   pumpPaths(): NativeAnswer<PumpedPaths>;
   wantPathNames(path: bigint): NativeAnswer<{ taken: boolean }>;
   offerDebugFile(buildId: Buffer, folder: string, path: string): NativeAnswer<{ taken: boolean }>;
   forgetCode(pid: number, startNs: bigint, execs: number): NativeAnswer<object>;
   counters(): NativeAnswer<{ values: number[] }>;
-  misses(): NativeAnswer<{ programs: { program: string; misses: number }[] }>;
+  misses(names: readonly string[]): NativeAnswer<{ programs: { program: string; misses: number }[] }>;
   close(): void;
 }
 
@@ -185,6 +186,9 @@ const WALKS = {
   tasks: 8,
 } as const;
 export type WalkName = keyof typeof WALKS;
+
+/** Of these tables the hooks say that something may have changed. */
+export type HintedWalk = Exclude<WalkName, 'vanished' | 'descriptors' | 'tasks'>;
 
 /** A step that the kernel, or the addon on its behalf, refused. */
 export class KernelError extends Error {
@@ -469,6 +473,12 @@ export class Tracer {
     return succeed(this.#native.read(WALKS[walk], buffer)).bytes;
   }
 
+  /** Which tables may have changed since this was asked last: a hint that may come late, or get lost. */
+  takeNews(): (walk: HintedWalk) => boolean {
+    const { walks } = succeed(this.#native.takeNews());
+    return (walk) => (walks & (1 << WALKS[walk])) !== 0;
+  }
+
   /** Takes event records from the ring; returns the bytes read. */
   drainEvents(buffer: Uint8Array): number {
     return succeed(this.#native.drainEvents(buffer)).bytes;
@@ -502,9 +512,12 @@ export class Tracer {
     return Object.fromEntries(COUNTERS.map((name, index) => [name, values[index] ?? 0])) as Record<CounterName, number>;
   }
 
-  /** How often the kernel skipped each program because it was already running on that CPU. */
-  misses(): Map<string, number> {
-    return new Map(succeed(this.#native.misses()).programs.map(({ program, misses }) => [program, misses]));
+  /**
+   * How often the kernel skipped each program because it was already running on that CPU.
+   * @param names of programs; none: all of them
+   */
+  misses(...names: string[]): Map<string, number> {
+    return new Map(succeed(this.#native.misses(names)).programs.map(({ program, misses }) => [program, misses]));
   }
 
   /** Detaches and unloads everything. May be called again. */

@@ -62,7 +62,19 @@ export function countByKind(
 ): { kind: SocketKind; count: number }[] {
   const counts = new Map<SocketKind, number>();
   const add = (kind: SocketKind, count: number): void => void counts.set(kind, (counts.get(kind) ?? 0) + count);
-  for (const entry of entries) add(shownKind(entry), 1);
+  // Neighbours are mostly of one kind: they are counted together.
+  let last: SocketKind = 'unused';
+  let alike = 0;
+  for (const entry of entries) {
+    const kind = shownKind(entry);
+    if (kind !== last) {
+      add(last, alike);
+      last = kind;
+      alike = 0;
+    }
+    alike += 1;
+  }
+  add(last, alike);
   for (const { traits, count } of sums) add(traits.kind, count);
   return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
 }

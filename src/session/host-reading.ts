@@ -23,6 +23,14 @@ export function truestReading(readings: readonly HostReading[]): HostReading {
   return truest;
 }
 
+/**
+ * Whether one reading will do: it stood still, and what was half way would make it differ from the reading before, which
+ * was the truest of many or agreed with one that was.
+ */
+export function agrees(reading: HostReading, before: HostReading): boolean {
+  return reading.still && ahead(reading) === ahead(before);
+}
+
 export function sameCounters(a: HostCounters, b: HostCounters): boolean {
   return a.opened === b.opened && a.cloned === b.cloned && a.destroyed === b.destroyed;
 }

@@ -3,7 +3,14 @@
  * and the library share it; it does no output of its own.
  */
 import { hostname } from 'node:os';
-import { type HookSetName, KernelError, Tracer, type WalkName, type WantedProcess } from '../kernel/binding.ts';
+import {
+  type HintedWalk,
+  type HookSetName,
+  KernelError,
+  Tracer,
+  type WalkName,
+  type WantedProcess,
+} from '../kernel/binding.ts';
 import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
@@ -29,7 +36,8 @@ import { CallPaths, type UnwinderStats } from './call-paths.ts';
 import { censusInput } from './census.ts';
 import { monotonicMs, pauseMs } from './clock.ts';
 import { Debuginfod } from './debuginfod.ts';
-import { type HostReading, sameCounters, truestReading } from './host-reading.ts';
+import { Hints } from './hints.ts';
+import { agrees, type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
 import { Cost, cpuMsSince, Pace } from './pace.ts';
@@ -79,7 +87,11 @@ export const DEFAULT_CONFIRM_MS = 2_000;
 const BUFFER_BYTES = 1 << 20;
 /** Some 1,700 stacks of the usual size: all that the budget of the host lets through in a second. */
 const STACK_RING_BYTES = 1 << 24;
-/** Looking for who holds the sockets may take half of what other walks may. */
+/**
+ * Everything that is done again and again shares 2% of a core: what the sweep may take is half of what a Pace permits,
+ * and looking for who holds the sockets too.
+ */
+const SWEEP_WEIGHT = 2;
 const CONFIRM_WEIGHT = 2;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
@@ -126,6 +138,8 @@ export class Session {
   readonly #confirmCost = new Cost();
   readonly #samplePace: Pace;
   readonly #selectors = new Set<string>();
+  readonly #hints: Hints;
+  #lastReading: HostReading | null = null;
   #failedWalks = 0;
   #mptcpHeld = 0;
   #eventsNotPrinted = 0;
@@ -188,15 +202,21 @@ export class Session {
     this.#sweepPace = new Pace(options.sweepMs, now);
     this.#confirmPace = new Pace(options.confirmMs, now);
     this.#samplePace = new Pace(HOST_SAMPLE_MS, now);
+    this.#hints = new Hints(options.thresholds.minAgeMs);
     this.#feed({ type: 'session', session: this.#facts(bootId) });
     this.#start();
+  }
+
+  /** Whether something is on its way that poll() wants to take soon. */
+  get isBusy(): boolean {
+    return this.#options.eventRingBytes !== null || !(this.#pathsOff || this.#paths.isSettled);
   }
 
   /** Does what is due. Call it often; it decides by itself what to read. */
   poll(): void {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
     this.#pumpPaths();
-    this.#whenDue(this.#sweepPace, () => this.#sweep());
+    this.#whenDue(this.#sweepPace, () => this.#sweepNews());
     this.#confirmWhenDue();
     this.#whenDue(this.#samplePace, () => this.#sampleHost());
     this.#feed({ type: 'tick', atMs: monotonicMs() });
@@ -210,7 +230,7 @@ export class Session {
     if (!pace.isDue(monotonicMs())) return;
     const before = this.#walkedMs;
     job();
-    pace.ran(this.#walkedMs - before, monotonicMs());
+    pace.ran(SWEEP_WEIGHT * (this.#walkedMs - before), monotonicMs());
   }
 
   /** Who holds each of the suspects is taken in anew each time, too: with many of them that costs as much as the walk. */
@@ -268,12 +288,13 @@ export class Session {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
     // First: what is waited for must not age the sockets, nor miss what becomes of them.
     this.#settlePaths();
-    this.#sweep();
+    this.#sweep(() => true);
     this.#late.tellKnown(0);
     this.#confirm();
     this.#readEnded();
     this.#late.tellKnown(0);
     this.#readPathCounters();
+    this.#paths.flush();
     this.#sampleHost();
     this.#readProcesses();
     this.#feedLosses();
@@ -374,15 +395,22 @@ export class Session {
     this.#read('tasks', () => {});
   }
 
-  #sweep(): void {
+  #sweepNews(): void {
+    const hasNews = this.#tracer.takeNews();
+    const nowMs = monotonicMs();
+    this.#sweep((walk) => this.#hints.isDue(walk, hasNews(walk), nowMs));
+  }
+
+  #sweep(isDue: (walk: HintedWalk) => boolean): void {
     this.#sweptMs = monotonicMs();
-    this.#readProcesses();
-    this.#readPathCounters();
-    this.#read('sockets', (bytes) => this.#sockets(bytes));
-    this.#readEnded();
-    this.#read('failures', (bytes) => this.#failures(bytes));
-    this.#read('victims', (bytes) => this.#failures(bytes));
-    this.#feedLosses();
+    if (isDue('processes')) this.#readProcesses();
+    if (isDue('paths')) this.#readPathCounters();
+    if (isDue('sockets')) this.#read('sockets', (bytes) => this.#sockets(bytes));
+    if (isDue('ended')) this.#readEnded();
+    if (isDue('failures')) this.#read('failures', (bytes) => this.#failures(bytes));
+    if (isDue('victims')) this.#read('victims', (bytes) => this.#failures(bytes));
+    // Of references whose path has become known meanwhile.
+    this.#paths.flush();
   }
 
   #failures(bytes: number): void {
@@ -456,7 +484,6 @@ export class Session {
     this.#read('paths', (bytes) => {
       for (const path of this.#decoder.paths(this.#buffer, bytes)) this.#paths.count(path);
     });
-    this.#paths.flush();
   }
 
   get #pathsOff(): boolean {
@@ -488,6 +515,7 @@ export class Session {
   #sampleHost(): void {
     const { sockstat, counters } = this.#hostReading();
     const now = this.#tracer.counters();
+    this.#feedLosses();
     this.#feed({
       type: 'hostSample',
       atMs: monotonicMs(),
@@ -510,10 +538,13 @@ export class Session {
     for (let i = 0; i < SAMPLE_READINGS; i++) {
       const sockstat = readSockstat();
       const counters = this.#hostCounters();
-      readings.push({ sockstat, counters, still: sameCounters(before, counters) });
+      const reading = { sockstat, counters, still: sameCounters(before, counters) };
+      if (i === 0 && this.#lastReading !== null && agrees(reading, this.#lastReading)) return reading;
+      readings.push(reading);
       before = counters;
     }
-    return truestReading(readings);
+    this.#lastReading = truestReading(readings);
+    return this.#lastReading;
   }
 
   /**
@@ -521,9 +552,9 @@ export class Session {
    * run nor counted shows by its consequences, where the socket was traced.
    */
   #hostCounters(): HostCounters {
-    const counters = this.#tracer.counters();
-    const misses = this.#tracer.misses();
     const counting = COUNTING_PROGRAMS[this.#tracer.set];
+    const counters = this.#tracer.counters();
+    const misses = this.#tracer.misses(...[counting.opened, counting.destroyed].filter((program) => program !== null));
     const skipped = (program: string | null): number => (program === null ? 0 : (misses.get(program) ?? 0));
     return {
       opened: counters.host_opened + skipped(counting.opened),
