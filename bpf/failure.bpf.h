@@ -51,8 +51,7 @@ static __always_inline void count_failure(const struct actor *actor, __u8 operat
 	if (actor->flags & PF_KTHREAD || (!traced && !config.count_victims))
 		return;
 	bpf_get_current_comm(comm, sizeof(comm));
-	count_failure_of(actor->process, traced, operation, error, detail, actor->netns,
-			 (__u32)bpf_get_current_uid_gid(), comm, path);
+	count_failure_of(actor->process, traced, operation, error, detail, actor->netns, current_uid(), comm, path);
 }
 
 #endif

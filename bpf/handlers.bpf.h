@@ -46,7 +46,7 @@ static __always_inline void fill_row(struct socket_row *row, const struct actor 
 	row->owner_start_ns = actor->process.start_ns;
 	row->owner_tgid = actor->process.tgid;
 	row->netns = actor->netns;
-	row->uid = (__u32)bpf_get_current_uid_gid();
+	row->uid = current_uid();
 	row->family = family;
 	row->state = state;
 }
@@ -366,7 +366,9 @@ static __always_inline void on_release(__u64 sk, struct socket_row *row)
 	/* Last: a reader takes it as terminal, so whatever it is copied with must be complete. */
 	barrier();
 	row->held_at_exit = leaks;
-	row_changed(row);
+	/* In CLOSE the destroy follows at once, and is the change of both. */
+	if (leaks || row->release_state != TCP_CLOSE)
+		row_changed(row);
 	stream_event(EVENT_RELEASED, sk, row, row->state, 0);
 }
 

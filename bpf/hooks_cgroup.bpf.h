@@ -71,15 +71,14 @@ int cgroup_bound6(struct bpf_sock *ctx)
 	return 1;
 }
 
-/* Fills what can be read of the sock behind a descriptor of the current task. False when that is no TCP socket. */
-static __always_inline bool look_up_socket(__u32 fd, struct socket_now *seen)
+/* Fills what can be read of the sock behind a descriptor of the current task, 0 for none. False when that is no TCP socket. */
+static __always_inline bool look_at_socket(__u64 address, struct socket_now *seen)
 {
-	const struct sock *sk;
+	const struct sock *sk = (const struct sock *)address;
 
-	seen->sk = current_socket(fd);
-	if (!seen->sk)
+	if (!sk)
 		return false;
-	sk = (const struct sock *)seen->sk;
+	seen->sk = address;
 	seen->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (seen->family != AF_INET && seen->family != AF_INET6)
 		return false;
@@ -109,8 +108,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 	long number = syscall_number(regs);
 	struct socket_now seen, again;
 	struct actor actor;
-	bool accepts;
-	__u64 path;
+	bool accepts, goes_on;
+	__u64 path, sk;
 
 	/* Runs at the exit of every system call of the host: leave at once. */
 	accepts = number == NR_ACCEPT || number == NR_ACCEPT4;
@@ -118,6 +117,10 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		return 0;
 	/* Nothing to learn from these successes, and a look-up of the socket is a dozen probe reads. */
 	if (!tracing || (number == NR_CONNECT && !result) || (number == NR_SOCKET && result >= 0))
+		return 0;
+	goes_on = number == NR_CONNECT && result == -EINPROGRESS;
+	/* No outcome, as each time that a server finds nobody more to accept. */
+	if (result < 0 && (accepts || number == NR_CONNECT) && !goes_on && !is_outcome(result))
 		return 0;
 	if (in_compat_syscall())
 		return 0;
@@ -129,7 +132,11 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 			      result);
 		return 0;
 	}
-	if (!look_up_socket(accepts && result >= 0 ? result : syscall_argument_1(regs), &seen))
+	sk = current_socket(accepts && result >= 0 ? result : syscall_argument_1(regs));
+	/* It tells of a row only. */
+	if (goes_on && !table_lookup(sk))
+		return 0;
+	if (!look_at_socket(sk, &seen))
 		return 0;
 	if (number == NR_BIND) {
 		path = result ? path_of_failure(&actor, PATH_BIND) : PATH_REF_NONE;
@@ -144,7 +151,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long result)
 		accept_failed(&actor, result);
 	} else if (on_accept(seen.sk, seen.family, seen.state, seen.port, &actor)) {
 		/* A change between the reading and the insert had no row to go to. */
-		if (look_up_socket(result, &again) && again.sk == seen.sk && again.state != seen.state)
+		if (look_at_socket(current_socket(result), &again) && again.sk == seen.sk && again.state != seen.state)
 			missed_after_accept(&again, seen.state);
 	}
 	return 0;

@@ -96,7 +96,7 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 
 	if (!key || !row)
 		return 0;
-	version = READ_ONCE(row->version);
+	version = changes_of(row);
 	barrier();
 	/* Another CPU may have stored a time later than `now`. */
 	gone = row->exited_ns && now > row->exited_ns && now - row->exited_ns > 1000 * SETTLE_NS;
@@ -109,7 +109,7 @@ int sweep_processes(struct bpf_iter__bpf_map_elem *ctx)
 		return 0;
 	WRITE_ONCE(row->sent, version);
 	if (gone)
-		bpf_map_delete_elem(&processes, &identity);
+		forget_process(&identity);
 	return 0;
 }
 

@@ -183,6 +183,7 @@ struct mm_struct {
 };
 
 struct cred {
+	kuid_t uid;
 	kuid_t euid;
 };
 
@@ -358,6 +359,13 @@ static __always_inline bool in_compat_syscall(void)
 #endif
 
 #define HAS_HELPER(name) bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_##name)
+
+/* In the initial user namespace. The helper looks up the group too, through the maps of that namespace. */
+static __always_inline __u32 current_uid(void)
+{
+	return HAS_HELPER(get_current_task_btf) ? bpf_get_current_task_btf()->cred->uid.val
+						: (__u32)bpf_get_current_uid_gid();
+}
 
 /* A pid namespace, and how deep it lies below the initial one. */
 struct pid_view {

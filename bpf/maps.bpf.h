@@ -4,6 +4,7 @@
 #define SOCKTRACE_MAPS_BPF_H
 
 #include "kernel.bpf.h"
+#include "known.bpf.h"
 #include "records.h"
 
 /* Sizes here are placeholders: the tracer sets max_entries before loading. */
@@ -151,22 +152,29 @@ static __always_inline long table_park_ended(const struct socket_identity *ident
 
 static __always_inline long table_delete(__u64 sk)
 {
-	return bpf_map_delete_elem(&sockets, &sk);
+	int error = bpf_map_delete_elem(&sockets, &sk); /* not long: see table_insert */
+
+	if (!error)
+		count_known(known_sockets, sk, -1);
+	return error;
 }
 
 #include "table.bpf.h"
 
 static __always_inline struct socket_row *table_lookup(__u64 sk)
 {
-	return bpf_map_lookup_elem(&sockets, &sk);
+	return may_be_known(known_sockets, sk) ? bpf_map_lookup_elem(&sockets, &sk) : NULL;
 }
 
 /* Inserts a row where there is none. Returns 0, or a negative errno that has been counted (EEXIST is no loss). */
 static __always_inline int table_insert(__u64 sk, const struct socket_row *row)
 {
-	/* Not long: before 6.4 only its lower half is set (bpf_map_ops returned int). */
-	int error = bpf_map_update_elem(&sockets, &sk, row, BPF_NOEXIST);
+	int error; /* not long: before 6.4 only its lower half is set (bpf_map_ops returned int) */
 
+	count_known(known_sockets, sk, 1);
+	error = bpf_map_update_elem(&sockets, &sk, row, BPF_NOEXIST);
+	if (error)
+		count_known(known_sockets, sk, -1);
 	if (error == -7 /* E2BIG */)
 		table_count(COUNTER_LOSS_SOCKET_TABLE_FULL);
 	else if (error && error != -17 /* EEXIST */)

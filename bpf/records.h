@@ -100,8 +100,8 @@ struct process_key {
 
 /* A traced process and what it did while traced. */
 struct process_row {
-	__u64 version;   /* changes so far */
-	__u64 sent;      /* version last given to user space: written by the sweep only */
+	__u64 version;   /* changes so far, but for those that the counts show (changes_of) */
+	__u64 sent;      /* changes last given to user space: written by the sweep only */
 	__u64 exited_ns; /* CLOCK_MONOTONIC, 0 while alive */
 	__u64 opened;
 	__u64 accepted;

@@ -7,7 +7,7 @@
 
 static __always_inline struct process_row *traced_process(const struct process_key *key)
 {
-	return bpf_map_lookup_elem(&processes, key);
+	return may_be_known(known_processes, key->start_ns) ? bpf_map_lookup_elem(&processes, key) : NULL;
 }
 
 static __always_inline struct process_row *owner_of(const struct socket_row *row)
@@ -17,6 +17,7 @@ static __always_inline struct process_row *owner_of(const struct socket_row *row
 	return bpf_map_lookup_elem(&processes, &key);
 }
 
+/* For what no count of it shows. */
 static __always_inline void process_changed(struct process_row *process)
 {
 	barrier();
@@ -25,24 +26,33 @@ static __always_inline void process_changed(struct process_row *process)
 	table_has_news(NEWS_PROCESSES);
 }
 
+/* Grows by each change: the counts are part of it, so that counting takes one atomic add and not two. */
+static __always_inline __u64 changes_of(const struct process_row *process)
+{
+	return READ_ONCE(process->version) + READ_ONCE(process->opened) + READ_ONCE(process->accepted) +
+	       READ_ONCE(process->bound) + READ_ONCE(process->connected) + READ_ONCE(process->listened) +
+	       READ_ONCE(process->destroyed);
+}
+
 /* Adds one to a counter of the process, if it is still known. */
 #define count_for(process, what)                                 \
 	do {                                                     \
 		struct process_row *counted = (process);         \
 		if (counted) {                                   \
 			__sync_fetch_and_add(&counted->what, 1); \
-			process_changed(counted);                \
+			table_has_news(NEWS_PROCESSES);          \
 		}                                                \
 	} while (0)
 
-/* Takes one back that turned out not to have happened. */
-#define discount_for(process, what)                               \
-	do {                                                      \
-		struct process_row *counted = (process);          \
-		if (counted) {                                    \
-			__sync_fetch_and_add(&counted->what, -1); \
-			process_changed(counted);                 \
-		}                                                 \
+/* Takes one back that turned out not to have happened. The sum of the changes grows all the same. */
+#define discount_for(process, what)                                 \
+	do {                                                        \
+		struct process_row *counted = (process);            \
+		if (counted) {                                      \
+			__sync_fetch_and_add(&counted->version, 2); \
+			__sync_fetch_and_add(&counted->what, -1);   \
+			table_has_news(NEWS_PROCESSES);             \
+		}                                                   \
 	} while (0)
 
 /* Whose code a process runs that is in the table by `key`. */
@@ -65,10 +75,22 @@ static __always_inline void trace_process(const struct task_struct *task, __u32 
 	if (code)
 		row.code = *code;
 	__builtin_memcpy(row.comm, task->comm, sizeof(row.comm));
+	count_known(known_processes, key.start_ns, 1);
 	error = bpf_map_update_elem(&processes, &key, &row, BPF_NOEXIST);
 	table_has_news(NEWS_PROCESSES);
+	if (error)
+		count_known(known_processes, key.start_ns, -1);
 	if (error && error != -17 /* EEXIST */)
 		table_count(COUNTER_LOSS_PROCESS_TABLE);
+}
+
+/* What happens to sockets that it has left no longer counts. */
+static __always_inline void forget_process(const struct process_key *key)
+{
+	int error = bpf_map_delete_elem(&processes, key); /* not long, as above */
+
+	if (!error)
+		count_known(known_processes, key->start_ns, -1);
 }
 
 static __always_inline int on_fork(const struct task_struct *parent, const struct task_struct *child)
