@@ -193,13 +193,14 @@ static void lock_mappings(void) {
 
 static void do_what_is_asked(const char *path) {
   static char line[64];
-  int first = open(path, O_RDWR | O_CLOEXEC), count;
+  int first = open(path, O_RDWR | O_CLOEXEC);
   unanswered = open(path, O_RDWR | O_CLOEXEC);
   check(first >= 0 && unanswered >= 0, path);
   char *written = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, first, 0);
   check(written != MAP_FAILED, "mmap");
   written[0] = 1;
   while (fgets(line, sizeof(line), stdin)) {
+    int count = 0;
     if (strcmp(line, "lock\n") == 0)
       lock_mappings();
     else

@@ -249,7 +249,7 @@ describe('buildReport', () => {
           perMinute: { value: 6 },
           msToFull: { value: 40_000 },
           holders: [
-            { process: OWNER, use: 'bound-inactive', count: 5, before: 2, perMinute: 6 },
+            { process: OWNER, use: 'closed-unknown', count: 5, before: 2, perMinute: 6 },
             { process: OTHER, use: 'listening', count: 1, before: 1, perMinute: 0 },
           ],
         },
@@ -258,7 +258,7 @@ describe('buildReport', () => {
       ],
     });
     expect(renderText(reportOf(inputs))).toMatch(
-      /^ {6}5 {2}bound-inactive {2}\?\[1234\], \+6\/min\n {6}1 {2}listening +ftp\[4321\] /m,
+      /^ {6}5 {2}closed-unknown {2}\?\[1234\], \+6\/min\n {6}1 {2}listening +ftp\[4321\] /m,
     );
     expectValid(inputs);
   });
@@ -312,7 +312,7 @@ describe('buildReport', () => {
       renderText(reportOf([session(), ...names, at(mine, theirs), ...failures]));
     const text = textOf(3, 6);
     expect(text).toMatch(
-      /^NO PORTS LEFT {2}in network namespace blue: 9 of 10 ports in use, 6 of them bound-inactive by hog\[4321\]$/m,
+      /^NO PORTS LEFT {2}in network namespace blue: 9 of 10 ports in use, 6 of them closed-unknown by hog\[4321\]$/m,
     );
     expect(text).toMatch(/^ {2}socktrace --pid 4321 +# it has most idle ports of network namespace blue$/m);
     expect(text).toMatch(/by hog\[4321\]\n {2}1 process fails for it: ftp\[1234\] 3 times\n/);
