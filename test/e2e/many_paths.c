@@ -1,5 +1,6 @@
 // Opens sockets through as many call paths as it is told: the bits of a number say by which of two functions each step goes
 // down. Every 1,000th stays open.
+// Then, told to, binds some more.
 
 #define _GNU_SOURCE
 #include <netinet/in.h>
@@ -10,6 +11,7 @@
 
 #define SEEN __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls")))
 #define STEPS 17
+#define BOUND 10
 
 static volatile int opened;
 
@@ -38,6 +40,13 @@ SEEN static void step(unsigned way, int left) {
   opened += 0;
 }
 
+static void bind_one(void) {
+  struct sockaddr_in any = {.sin_family = AF_INET};
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0)
+    abort();
+}
+
 int main(int count, char **arguments) {
   unsigned paths = count > 1 ? (unsigned)strtoul(arguments[1], NULL, 10) : 0;
   char line[16];
@@ -49,6 +58,9 @@ int main(int count, char **arguments) {
     step(way, STEPS);
   puts("opened");
   fflush(stdout);
+  if (fgets(line, sizeof(line), stdin))
+    for (int i = 0; i < BOUND; i++)
+      bind_one();
   while (fgets(line, sizeof(line), stdin)) {
   }
   return 0;

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, it, type TestContext } from 'vitest';
 import type { PathRef } from '../../src/ledger/types.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
 import { notRun } from '../host/not-run.ts';
-import { builtProgram } from '../host/puppet.ts';
+import { builtProgram, Puppet } from '../host/puppet.ts';
 import { Program, until } from './programs.ts';
 import { heldBy, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
@@ -130,10 +130,12 @@ it('locked: nobody waits for the lock of its mappings, which its arguments canno
   const { report, finding } = await trace(server, pid, () => true);
   expect(finding).toMatchObject({ kind: 'unused', count: COUNT });
   expect(report.processes.find((process) => process.pid === pid)?.cmdline).toEqual(inTime);
+  await using other = await Puppet.start({});
+  await other.command('open a v4 3');
   const look = await socktrace('snapshot', '--json');
   expect(look.code, look.stderr).toBe(0);
   const { processes } = JSON.parse(look.stdout) as Report;
   expect(processes.find((process) => process.pid === pid)?.cmdline).toEqual(inTime);
-  expect(processes.filter(({ cmdline }) => cmdline.status === 'measured')).not.toEqual([]);
+  expect(processes.find((process) => process.pid === other.pid)?.cmdline.status).toBe('measured');
   await nothingLeft();
 });

@@ -170,7 +170,7 @@ static int unanswered;
 
 static void *wait_with_the_lock(void *thread) {
   *(pid_t *)thread = gettid();
-  mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, unanswered, 0);
+  (void)mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, unanswered, 0);
   return NULL;
 }
 
@@ -234,6 +234,8 @@ int main(int count, char **arguments) {
   check(program >= 0, "fork");
   if (program == 0) {
     char layers[4096];
+    // Or the file system would outlive its server, and who waits for it the machine.
+    close(device);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     snprintf(layers, sizeof(layers), "lowerdir=%s:%s", files, other);
     check(!overlaid || mount("overlay", merged, "overlay", 0, layers) == 0, "mount overlay");
