@@ -22,6 +22,7 @@ namespace {
 constexpr size_t kMostStuck = 4;
 // The caller stands still meanwhile. Whoever makes it wait again and again gets a small part of its time.
 constexpr uint64_t kLongest = 500'000'000, kShortest = 5'000'000;
+constexpr uint64_t kToStart = 100'000'000; // a new helper has to be executed before it answers
 constexpr uint64_t kWaitingPart = 20;
 constexpr int kReapTries = 1000;
 constexpr useconds_t kReapPause = 1000;
@@ -70,13 +71,14 @@ Result<std::string> ArgumentReader::read(uint32_t pid) {
   reap(&stuck_);
   if (stuck_.size() >= kMostStuck)
     return failure_of(EBUSY);
-  if (helper_.pid < 0)
+  const bool is_new = helper_.pid < 0;
+  if (is_new)
     if (Status failed = launch())
       return *failed;
   ArgumentsQuestion question = {++number_, pid};
   if (send_packet(helper_.socket.get(), &question, sizeof(question), nullptr, 0, MSG_DONTWAIT) < 0)
     return lose(errno);
-  const uint64_t begun = now_ns(), end = begun + patience(begun);
+  const uint64_t begun = now_ns(), end = begun + std::max(patience(begun), is_new ? kToStart : 0);
   for (uint64_t now = begun;; now = now_ns()) {
     char packet[sizeof(ArgumentsAnswer) + kMostArgumentBytes];
     ssize_t got = recv(helper_.socket.get(), packet, sizeof(packet), MSG_DONTWAIT | MSG_TRUNC);

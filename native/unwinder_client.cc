@@ -476,6 +476,11 @@ void UnwinderClient::take_code() {
     process.refusal = 0;
     if (!read.maps.ok()) {
       int error = read.maps.failure().error;
+      // What was read before stands, and is read again much later.
+      if (error == ETIMEDOUT && process.id != 0 && !process.borrowed) {
+        process.read_took_ns = std::max(read.took_ns, options_.read_patience_ns);
+        continue;
+      }
       process.refusal = error == ESRCH ? kNoteExited : error == ETIMEDOUT ? kNoteLate : kNoteRefused;
       continue;
     }

@@ -4,13 +4,14 @@
  */
 import type { LedgerInput } from '../ledger/types.ts';
 import { FileRefusedError } from '../recording/file.ts';
+import { shareOfMemory } from '../recording/memory.ts';
 import { RecordingWriter } from '../recording/writer.ts';
 import { escapeText } from '../render/escape.ts';
 import type { Span } from '../render/live/line.ts';
 import { countOf, formatBytes } from '../render/numbers.ts';
 
 /** Characters of lines that wait for an `r`; 10,000 suspects write as much in some minutes. */
-const MOST_KEPT = 64 << 20;
+const MOST_KEPT = Math.min(64 << 20, shareOfMemory(0.1));
 /** Characters that wait for a slow disk; more are not read before it has taken some. */
 const MOST_WAITING = 16 << 20;
 

@@ -22,7 +22,14 @@ const AT_START = ownDescriptors();
 
 /** Their numbers, ascending. */
 export function inheritedDescriptors(): number[] {
-  return inheritedOf(AT_START, ancestorsFiles(), nodesFiles());
+  const streams = nodesStreams();
+  return inheritedOf(AT_START, ancestorsFiles(), nodesFiles()).filter((number) => !streams.has(number));
+}
+
+/** What Node writes to a terminal by: a descriptor of its own, open from the start where a preloaded module has written. */
+function nodesStreams(): Set<number | undefined> {
+  const streams = [process.stdout, process.stderr] as { _handle?: { fd?: number } }[];
+  return new Set(streams.map(({ _handle }) => _handle?.fd));
 }
 
 /**

@@ -22,6 +22,11 @@ export function isMemoryUsedUp(share: number): boolean {
   return isScarce(share);
 }
 
+/** Bytes of the memory there is. */
+export function shareOfMemory(share: number): number {
+  return share * limitBytes();
+}
+
 /** How much memory there is, and how to have more. */
 export function memoryInWords(): string {
   const limit = limitBytes();
@@ -31,7 +36,7 @@ export function memoryInWords(): string {
 
 function isScarce(share: number): boolean {
   const spaces = getHeapSpaceStatistics().filter(({ space_name: name }) => !name.startsWith('new'));
-  return spaces.reduce((sum, { space_used_size: used }) => sum + used, 0) > share * limitBytes();
+  return spaces.reduce((sum, { space_used_size: used }) => sum + used, 0) > shareOfMemory(share);
 }
 
 function limitBytes(): number {

@@ -5,6 +5,8 @@ import type { HintedWalk } from '../kernel/binding.ts';
 const LONGEST_MS = 5_000;
 /** A walk passes over what is younger (SETTLE_NS of bpf/table.bpf.h): it is made again. */
 const SETTLE_MS = 2;
+/** The row of a process is removed by the first walk so long after its exit (sweep_processes). */
+const EXITED_MS = 1_000;
 
 interface Table {
   lastMs: number;
@@ -28,9 +30,15 @@ export class Hints {
   isDue(walk: HintedWalk, hasNews: boolean, nowMs: number): boolean {
     const table = this.#tables.get(walk) ?? { lastMs: Number.NEGATIVE_INFINITY, settledMs: nowMs };
     this.#tables.set(walk, table);
-    if (hasNews) table.settledMs = nowMs + SETTLE_MS + (walk === 'sockets' ? this.#minAgeMs : 0);
+    if (hasNews) table.settledMs = nowMs + SETTLE_MS + this.#restMs(walk);
     if (!hasNews && table.lastMs >= table.settledMs && nowMs - table.lastMs < LONGEST_MS) return false;
     table.lastMs = nowMs;
     return true;
+  }
+
+  /** How long after a change a table has more to tell. */
+  #restMs(walk: HintedWalk): number {
+    if (walk === 'sockets') return this.#minAgeMs;
+    return walk === 'processes' ? EXITED_MS : 0;
   }
 }

@@ -311,6 +311,8 @@ export class Session {
 
   /** The report as of now, with the session going on. */
   report(): Report {
+    // Otherwise known once a second: what is reported now must not look complete meanwhile.
+    this.#feedLosses();
     return buildReport(this.ledger);
   }
 
@@ -402,10 +404,10 @@ export class Session {
   }
 
   #sweep(isDue: (walk: HintedWalk) => boolean): void {
-    this.#sweptMs = monotonicMs();
+    const startedMs = monotonicMs();
     if (isDue('processes')) this.#readProcesses();
     if (isDue('paths')) this.#readPathCounters();
-    if (isDue('sockets')) this.#read('sockets', (bytes) => this.#sockets(bytes));
+    if (!isDue('sockets') || this.#read('sockets', (bytes) => this.#sockets(bytes))) this.#sweptMs = startedMs;
     if (isDue('ended')) this.#readEnded();
     if (isDue('failures')) this.#read('failures', (bytes) => this.#failures(bytes));
     if (isDue('victims')) this.#read('victims', (bytes) => this.#failures(bytes));
