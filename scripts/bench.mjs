@@ -3,7 +3,7 @@
  * against the budgets of its design. A budget that does not hold is said and is no failure: timing on a shared host
  * decides nothing. What cannot be run here is named, with the reason. It takes a quarter of an hour.
  *
- *     --only NAME     these alone (may be repeated): cycles, growth, stall, snapshot, recording, html
+ *     --only NAME     these alone (may be repeated): cycles, growth, live, stall, snapshot, recording, html
  *     --quick         few rounds, and less of everything: to see that it works, in three minutes
  *     --markdown      the table as GitHub's markdown
  *     --json FILE     the same, for programs: see bench/lib/rows.mjs
@@ -21,13 +21,14 @@ import { pinning } from './bench/lib/processes.mjs';
 import { renderMarkdown, renderText } from './bench/lib/render.mjs';
 import { failed, notRun, row } from './bench/lib/rows.mjs';
 import { ensureBenchTools } from './bench/lib/tools.mjs';
+import { live } from './bench/live.mjs';
 import { recording } from './bench/recording.mjs';
 import { snapshot } from './bench/snapshot.mjs';
 import { stall } from './bench/stall.mjs';
 import { capture, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
-const benches = [cycles, growth, stall, snapshot, recording, html];
+const benches = [cycles, growth, live, stall, snapshot, recording, html];
 
 const options = {
   only: { type: 'string', multiple: true, default: [] },
