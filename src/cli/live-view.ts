@@ -6,7 +6,7 @@ import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
 import { LiveReport, suspectsOf } from '../render/live/live-report.ts';
 import { FIRST_STATE, type Key, type LiveState, type NamedKey, NOTHING_SHOWN, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
-import { Cost, Pace } from '../session/pace.ts';
+import { PacedJob } from '../session/pace.ts';
 import type { Session } from '../session/session.ts';
 import type { Display } from './display.ts';
 import type { LiveRecorder } from './live-recorder.ts';
@@ -54,10 +54,8 @@ export class LiveView implements Display {
   readonly #recorder: LiveRecorder | null;
   readonly #screen: Screen;
   readonly #history = new History();
-  readonly #refreshPace = new Pace(REFRESH_MS, Number.NEGATIVE_INFINITY);
-  readonly #censusPace = new Pace(CENSUS_MS, performance.now());
-  readonly #refreshCost = new Cost();
-  readonly #censusCost = new Cost();
+  readonly #refresh = new PacedJob(REFRESH_MS, Number.NEGATIVE_INFINITY, () => performance.now(), REFRESH_WEIGHT);
+  readonly #census = new PacedJob(CENSUS_MS, performance.now(), () => performance.now(), CENSUS_WEIGHT);
   #censusAt = performance.now();
   /** since the last census, as of what is shown */
   #lookedMs = 0;
@@ -97,9 +95,12 @@ export class LiveView implements Display {
 
   show(report: () => Report): void {
     if (this.#state.paused || !this.#screen.isEntered) return;
-    if (this.#censusPace.isDue(performance.now())) this.#takeCensus();
-    if (!this.#refreshPace.isDue(performance.now())) return;
-    const costMs = this.#refreshCost.of(() => {
+    // The ports in use, and how fast they go: the sockets of everybody have to be looked at for it.
+    this.#census.whenDue(() => {
+      this.#session.takeCensus();
+      this.#censusAt = performance.now();
+    });
+    this.#refresh.whenDue(() => {
       const now = report();
       if (performance.now() >= this.#sortAt) this.#state = { ...this.#state, order: null };
       this.#live = new LiveReport(now);
@@ -107,7 +108,6 @@ export class LiveView implements Display {
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });
-    this.#refreshPace.ran(REFRESH_WEIGHT * costMs, performance.now());
   }
 
   close(): void {
@@ -122,13 +122,6 @@ export class LiveView implements Display {
     this.#input.off('error', this.#onHangUp);
     this.#input.off('end', this.#onHangUp);
     this.#output.off('resize', this.#onResize);
-  }
-
-  /** The ports in use, and how fast they go: the sockets of everybody have to be looked at for it. */
-  #takeCensus(): void {
-    const costMs = this.#censusCost.of(() => this.#session.takeCensus());
-    this.#censusAt = performance.now();
-    this.#censusPace.ran(CENSUS_WEIGHT * costMs, this.#censusAt);
   }
 
   #draw(): void {

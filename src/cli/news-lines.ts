@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream';
 import { FindingNews } from '../render/news.ts';
 import type { Report } from '../report/types.ts';
-import { Cost, Pace } from '../session/pace.ts';
+import { PacedJob } from '../session/pace.ts';
 import type { Display } from './display.ts';
 
 /** At least so far apart; a report of many suspects takes a while to build, and comes more rarely. */
@@ -11,8 +11,7 @@ const SHORTEST_MS = 1_000;
 export class NewsLines implements Display {
   readonly #stream: Writable;
   readonly #news = new FindingNews();
-  readonly #pace = new Pace(SHORTEST_MS, 0);
-  readonly #cost = new Cost();
+  readonly #job = new PacedJob(SHORTEST_MS, 0, () => performance.now());
 
   constructor(stream: Writable) {
     this.#stream = stream;
@@ -20,11 +19,10 @@ export class NewsLines implements Display {
 
   show(report: () => Report): void {
     // A reader that takes nothing gets no more.
-    if (!this.#pace.isDue(performance.now()) || this.#stream.writableLength > 0) return;
-    const costMs = this.#cost.of(() => {
+    if (this.#stream.writableLength > 0) return;
+    this.#job.whenDue(() => {
       for (const line of this.#news.linesOf(report())) this.#stream.write(`${line}\n`);
     });
-    this.#pace.ran(costMs, performance.now());
   }
 
   close(): void {}

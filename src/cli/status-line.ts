@@ -2,7 +2,7 @@
 import type { WriteStream } from 'node:tty';
 import { renderStatusLine } from '../render/statusline.ts';
 import type { Report } from '../report/types.ts';
-import { Cost, Pace } from '../session/pace.ts';
+import { PacedJob } from '../session/pace.ts';
 import type { Display } from './display.ts';
 
 /** At least so far apart; a report of many suspects takes a while to build, and comes more rarely. */
@@ -10,8 +10,7 @@ const REFRESH_MS = 1_000;
 
 export class StatusLine implements Display {
   readonly #stream: WriteStream;
-  readonly #pace = new Pace(REFRESH_MS, 0);
-  readonly #cost = new Cost();
+  readonly #job = new PacedJob(REFRESH_MS, 0, () => performance.now());
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
@@ -19,12 +18,10 @@ export class StatusLine implements Display {
 
   /** Redraws when it is time; `report` is called only then. */
   show(report: () => Report): void {
-    if (!this.#pace.isDue(performance.now())) return;
-    const costMs = this.#cost.of(() => {
+    this.#job.whenDue(() => {
       // Cut, since a line that wraps cannot be rewritten.
       this.#stream.write(`\r\x1b[K${renderStatusLine(report()).slice(0, this.#stream.columns - 1)}`);
     });
-    this.#pace.ran(costMs, performance.now());
   }
 
   close(): void {

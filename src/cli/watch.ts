@@ -205,8 +205,6 @@ const MEMORY_MS = 1_000;
 /** A walk of all descriptors takes more for a moment than what is known of the same sockets, and the report comes after it. */
 const MOST_MEMORY = 0.4;
 
-const NO_MEMORY = 'no memory was left';
-
 /** V8 ends a process whose heap is full, and its report would be lost: the trace ends before that. */
 class Room {
   readonly #stop: StopRequest;
@@ -223,7 +221,7 @@ class Room {
     this.#lookedMs = now;
     if (!isMemoryUsedUp(MOST_MEMORY)) return null;
     this.#stop.giveUp();
-    return NO_MEMORY;
+    return 'no memory was left';
   }
 }
 
@@ -265,8 +263,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     display?.close();
   }
   // Not before: the screen of a live view takes with it what is written meanwhile.
-  if (reason === NO_MEMORY)
-    process.stderr.write(`socktrace: the trace ends here, it needs more than ${memoryInWords()}\n`);
+  if (stop.gaveUp) process.stderr.write(`socktrace: the trace ends here, it needs more than ${memoryInWords()}\n`);
   await session.settle((ms) => sleep(ms));
   reason ??= stop.requested ? 'asked to stop' : session.targetsGone ? 'every process has exited' : 'time is up';
   log.debug({ reason }, 'stopping');

@@ -33,7 +33,7 @@ export function cpuMsSince(before: NodeJS.CpuUsage): number {
  * What a job takes: CPU time, since on a busy host the next one would wait for minutes; and of the last two times the
  * smaller, since the first one compiles, and any may collect garbage.
  */
-export class Cost {
+class Cost {
   #lastMs = 0;
 
   /** Does the job, and returns what it usually takes. */
@@ -44,5 +44,34 @@ export class Cost {
     const usual = Math.min(ms, this.#lastMs);
     this.#lastMs = ms;
     return usual;
+  }
+}
+
+/** A job that is repeated as often as what it costs permits. */
+export class PacedJob {
+  readonly #pace: Pace;
+  readonly #cost = new Cost();
+  readonly #clock: () => number;
+  readonly #weight: number;
+
+  /**
+   * Due for the first time `shortestMs` after `startMs`.
+   * @param weight this job may take so many times less than a Pace permits
+   */
+  constructor(shortestMs: number, startMs: number, clock: () => number, weight = 1) {
+    this.#pace = new Pace(shortestMs, startMs);
+    this.#clock = clock;
+    this.#weight = weight;
+  }
+
+  get isDue(): boolean {
+    return this.#pace.isDue(this.#clock());
+  }
+
+  /** Does the job if it is due. */
+  whenDue(job: () => void): void {
+    if (!this.isDue) return;
+    const costMs = this.#cost.of(job);
+    this.#pace.ran(this.#weight * costMs, this.#clock());
   }
 }

@@ -40,7 +40,7 @@ import { Hints } from './hints.ts';
 import { agrees, type HostReading, sameCounters, truestReading } from './host-reading.ts';
 import { LatePaths } from './late-paths.ts';
 import { lossesOf } from './losses.ts';
-import { Cost, cpuMsSince, Pace } from './pace.ts';
+import { cpuMsSince, Pace, PacedJob } from './pace.ts';
 import { ProcessDirectory } from './processes.ts';
 import type { Selection } from './selection.ts';
 import { StaleCode } from './stale-code.ts';
@@ -134,8 +134,8 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
-  readonly #confirmPace: Pace;
-  readonly #confirmCost = new Cost();
+  /** Who holds each of the suspects is taken in anew each time, too: with many of them that costs as much as the walk. */
+  readonly #confirmJob: PacedJob;
   readonly #samplePace: Pace;
   readonly #selectors = new Set<string>();
   readonly #hints: Hints;
@@ -200,7 +200,7 @@ export class Session {
     };
     const now = monotonicMs();
     this.#sweepPace = new Pace(options.sweepMs, now);
-    this.#confirmPace = new Pace(options.confirmMs, now);
+    this.#confirmJob = new PacedJob(options.confirmMs, now, monotonicMs, CONFIRM_WEIGHT);
     this.#samplePace = new Pace(HOST_SAMPLE_MS, now);
     this.#hints = new Hints(options.thresholds.minAgeMs);
     this.#feed({ type: 'session', session: this.#facts(bootId) });
@@ -217,7 +217,7 @@ export class Session {
     if (this.#options.eventRingBytes !== null) this.#drainEvents();
     this.#pumpPaths();
     this.#whenDue(this.#sweepPace, () => this.#sweepNews());
-    this.#confirmWhenDue();
+    this.#confirmJob.whenDue(() => this.#confirm());
     this.#whenDue(this.#samplePace, () => this.#sampleHost());
     this.#feed({ type: 'tick', atMs: monotonicMs() });
   }
@@ -231,13 +231,6 @@ export class Session {
     const before = this.#walkedMs;
     job();
     pace.ran(SWEEP_WEIGHT * (this.#walkedMs - before), monotonicMs());
-  }
-
-  /** Who holds each of the suspects is taken in anew each time, too: with many of them that costs as much as the walk. */
-  #confirmWhenDue(): void {
-    if (!this.#confirmPace.isDue(monotonicMs())) return;
-    const costMs = this.#confirmCost.of(() => this.#confirm());
-    this.#confirmPace.ran(CONFIRM_WEIGHT * costMs, monotonicMs());
   }
 
   /** Whether every traced process has exited, and no other can come. */
