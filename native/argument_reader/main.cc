@@ -2,14 +2,11 @@
 // can keep held while they wait for a file system that does not answer: a process of its own may be kept waiting.
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "helper_process.h"
+#include "helper_main.h"
 #include "protocol.h"
 #include "unwinder/passing.h"
 
@@ -62,13 +59,8 @@ void serve() {
 
 int main() {
   using namespace socktrace;
-  // As in the code reader: what is stuck keeps nothing from anybody.
-  syscall(SYS_close_range, kHelperSocket + 1, ~0u, 0);
-  if (chdir("/"))
+  if (!begin_helper("socktrace-args"))
     return 1;
-  prctl(PR_SET_NAME, "socktrace-args", 0, 0, 0);
-  for (int number : {SIGINT, SIGTERM, SIGHUP})
-    signal(number, SIG_IGN);
   serve();
   return 0;
 }

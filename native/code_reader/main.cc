@@ -2,10 +2,7 @@
 // answer may keep it for ever, beyond any signal, and it must not keep then what the tracer has open (a BPF program is
 // attached for as long as somebody holds its descriptor).
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,7 +11,7 @@
 #include <vector>
 
 #include "../clock.h"
-#include "helper_process.h"
+#include "helper_main.h"
 #include "protocol.h"
 #include "read_maps.h"
 #include "unwinder/passing.h"
@@ -166,15 +163,8 @@ private:
 
 int main() {
   using namespace socktrace;
-  // Whatever the tracer had open without close-on-exec, and its folder, are not kept from anybody by one that is stuck.
-  syscall(SYS_close_range, kHelperSocket + 1, ~0u, 0);
-  if (chdir("/"))
+  if (!begin_helper("socktrace-reader"))
     return 1;
-  // It was started by a descriptor's name.
-  prctl(PR_SET_NAME, "socktrace-reader", 0, 0, 0);
-  // Who stops a service or closes a terminal means the tracer.
-  for (int number : {SIGINT, SIGTERM, SIGHUP})
-    signal(number, SIG_IGN);
   Server().run();
   return 0;
 }
