@@ -59,7 +59,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
-	__type(key, struct path_leaf_key);
+	__type(key, struct path_key); /* of no fingerprint */
 	__type(value, struct path_leaf);
 } path_leaves SEC(".maps");
 
@@ -115,19 +115,21 @@ static __always_inline bool take_capture(const struct path_key *key, __u64 now, 
 	return true;
 }
 
-static __always_inline bool may_capture(const struct path_key *place, const struct process_key *key, __u64 now)
+static __always_inline bool may_capture(const struct path_key *place, const struct process_key *process, __u64 now)
 {
-	struct path_key process = { .code.start_ns = key->start_ns, .code.tgid = key->tgid };
-	struct path_key host = {};
+	struct path_key key = { .code.start_ns = process->start_ns, .code.tgid = process->tgid };
 	struct capture_budget *taken;
 
 	if (!take_capture(place, now, CAPTURES_OF_PLACE, CAPTURES_SAVED, 0))
 		return false;
-	if (!take_capture(&process, now, CAPTURES_OF_PROCESS, CAPTURES_SAVED, CAPTURES_ALWAYS))
+	if (!take_capture(&key, now, CAPTURES_OF_PROCESS, CAPTURES_SAVED, CAPTURES_ALWAYS))
 		return false;
-	taken = bpf_map_lookup_elem(&capture_budgets, &process);
-	return (taken && taken->taken <= CAPTURES_ALWAYS) ||
-	       take_capture(&host, now, CAPTURES_OF_HOST, CAPTURES_SAVED_OF_HOST, 0);
+	taken = bpf_map_lookup_elem(&capture_budgets, &key);
+	if (taken && taken->taken <= CAPTURES_ALWAYS)
+		return true;
+	/* Of nobody: the host. */
+	key.code.start_ns = key.code.tgid = 0;
+	return take_capture(&key, now, CAPTURES_OF_HOST, CAPTURES_SAVED_OF_HOST, 0);
 }
 
 /*
@@ -174,11 +176,13 @@ static __always_inline __u64 cached_path(const struct path_key *key, __u64 instr
 	return 0;
 }
 
-/* Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. */
+/*
+ * Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. `place` has
+ * no fingerprint yet.
+ */
 static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 instruction, __u64 sp, __u64 depth)
 {
-	struct path_leaf_key key = { .code = place->code, .operation = place->operation };
-	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, &key);
+	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, place);
 	__u64 word = 0;
 
 	if (leaf && leaf->instruction == instruction)
@@ -250,9 +254,7 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 
 static __always_inline bool send_whole(const struct capture *capture)
 {
-	struct code_identity code = capture->place->code;
-
-	if (bpf_map_lookup_elem(&deep_stacks, &code))
+	if (bpf_map_lookup_elem(&deep_stacks, &capture->place->code))
 		return send_stack(capture, STACK_CHUNKS_DEEP);
 	if (capture->depth && capture->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
 		return send_stack(capture, STACK_CHUNKS_SHALLOW);

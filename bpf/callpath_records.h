@@ -109,12 +109,6 @@ struct verified_path {
 };
 
 /* Where the caller's address lies for the instruction that makes the system call, written by user space. */
-struct path_leaf_key {
-	struct code_identity code;
-	__u32 operation;
-	__u32 padding;
-};
-
 struct path_leaf {
 	__u64 instruction;
 	__u64 offset;

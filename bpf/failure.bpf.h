@@ -41,8 +41,11 @@ static __always_inline void count_failure_of(struct process_key process, bool tr
 	table_has_news(traced ? NEWS_FAILURES : NEWS_VICTIMS);
 }
 
-/* A failure of the current process. The kernel's own threads are nobody's victims. `path`: 0 when nobody looked. */
-static __always_inline void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail,
+/*
+ * A failure of the current process. The kernel's own threads are nobody's victims. `path`: 0 when nobody looked. Not
+ * inlined: programs that capture a path as well would need more stack than there is.
+ */
+static __attribute__((noinline)) void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail,
 					  __u64 path)
 {
 	bool traced = traced_process(&actor->process) != NULL;

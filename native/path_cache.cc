@@ -85,9 +85,8 @@ void PathCache::file(const Asked &asked, const UnwoundPath &path) {
     verified.count++;
   }
 
-  path_leaf_key leaf_key = {};
-  leaf_key.code = asked.place.code;
-  leaf_key.operation = asked.place.operation;
+  path_key leaf_key = asked.place;
+  leaf_key.fingerprint = 0;
   path_leaf leaf = {};
   // Two instructions that make the same call (a thread-safe variant, say) would take the place from each other.
   if (bpf_map_lookup_elem(maps_.leaves, &leaf_key, &leaf) != 0) {
