@@ -2,18 +2,10 @@
  * `npm run bench`: what socktrace costs, in one table: beside the floor and other tools, measured side by side, and held
  * against the budgets of its design. A budget that does not hold is said and is no failure: timing on a shared host
  * decides nothing. What cannot be run here is named, with the reason. It takes a quarter of an hour.
- *
- *     --only NAME     these alone (may be repeated): cycles, growth, live, stall, snapshot, recording, html
- *     --quick         few rounds, and less of everything: to see that it works, in three minutes
- *     --markdown      the table as GitHub's markdown
- *     --json FILE     the same, for programs: see bench/lib/rows.mjs
- *
- * For who changes the hot path, of cycles: --compare CHECKOUT, --floor-without NAMES (see bench/cycles.mjs).
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus as allCpus, loadavg, release } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { cycles } from './bench/cycles.mjs';
 import { growth } from './bench/growth.mjs';
 import { html } from './bench/html.mjs';
@@ -25,6 +17,7 @@ import { live } from './bench/live.mjs';
 import { recording } from './bench/recording.mjs';
 import { snapshot } from './bench/snapshot.mjs';
 import { stall } from './bench/stall.mjs';
+import { argumentsOf } from './lib/arguments.mjs';
 import { capture, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
@@ -39,18 +32,20 @@ const options = {
   'floor-without': { type: 'string', multiple: true, default: [] },
 };
 
-/** Null when they are not understood, which is said. */
-function parse() {
-  const names = benches.map(({ name }) => name);
-  try {
-    const { values } = parseArgs({ options });
-    const unknown = values.only.find((name) => !names.includes(name));
-    if (unknown === undefined) return values;
-    say(`bench: --only is one of ${names.join(', ')}, not ${unknown}`);
-  } catch (error) {
-    say(`bench: ${error.message}`);
-  }
-  return null;
+const names = benches.map(({ name }) => name);
+
+const usage = `npm run bench -- [options]
+  --only NAME       these alone (may be repeated): ${names.join(', ')}
+  --quick           few rounds, and less of everything: to see that it works, in three minutes
+  --markdown        the table as GitHub's markdown
+  --json FILE       the same, for programs: see scripts/bench/lib/rows.mjs
+For who changes the hot path, of cycles (see scripts/bench/cycles.mjs):
+  --compare CHECKOUT, --floor-without NAMES
+`;
+
+function mustBeKnown({ values }) {
+  const unknown = values.only.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Error(`there is no benchmark ${unknown}`);
 }
 
 /** The hook set that socktrace uses here, or null where it cannot trace. */
@@ -107,5 +102,4 @@ async function main(values) {
   return has('failed') ? 1 : has('measured') ? 0 : 3;
 }
 
-const values = parse();
-process.exitCode = values === null ? 2 : await main(values);
+process.exitCode = await main(argumentsOf(usage, { options }, mustBeKnown).values);

@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { argumentsOf } from './lib/arguments.mjs';
 import { findProgram, root, runStep, say } from './lib/run.mjs';
 import { clangNames } from './lib/toolchain.mjs';
 
@@ -56,17 +56,17 @@ function fuzz(target, seconds) {
 }
 
 function main() {
-  const { values, positionals } = parseArgs({
-    options: { seconds: { type: 'string', default: '60' } },
-    allowPositionals: true,
-  });
   const known = readdirSync(corpus);
-  const targets = positionals[0] === 'all' ? known : positionals;
+  const usage = `npm run fuzz -- TARGET... [--seconds N], where TARGET is all, ${known.join(', ')}\n`;
+  const config = { options: { seconds: { type: 'string', default: '60' } }, allowPositionals: true };
+  const { values, positionals } = argumentsOf(usage, config, (asked) => {
+    const unknown = asked.positionals.find((target) => target !== 'all' && !known.includes(target));
+    if (unknown !== undefined) throw new Error(`there is no target ${unknown}`);
+    if (asked.positionals.length === 0) throw new Error('no target is named');
+    if (!(Number(asked.values.seconds) >= 1)) throw new Error('--seconds is a number from 1 up');
+  });
+  const targets = positionals.includes('all') ? known : positionals;
   const seconds = Number(values.seconds);
-  if (targets.length === 0 || !targets.every((target) => known.includes(target)) || !(seconds >= 1)) {
-    say(`usage: npm run fuzz -- TARGET [--seconds N], where TARGET is all, ${known.join(', ')}`);
-    return 2;
-  }
   if (!buildFuzzer()) return 1;
   return targets.map((target) => fuzz(target, seconds)).every((ok) => ok) ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 /** `npm run test:kernels`: the kernel lab alone, with a choice of kernels, hook sets and scenarios. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { argumentsOf } from './lib/arguments.mjs';
 import { openShell } from './lib/lab.mjs';
 import { labKernels } from './lib/lab-kernels.mjs';
 import { labBoots } from './lib/lab-plan.mjs';
@@ -29,17 +29,7 @@ const options = {
   t: { type: 'string', short: 't' },
   shell: { type: 'boolean' },
   list: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
 };
-
-function parsed() {
-  try {
-    return parseArgs({ options }).values;
-  } catch (error) {
-    say(`${error.message}\n${usage}`);
-    return null;
-  }
-}
 
 function list() {
   for (const { name, required, suite } of labKernels)
@@ -49,17 +39,15 @@ function list() {
 }
 
 async function main() {
-  const asked = parsed();
-  if (asked === null) return 2;
   const known = labKernels.map(({ name }) => name);
-  const unknown = (asked.kernel ?? []).find((name) => !known.includes(name));
-  if (unknown !== undefined) {
-    say(`there is no kernel ${unknown} in the lab: ${known.join(', ')}`);
-    return 2;
+  const { values: asked } = argumentsOf(usage, { options }, ({ values }) => {
+    const unknown = (values.kernel ?? []).find((name) => !known.includes(name));
+    if (unknown !== undefined) throw new Error(`there is no kernel ${unknown} in the lab`);
+  });
+  if (asked.list) {
+    list();
+    return 0;
   }
-  if (asked.help) console.log(usage);
-  if (asked.list) list();
-  if (asked.help || asked.list) return 0;
   const { code } = await setUpOrExplain();
   if (code !== 0) return code;
   for (const name of ensureTestTools()) say(`${name} is not installed`);

@@ -6,12 +6,17 @@
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { argumentsOf } from './lib/arguments.mjs';
 import { isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
 const mostMinutes = 24 * 60;
+
+const usage = `npm run soak -- [options]
+  --minutes N   how long (default 30, at most ${mostMinutes})
+  --seed S      of what the programs do (default: another each time)
+`;
 
 const options = {
   minutes: { type: 'string', default: '30' },
@@ -24,10 +29,13 @@ function numberOf(name, text, most) {
   throw new Error(`--${name} is a number up to ${most}`);
 }
 
+const asked = ({ values }) => ({
+  minutes: numberOf('minutes', values.minutes, mostMinutes),
+  seed: numberOf('seed', values.seed, 2 ** 31),
+});
+
 async function main() {
-  const { values } = parseArgs({ options });
-  const minutes = numberOf('minutes', values.minutes, mostMinutes);
-  const seed = numberOf('seed', values.seed, 2 ** 31);
+  const { minutes, seed } = asked(argumentsOf(usage, { options }, asked));
   const { code } = await setUpOrExplain();
   if (code !== 0) return code;
   if (!isRoot) {
