@@ -35,7 +35,7 @@ const typescriptBuild = {
   inputs: () =>
     [
       ...['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'tsconfig.page.json', 'src'],
-      'scripts/build-page.mjs',
+      ...['scripts/build-page.mjs', 'scripts/build-command-line.mjs'],
     ].flatMap((path) => filesUnder(path)),
   outputs: () => filesUnder('dist', (file) => file.endsWith('.js')),
   before: () => {},

@@ -2,11 +2,12 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { Argument, type Command } from 'commander';
+import { packageFile } from '../package-files.ts';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { countArgument } from './options.ts';
 
-const SERVICE = new URL('../../build/leaky-service', import.meta.url).pathname;
+const SERVICE = packageFile('build/leaky-service');
 
 /** Of the service, and `list`, which explains them. */
 export const DEMO_KINDS = [

@@ -1,8 +1,8 @@
 /** The only importer of the native addon: its calls, typed, and its refusals turned into one kind of error. */
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { errnoName } from '../ledger/errno.ts';
 import type { Known } from '../ledger/types.ts';
+import { packageFile } from '../package-files.ts';
 import { inInitialPidNamespace } from '../procfs/pid-namespace.ts';
 import { CENSUS_COUNTERS, COUNTERS, type CounterName, layoutDifferences, type NativeLayout } from './layout.ts';
 
@@ -214,7 +214,7 @@ function describeFailure(failure: NativeFailure): string {
 
 /** The path of what the native build made. */
 function built(name: string): string {
-  return fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
+  return packageFile(`build/${name}`);
 }
 
 let loaded: NativeAddon | undefined;

@@ -1,6 +1,7 @@
 /** What `scripts/build-page.mjs` made: the page's program and its looks. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { packageFile } from '../../package-files.ts';
 
 export interface Asset {
   text: string;
@@ -17,8 +18,7 @@ export function pageAssets(): { script: Asset; style: Asset } {
 }
 
 function readAsset(name: string): Asset {
-  // The same place seen from src and from dist.
-  const text = readFileSync(new URL(`../../../dist/render/html/page/${name}`, import.meta.url), 'utf8');
+  const text = readFileSync(packageFile(`dist/render/html/page/${name}`), 'utf8');
   // Either would end the element that it is put into.
   if (/<\/(?:script|style)|<!--/i.test(text)) throw new Error(`${name} cannot stand in a page`);
   return { text, hash: `'sha256-${createHash('sha256').update(text).digest('base64')}'` };
