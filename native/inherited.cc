@@ -13,7 +13,8 @@ Status let_go(const std::vector<int> &descriptors) {
   if (!nowhere.valid())
     return Failure{"open /dev/null", errno, ""};
   for (int descriptor : descriptors)
-    if (dup3(nowhere.get(), descriptor, O_CLOEXEC) < 0)
+    // Of a number above the limit of open files there can be no other, neither now nor once it is closed.
+    if (dup3(nowhere.get(), descriptor, O_CLOEXEC) < 0 && (errno != EBADF || close(descriptor)))
       return Failure{"let go of descriptor " + std::to_string(descriptor), errno, ""};
   return std::nullopt;
 }

@@ -296,13 +296,19 @@ describe('input, output and signals', () => {
     expect(await listed('"$0" "$1" run --', '--inspect=127.0.0.1:0')).toEqual(plain);
   });
 
-  it('descriptors that it was started with are open for as long as the command has them', async () => {
-    const told = join(folder, 'told');
-    writeFileSync(told, '');
-    const wait = 'exec 3>&-; until grep -q end "$0"; do sleep 0.05; done';
-    const line = `exec 3> >(cat; echo end >"$2"); exec "$0" "$1" run -- bash -c '${wait}' "$2"`;
-    await execute('bash', ['-c', line, process.execPath, MAIN, told], { timeout: 60_000 });
-  });
+  it.each([
+    { number: 3, limit: 1024 },
+    { number: 400, limit: 300 },
+  ])(
+    'descriptors that it was started with are open for as long as the command has them ($number of $limit)',
+    async ({ number, limit }) => {
+      const told = join(folder, 'told');
+      writeFileSync(told, '');
+      const wait = `exec ${number}>&-; until grep -q end "$0"; do sleep 0.05; done`;
+      const line = `exec ${number}> >(cat; echo end >"$2"); ulimit -n ${limit}; exec "$0" "$1" run -- bash -c '${wait}' "$2"`;
+      await execute('bash', ['-c', line, process.execPath, MAIN, told], { timeout: 60_000 });
+    },
+  );
 
   it('stdin that is closed, or at its end', async () => {
     const line = (redirection: string) => [
