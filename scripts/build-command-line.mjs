@@ -1,5 +1,5 @@
 /**
- * Bundles the command line, with the packages that it uses, into dist/cli/command-line.js, in place of what tsc made of
+ * Bundles the command line, with the packages that it uses, into dist/cli/main.js, in place of what tsc made of
  * that file alone: to find, read and check each of some 200 modules took Node longer than to run them.
  */
 import { build } from 'esbuild';
@@ -7,8 +7,8 @@ import { root } from './lib/run.mjs';
 
 await build({
   absWorkingDir: root,
-  entryPoints: ['src/cli/command-line.ts'],
-  outfile: 'dist/cli/command-line.js',
+  entryPoints: ['src/cli/main.ts'],
+  outfile: 'dist/cli/main.js',
   bundle: true,
   platform: 'node',
   format: 'esm',

@@ -167,6 +167,11 @@ function readPatterns(path: string): string[] {
   }
 }
 
+/** Why there is none for the command. */
+function noProcess({ code, message }: NodeJS.ErrnoException): string {
+  return code === 'EMFILE' ? 'more files are needed than may be open (RLIMIT_NOFILE): ulimit -n 1024' : message;
+}
+
 /**
  * A command in its own process, which waits to become it. It is in our process group and has our terminal, so that keys
  * reach it (and stop and continue both of us); other signals are passed on.
@@ -203,8 +208,12 @@ class HeldCommand {
     for (const number of inherited) stdio[number] = number;
     stdio[door] = 'pipe';
     const child = spawn(launcherPath(), [`${door}`, ...words], { stdio: Array.from(stdio, (way) => way ?? 'ignore') });
+    try {
+      await once(child, 'spawn');
+    } catch (error) {
+      throw new RunFailure(noProcess(error as NodeJS.ErrnoException), ExitCode.runFailed);
+    }
     const held = new HeldCommand(child, door, words[0] ?? '');
-    await once(child, 'spawn');
     try {
       // Whoever waits for the end of a pipe waits for the command, not for us.
       letGo(inherited);
