@@ -2,7 +2,10 @@
 
 #include <errno.h>
 
+#include <array>
+
 #include "cgroup_root.h"
+#include "empty_hooks.h"
 
 namespace socktrace {
 namespace {
@@ -25,7 +28,8 @@ HookSet fentry_set() {
                    "fentry_create"}),
       // Without security hooks in the kernel there is no sock_graft, without cgroup2 no hook of it: both facts
       // have other programs.
-      {{"fentry_graft", ""}, {"fentry_create", ""}, {"fentry_socket_call", "socket() calls that fail"}}};
+      {{"fentry_graft", ""}, {"fentry_create", ""}, {"fentry_socket_call", "socket() calls that fail"}},
+      try_empty_fentry};
 }
 
 HookSet cgroup_set() {
@@ -35,37 +39,32 @@ HookSet cgroup_set() {
                        "syscall_exit"}),
           // It reads the sockets behind descriptors, which lockdown=confidentiality forbids.
           {{"syscall_exit", "failed calls, and who accepted a connection until the next walk of descriptors",
-            true}}};
+            true}},
+          nullptr};
 }
 
 HookSet kprobe_set() {
   HookSet set = cgroup_set();
   set.name = "kprobe";
   set.probe = "kprobe_init";
+  set.try_empty = try_empty_kprobe;
   set.programs.insert(set.programs.begin(), "kprobe_init");
   return set;
 }
 
 } // namespace
 
-Result<ChosenHooks> choose_hooks(const std::string &wanted) {
-  ChosenHooks chosen{cgroup_set(), {}};
-  const HookSet candidates[] = {fentry_set(), kprobe_set(), cgroup_set()};
-  bool known = wanted == "auto";
-  for (const HookSet &candidate : candidates) {
+Result<ChosenHooks> choose_hooks(const std::string &wanted, const KernelTypes &types) {
+  std::vector<RefusedSet> refused;
+  for (HookSet &candidate : std::array{fentry_set(), kprobe_set(), cgroup_set()}) {
     if (wanted != "auto" && wanted != candidate.name)
       continue;
-    known = true;
-    Status refused = try_program(candidate.probe);
-    if (!refused) {
-      chosen.set = candidate;
-      return chosen;
-    }
-    chosen.refused.push_back({candidate.name, *refused});
+    Status refusal = wanted == "auto" && candidate.try_empty ? candidate.try_empty(types) : std::nullopt;
+    if (!refusal)
+      return ChosenHooks{std::move(candidate), std::move(refused)};
+    refused.push_back({candidate.name, *refusal});
   }
-  if (!known)
-    return Failure{"choose the hook set " + wanted, EINVAL, "there is no such hook set"};
-  return chosen.refused.back().failure;
+  return Failure{"choose the hook set " + wanted, EINVAL, "there is no such hook set"};
 }
 
 Status AttachedHooks::attach(const BpfObject &object, const HookSet &set) {

@@ -6,6 +6,7 @@
 
 #include "bpf_object.h"
 #include "descriptor.h"
+#include "kernel_types.h"
 #include "result.h"
 
 namespace socktrace {
@@ -19,9 +20,10 @@ struct OptionalProgram {
 
 struct HookSet {
   const char *name;
-  const char *probe; // a program that tells by being attached whether the kernel takes this set
+  const char *probe;                 // its first: what the kernel says of it, when it refuses the whole
   std::vector<std::string> programs; // in the order of attaching: of two programs for a fact, the first leads
-  std::vector<OptionalProgram> optional; // some of `programs`
+  std::vector<OptionalProgram> optional;    // some of `programs`
+  Status (*try_empty)(const KernelTypes &); // tells whether to load this set; null when nothing else is left
 };
 
 struct RefusedSet {
@@ -34,9 +36,9 @@ struct ChosenHooks {
   std::vector<RefusedSet> refused;
 };
 
-// `wanted` is "auto" or the name of a set. "auto" tries fentry, then kprobe, then cgroup, by really attaching one
-// tiny program. Errors: an unknown name (EINVAL), or the kernel's reason for refusing the last set tried.
-Result<ChosenHooks> choose_hooks(const std::string &wanted);
+// `wanted` is "auto" or the name of a set. "auto" tries fentry, then kprobe, by really attaching an empty program, and
+// then takes cgroup. Whether the kernel takes the programs of a set, loading them tells. Errors: an unknown name (EINVAL).
+Result<ChosenHooks> choose_hooks(const std::string &wanted, const KernelTypes &types);
 
 // Attached programs of one object; detached when this goes.
 class AttachedHooks {

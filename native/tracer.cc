@@ -1,7 +1,6 @@
 #include "tracer.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,18 +36,6 @@ constexpr WalkProgram kWalks[] = {
 };
 static_assert(sizeof(kWalks) / sizeof(kWalks[0]) == static_cast<size_t>(Walk::kCount), "one program a walk");
 
-struct BtfFreer {
-  void operator()(btf *types) const {
-    btf__free(types);
-  }
-};
-
-// Whether tables may grow inside of tracing programs: before bpf_mem_alloc (6.1) that warns and may deadlock.
-bool allocates_in_programs() {
-  std::unique_ptr<btf, BtfFreer> types(btf__load_vmlinux_btf());
-  return types && btf__find_by_name_kind(types.get(), "bpf_mem_alloc", BTF_KIND_STRUCT) > 0;
-}
-
 Failure failure_of(const char *step, int error) {
   return Failure{step, error, ""};
 }
@@ -59,10 +46,15 @@ Result<std::unique_ptr<Tracer>> Tracer::open(const TracerOptions &options) {
   // BTF first: without it every later step fails with words that do not say so.
   if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
     return failure_of("read the kernel's types (BTF)", errno);
-  Result<ChosenHooks> chosen = choose_hooks(options.hooks);
+  Result<KernelTypes> types = KernelTypes::read();
+  if (!types.ok())
+    return types.failure();
+  Result<ChosenHooks> chosen = choose_hooks(options.hooks, types.value());
   if (!chosen.ok())
     return chosen.failure();
-  std::unique_ptr<Tracer> tracer(new Tracer(std::move(chosen.value())));
+  // Before bpf_mem_alloc (6.1) it warns and may deadlock.
+  bool tables_may_grow = types.value().has_struct("bpf_mem_alloc");
+  std::unique_ptr<Tracer> tracer(new Tracer(std::move(chosen.value()), tables_may_grow));
   if (Status failed = tracer->load(options))
     return *failed;
   return tracer;
@@ -101,6 +93,10 @@ Status Tracer::load_with_paths(const TracerOptions &asked) {
     }
   }
   Status failed = load_programs(options);
+  // Of one program the kernel says more clearly why, and not which of the maps had no room.
+  if (failed)
+    if (Status refused = try_program(hooks_.set.probe))
+      return refused;
   if (failed && drop_refused())
     failed = load_programs(options);
   if (failed && options.config.call_paths) {
@@ -188,7 +184,7 @@ Status Tracer::load_programs(const TracerOptions &options) {
     if (error)
       return Failure{std::string("size the map ") + size.name, -error, ""};
   }
-  if (!allocates_in_programs())
+  if (!tables_may_grow_)
     for (const char *name : {"sockets", "ended", "processes", "failures", "victims", "paths"})
       if (bpf_map *map = bpf_object__find_map_by_name(object_.get(), name))
         bpf_map__set_map_flags(map, 0);

@@ -128,7 +128,8 @@ private:
   static int take_stack(void *context, void *data, size_t size);
 
   Status switch_to(uint64_t phase);
-  explicit Tracer(ChosenHooks hooks) : hooks_(std::move(hooks)) {}
+  Tracer(ChosenHooks hooks, bool tables_may_grow)
+      : hooks_(std::move(hooks)), tables_may_grow_(tables_may_grow) {}
   Status load(const TracerOptions &options);
   Status load_programs(const TracerOptions &options);
   Status load_with_paths(const TracerOptions &asked);
@@ -143,6 +144,7 @@ private:
   }
 
   ChosenHooks hooks_;
+  bool tables_may_grow_; // inside of programs
   std::vector<std::string> unseen_;
   bool sees_vanished_ = true;
   const char *descriptor_walk_ = "walk_descriptors";
