@@ -17,11 +17,12 @@ import { live } from './bench/live.mjs';
 import { recording } from './bench/recording.mjs';
 import { snapshot } from './bench/snapshot.mjs';
 import { stall } from './bench/stall.mjs';
+import { start } from './bench/start.mjs';
 import { argumentsOf } from './lib/arguments.mjs';
 import { capture, isRoot, root, say } from './lib/run.mjs';
 import { setUpOrExplain } from './setup.mjs';
 
-const benches = [cycles, growth, live, stall, snapshot, recording, html];
+const benches = [start, cycles, growth, live, stall, snapshot, recording, html];
 
 const options = {
   only: { type: 'string', multiple: true, default: [] },

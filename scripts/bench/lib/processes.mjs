@@ -22,7 +22,7 @@ export function spawnOn(cpu, program, args, stdio, env = process.env) {
 }
 
 /** Resolves with the next line of a stream that `accept` takes. */
-function nextLine(child, stream, accept = () => true) {
+export function nextLine(child, stream, accept = () => true) {
   return new Promise((resolve, reject) => {
     const lines = createInterface({ input: stream });
     const seen = [];
