@@ -31,6 +31,7 @@ export const labBoots = [
           'test/kernels/guest/census.test.ts',
           'test/kernels/guest/machine.test.ts',
           'test/host/privileges.test.ts',
+          'test/host/hook-sets.test.ts',
         ],
         pattern: oneFamily,
       },
@@ -55,7 +56,7 @@ export const labBoots = [
     runs: [
       {
         hooks: 'fentry',
-        files: ['test/kernels/guest/kinds.test.ts', 'test/host/call-paths.test.ts'],
+        files: ['kernels/guest/kinds', 'host/call-paths', 'host/hook-sets'].map((file) => `test/${file}.test.ts`),
         pattern: `^(?!the unwinder |a program |paths )|${capturesOnly}`,
       },
       // It takes no errnos there.
