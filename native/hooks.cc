@@ -59,10 +59,12 @@ Result<ChosenHooks> choose_hooks(const std::string &wanted, const KernelTypes &t
   for (HookSet &candidate : std::array{fentry_set(), kprobe_set(), cgroup_set()}) {
     if (wanted != "auto" && wanted != candidate.name)
       continue;
-    Status refusal = wanted == "auto" && candidate.try_empty ? candidate.try_empty(types) : std::nullopt;
-    if (!refusal)
-      return ChosenHooks{std::move(candidate), std::move(refused)};
-    refused.push_back({candidate.name, *refusal});
+    if (wanted != "auto" || !candidate.try_empty)
+      return ChosenHooks{std::move(candidate), std::move(refused), Descriptor()};
+    Result<Descriptor> tried = candidate.try_empty(types);
+    if (tried.ok())
+      return ChosenHooks{std::move(candidate), std::move(refused), std::move(tried.value())};
+    refused.push_back({candidate.name, tried.failure()});
   }
   return Failure{"choose the hook set " + wanted, EINVAL, "there is no such hook set"};
 }

@@ -22,8 +22,9 @@ struct HookSet {
   const char *name;
   const char *probe;                 // its first: what the kernel says of it, when it refuses the whole
   std::vector<std::string> programs; // in the order of attaching: of two programs for a fact, the first leads
-  std::vector<OptionalProgram> optional;    // some of `programs`
-  Status (*try_empty)(const KernelTypes &); // tells whether to load this set; null when nothing else is left
+  std::vector<OptionalProgram> optional; // some of `programs`
+  Result<Descriptor> (*try_empty)(
+      const KernelTypes &); // tells whether to load this set; null when nothing else is left
 };
 
 struct RefusedSet {
@@ -34,6 +35,7 @@ struct RefusedSet {
 struct ChosenHooks {
   HookSet set;
   std::vector<RefusedSet> refused;
+  Descriptor tried; // what told that the kernel takes it, kept attached: see empty_hooks.h
 };
 
 // `wanted` is "auto" or the name of a set. "auto" tries fentry, then kprobe, by really attaching an empty program, and

@@ -196,7 +196,7 @@ describe('short of', () => {
 
   it('address space: refused with the reason', async () => {
     await using puppet = await Puppet.start({ netns: true });
-    const shell = ['sh', '-c', 'ulimit -v 1000000; exec "$@"', 'sh'];
+    const shell = ['sh', '-c', 'ulimit -v 800000; exec "$@"', 'sh'];
     const { code, stderr } = await Socktrace.startUnder(shell, [
       ...pidArguments(puppet),
       '--duration',
