@@ -80,8 +80,6 @@ struct inet_connection_sock___census {
 
 struct tcp_sock___census {
 	struct inet_connection_sock___census inet_conn;
-	__u64 tcp_mstamp;
-	__u32 segs_out;
 };
 
 struct qstr {
@@ -199,7 +197,6 @@ static __always_inline void describe(const struct sock *sk, struct census_row *r
 {
 	const struct sock___census *more = (const void *)sk;
 	const struct tcp_sock *tcp = (const void *)sk;
-	const struct tcp_sock___census *times = (const void *)sk;
 	struct socket___census *socket = BPF_CORE_READ(more, sk_socket);
 	struct file *file = NULL;
 
@@ -211,8 +208,8 @@ static __always_inline void describe(const struct sock *sk, struct census_row *r
 	row->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	row->uid = BPF_CORE_READ(sk, sk_uid.val);
 	row->error = BPF_CORE_READ(sk, sk_err);
-	row->active_us = BPF_CORE_READ(times, tcp_mstamp);
-	row->segments_out = BPF_CORE_READ(times, segs_out);
+	row->active_us = BPF_CORE_READ(tcp, tcp_mstamp);
+	row->segments_out = BPF_CORE_READ(tcp, segs_out);
 	row->bytes_received = BPF_CORE_READ(tcp, bytes_received);
 	row->bytes_acked = BPF_CORE_READ(tcp, bytes_acked);
 	row->memory = BPF_CORE_READ(more, sk_backlog.rmem_alloc.counter) + BPF_CORE_READ(more, sk_wmem_queued);

@@ -335,22 +335,74 @@ static __always_inline bool find_socket(struct file *file, const struct process_
 	return false;
 }
 
+/* What a connection's own counters tell of its past: since it was opened or disconnected. */
+struct past {
+	__u64 active_us;
+	bool moved_bytes; /* a SYN that was acknowledged counts */
+	bool sent;        /* a SYN at least */
+	__u16 error;
+};
+
+static __always_inline struct past past_of(const struct found_socket *found, bool probes)
+{
+	const struct sock *sk = (const void *)found->address;
+	struct past past = {};
+	struct tcp_sock *tcp;
+
+	if (found->sk) {
+		tcp = (struct tcp_sock *)bpf_skc_to_tcp_sock(found->sk);
+		if (!tcp)
+			return past;
+		past.active_us = tcp->tcp_mstamp;
+		past.moved_bytes = tcp->bytes_acked || tcp->bytes_received;
+		past.sent = tcp->segs_out;
+		past.error = found->sk->sk_err;
+	} else if (probes) {
+		tcp = (void *)found->address;
+		past.active_us = BPF_CORE_READ(tcp, tcp_mstamp);
+		past.moved_bytes = BPF_CORE_READ(tcp, bytes_acked) || BPF_CORE_READ(tcp, bytes_received);
+		past.sent = BPF_CORE_READ(tcp, segs_out);
+		past.error = BPF_CORE_READ(sk, sk_err);
+	}
+	return past;
+}
+
+/*
+ * As a census takes it (src/accounting/remembered.ts): what a socket in CLOSE was, and that nothing has happened to it, or
+ * to one in CLOSE_WAIT, since its last segment.
+ */
+static __always_inline void learn_from_past(struct socket_row *row, const struct past *past)
+{
+	if (row->state == TCP_CLOSE) {
+		row->history_unknown = !past->moved_bytes && !past->sent;
+		row->ever_connecting = past->sent;
+		row->ever_established = past->moved_bytes;
+		if (past->moved_bytes)
+			row->socket_errno = past->error;
+		else if (past->sent)
+			row->connect_errno = past->error;
+	}
+	if (state_is_wasteful(row->state) && !row->history_unknown && past->active_us)
+		row->version_ns = past->active_us * 1000;
+}
+
 /* What no row knows, held by a traced process. Returns its new row, NULL when it could not be inserted. */
 static __always_inline struct socket_row *seed(const struct found_socket *found, const struct process_key *holder,
 					       bool probes)
 {
+	struct past past = past_of(found, probes);
 	struct socket_row row = {
 		.owner_start_ns = holder->start_ns,
 		.owner_tgid = holder->tgid,
 		.state = found->state,
 		.local_port = found->port,
-		.history_unknown = found->state == TCP_CLOSE,
 	};
 
 	row.birth_ns = table_now();
 	row.version_ns = row.birth_ns;
 	row.seeded = tracing;
 	learn_from_state(&row, found->state);
+	learn_from_past(&row, &past);
 	if (found->sk) {
 		row.netns = found->sk->__sk_common.skc_net.net->ns.inum;
 		row.uid = found->sk->sk_uid.val;

@@ -104,8 +104,10 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u64 tcp_mstamp; /* CLOCK_MONOTONIC us of its last segment, 0 for none */
 	__u64 bytes_received;
 	__u64 bytes_acked;
+	__u32 segs_out;
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;

@@ -216,9 +216,9 @@ function enteredMs(facts: SocketFacts, traits: Traits): number {
   return traits.kind === 'unused' && facts.openedMs.status === 'measured' ? facts.openedMs.value : facts.changedMs;
 }
 
-/** Seeded when watching began, and unchanged since: its first version is its birth. */
+/** Seeded when watching began, and unchanged since: its first version is its birth, or what it showed of its past. */
 function existedFromStart(facts: SocketFacts, birth: Instant, version: Instant, watchedSinceMs: number): boolean {
-  return facts.origin === 'seeded' && instantToMs(birth) <= watchedSinceMs && compareInstants(version, birth) === 0;
+  return facts.origin === 'seeded' && instantToMs(birth) <= watchedSinceMs && compareInstants(version, birth) <= 0;
 }
 
 function observe(row: SocketRow, held: HeldSocket, atMs: number, sets: HolderSets): void {

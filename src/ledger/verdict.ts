@@ -9,6 +9,8 @@ export interface Judged {
   leak: boolean;
   /** would be a leak if its sockets were old enough */
   undecided: boolean;
+  /** they may be older than they are known to be */
+  oldestIsLowerBound: boolean;
   /** whose sockets they are, for a reader */
   of: string;
 }
@@ -32,7 +34,10 @@ export function decideVerdict(
     ...blindness,
     ...findings
       .filter(({ undecided }) => undecided)
-      .map(({ count, kind, of }) => `${count} ${kind} sockets of ${of} that are too young to tell: a leak, or none`),
+      .map(
+        ({ count, kind, of, oldestIsLowerBound }) =>
+          `${count} ${kind} sockets of ${of} that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}: a leak, or none`,
+      ),
   ];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };
 }

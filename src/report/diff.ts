@@ -219,7 +219,10 @@ function unseenOf(entries: readonly DiffEntry[], { verdict, loss, findings }: Re
   const young = findings.filter(({ key, undecided }: Finding) => undecided && worse.has(commonKey(key)));
   return [
     ...loss.reasons.filter(({ code }) => !HARMLESS_LOSSES.includes(code)).map(({ what, count }) => `${count} ${what}`),
-    ...young.map(({ count, kind }) => `${count} more ${kind} sockets that are too young to tell`),
+    ...young.map(
+      ({ count, kind, oldestIsLowerBound }) =>
+        `${count} more ${kind} sockets that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}`,
+    ),
   ];
 }
 

@@ -2,9 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { classify, classOf } from '../../src/accounting/classes.ts';
 import { portsOf } from '../../src/accounting/ports.ts';
+import type { SocketEntry } from '../../src/ledger/entry.ts';
+import { isWasteful } from '../../src/ledger/kinds.ts';
+import { entriesOf } from '../../src/report/one-look.ts';
 import { CENSUS_CASES, counts, expectCase, socketsOf, takeCensus } from './census-cases.ts';
 import { notRun, requireMptcp } from './not-run.ts';
 import { Puppet } from './puppet.ts';
+import { FAMILY_NAMES, scenariosOf } from './scenarios.ts';
 import { Tracing } from './tracing.ts';
 
 describe.each(['v4', 'v6'])('%s', (family) => {
@@ -126,3 +130,26 @@ describe('surroundings', () => {
     expect(ports?.path).toMatch(new RegExp(`^/proc/${puppet.pid}/fd/\\d+$`));
   });
 });
+
+describe.each(FAMILY_NAMES)('a trace knows of what existed before it what a look knows, %s', (family) => {
+  it.each(scenariosOf(family))('$name', async ({ commands }) => {
+    await using puppet = await Puppet.start({ netns: true });
+    for (const command of commands) await puppet.command(command);
+    const { sockets, atMs } = takeCensus();
+    const open = sockets.filter(({ netns, holders }) => netns === puppet.netns && holders.length > 0);
+    const looked = knownOf(entriesOf(open, atMs));
+    using tracing = Tracing.of([puppet.pid]);
+    await tracing.until('the wasteful ones', () => knownOf(tracing.session.ledger.sockets()).length === looked.length);
+    expect(knownOf(tracing.session.ledger.sockets())).toEqual(looked);
+  });
+});
+
+/** Kind, errno and since when, of those of a wasteful kind. Of closed-unknown it is not known since when. */
+function knownOf(entries: Iterable<SocketEntry>): string[] {
+  return [...entries]
+    .filter(({ traits }) => isWasteful(traits.kind))
+    .map(({ address, traits: { kind, errno }, sinceMs }) =>
+      [address, kind, errno, ...(kind === 'closed-unknown' ? [] : [Math.round(sinceMs * 1000)])].join(' '),
+    )
+    .sort();
+}

@@ -178,6 +178,19 @@ describe('leaks', () => {
     expect(findingsOf(ledger)).toMatchObject([{ kind: 'closed-unknown', count: 9, leak: false, perMinute: 0 }]);
   });
 
+  it('what existed then and tells since when it is idle is as old as that, and no growth', () => {
+    const idle = { origin: 'seeded', openedMs: unavailable(), state: 'CLOSE_WAIT' } as const;
+    const seed = (number: number) =>
+      row({ ...socket(number, 900_000, idle), changedMs: 700_000, version: '700000000000' });
+    const ledger = ledgerOf(seed(1), seed(2), tick(900_500));
+    for (let second = 901; second <= 960; second += 1) ledger.apply(tick(second * 1_000));
+    expect(findingsOf(ledger)).toMatchObject([
+      { kind: 'close-wait', count: 2, leak: false, oldestMs: 260_000, oldestIsLowerBound: true, perMinute: 0 },
+    ]);
+    for (let number = 3; number <= 10; number += 1) ledger.apply(seed(number));
+    expect(findingsOf(ledger)).toMatchObject([{ kind: 'close-wait', count: 10, leak: true, perMinute: 0 }]);
+  });
+
   it('tells no rate before ten seconds of watching', () => {
     const ledger = ledgerOf(tick(0), row(socket(1, 0)), tick(1_000), tick(5_000), tick(9_000));
     expect(findingsOf(ledger)[0]?.perMinute).toBeNull();

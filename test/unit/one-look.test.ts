@@ -48,7 +48,8 @@ function factsOf(socket: CensusSocket): SocketFacts {
     owner: holders[0] === undefined ? unavailable('no process has it open') : measured(holders[0].process),
     openedMs: UNTOLD,
     changedMs: recorded ? (activeMs ?? AT_MS) : AT_MS,
-    version: '1',
+    // Later than the birth: what was there from the start is another matter.
+    version: `${Math.round(AT_MS * 1e6) + 1}`,
     family: socket.family,
     state,
     port,
