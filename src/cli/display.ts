@@ -29,12 +29,17 @@ export async function openDisplay(
 ): Promise<Display | null> {
   const { stdin, stdout, stderr } = process;
   if (events) return null;
-  if (!json && canShowLive()) {
+  if (isLive({ events, json })) {
     // Loaded only here: other commands start without it.
     const { LiveView } = await import('./live-view.ts');
     return new LiveView(session, stop, stdin, stdout, recorder ?? null);
   }
   return stderr.isTTY ? new StatusLine(stderr) : new NewsLines(stderr);
+}
+
+/** Whether it is the live view, which looks at all sockets by itself. */
+export function isLive({ events, json }: DisplayOptions): boolean {
+  return !events && !json && canShowLive();
 }
 
 /** Whether a terminal can be had for the live view. */

@@ -7,6 +7,7 @@ import { isMemoryUsedUp, memoryInWords } from '../recording/memory.ts';
 import { escapeText } from '../render/escape.ts';
 import { targetName } from '../render/names.ts';
 import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
+import { cpuMsSince, Doubling } from '../session/pace.ts';
 import {
   DEFAULT_CONFIRM_MS,
   DEFAULT_MAX_PROCESSES,
@@ -17,7 +18,7 @@ import {
   type SessionSinks,
   TargetGoneError,
 } from '../session/session.ts';
-import { type DisplayOptions, openDisplay } from './display.ts';
+import { type DisplayOptions, isLive, openDisplay } from './display.ts';
 import { UsageError } from './exit-codes.ts';
 import { GROUPS } from './help.ts';
 import type { Log } from './log.ts';
@@ -225,6 +226,27 @@ class Room {
   }
 }
 
+/** Where every socket of the host is: at once, and now and then, so that of the ports it is known how they grew of late. */
+class Looks {
+  readonly #session: Session;
+  readonly #again: Doubling | null;
+
+  constructor(session: Session, display: DisplayOptions | null) {
+    this.#session = session;
+    const [startMs, before] = [performance.now(), process.cpuUsage()];
+    session.takeCensus();
+    // A ring of events is not read meanwhile.
+    const isDone = display !== null && (display.events || isLive(display));
+    this.#again = isDone ? null : new Doubling(startMs, cpuMsSince(before));
+  }
+
+  whenDue(): void {
+    if (this.#again?.isDue(performance.now()) !== true) return;
+    this.#session.takeCensus();
+    this.#again.ran(performance.now());
+  }
+}
+
 /** Polls until somebody asks to stop, time is up, or the last process has gone. Returns which. */
 export async function watch(session: Session, options: WatchOptions, watching: Watching): Promise<string> {
   const { stop, doing, mayPoll, turn, log } = watching;
@@ -234,13 +256,16 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     );
   if (!session.ledger.hasTraced) process.stderr.write(`socktrace: ${escapeText(nobodyMatches(options))}\n`);
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
-  session.takeCensus();
+  const looks = new Looks(session, watching.display);
   const display = watching.display === null ? null : await openDisplay(session, stop, watching.display);
   const room = new Room(stop);
   let reason: string | null = null;
   try {
     while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
-      if (mayPoll()) session.poll();
+      if (mayPoll()) {
+        session.poll();
+        looks.whenDue();
+      }
       reason = turn() ?? room.whyNone();
       display?.show(() => session.report());
       const pollMs = session.isBusy ? POLL_MS : QUIET_POLL_MS;

@@ -11,6 +11,16 @@ interface Sample {
   net: number;
 }
 
+/** How many more there are than so long ago. */
+export interface Growth {
+  grown: number;
+  overMs: number;
+}
+
+export function perMinuteOf({ grown, overMs }: Growth): number {
+  return (grown / overMs) * 60_000;
+}
+
 /** Suspects of one finding at one time. */
 export interface SuspectCount {
   count: number;
@@ -48,15 +58,21 @@ export class GrowthSeries {
   }
 
   /**
-   * Net growth a minute over the later half of the window, or its last ten seconds if they are more: over all of it, a
-   * burst would look like growth for as long as it is watched. Null when it was watched for less than ten seconds.
+   * Net growth over the later half of the window, or its last ten seconds if they are more: over all of it, a burst would
+   * look like growth for as long as it is watched. Null when it was watched for less than ten seconds.
    */
-  perMinute(nowMs: number, suspects: SuspectCount): number | null {
+  recent(nowMs: number, suspects: SuspectCount): Growth | null {
     const [first] = this.#samples;
     if (first === undefined || nowMs - first.atMs < SHORTEST_WINDOW_MS) return null;
     const fromMs = nowMs - Math.max((nowMs - first.atMs) / 2, SHORTEST_WINDOW_MS);
     const from = this.#samples.findLast(({ atMs }) => atMs <= fromMs) ?? first;
-    return ((this.#net(suspects) - from.net) / (nowMs - from.atMs)) * 60_000;
+    return { grown: this.#net(suspects) - from.net, overMs: nowMs - from.atMs };
+  }
+
+  /** The same as a rate. */
+  perMinute(nowMs: number, suspects: SuspectCount): number | null {
+    const growth = this.recent(nowMs, suspects);
+    return growth === null ? null : perMinuteOf(growth);
   }
 
   /**

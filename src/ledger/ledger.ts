@@ -7,6 +7,7 @@ import { countByKind, type SocketEntry } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries, type SuspectCount } from './growth.ts';
+import { PortGrowth } from './port-growth.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
 import { groupTallies, sumByOwner } from './suspects.ts';
@@ -27,6 +28,7 @@ export class Ledger {
   readonly #processes = new ProcessStore();
   readonly #failures = new FailureStore();
   readonly callPaths = new CallPathStore();
+  readonly portGrowth = new PortGrowth();
   readonly #losses = new Map<LossCode, number>();
   #growth = new Map<string, GrowthSeries>();
   #session: SessionFacts | null = null;
@@ -71,8 +73,9 @@ export class Ledger {
         this.#advance(input.atMs);
         this.#firstCensus ??= input;
         this.#lastCensus = input;
-        if (input.seen.status === 'measured')
-          for (const facts of input.seen.value.processes ?? []) this.#processes.update(facts, UNTRACED);
+        if (input.seen.status === 'unavailable') return;
+        this.portGrowth.add(input.atMs, input.seen.value.ports);
+        for (const facts of input.seen.value.processes ?? []) this.#processes.update(facts, UNTRACED);
         return;
       case 'loss':
         for (const loss of input.losses) this.#applyLoss(loss);

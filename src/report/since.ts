@@ -170,5 +170,7 @@ function movedSince(before: SockstatReport, after: SockstatReport): SockstatRepo
 
 function withoutGrowth(ports: ReportPorts): ReportPorts {
   const unknown = { status: 'unavailable', reason: NO_CENSUS_THEN } as const;
-  return { ...ports, perMinute: unknown, msToFull: unknown };
+  const holders = ports.holders.map((holder) => ({ ...holder, before: null, perMinute: null }));
+  const isFull = ports.free.status === 'measured' && ports.free.value === 0;
+  return { ...ports, holders, perMinute: unknown, msToFull: isFull ? ports.msToFull : unknown };
 }

@@ -152,15 +152,16 @@ export interface SockstatReport {
 export interface ReportPortHolder extends PortHolder {
   /** at the start, for the same use */
   before: number | null;
+  /** of late; null, too, where too few came or went to tell */
   perMinute: number | null;
 }
 
 /** The ports of one network namespace at the end. */
 export interface ReportPorts extends NamespacePorts {
   holders: ReportPortHolder[];
-  /** growth of `inRange` over the window */
+  /** growth of `inRange` over the later half of the time in which it was looked at */
   perMinute: Known<number>;
-  /** until bind to port 0 finds none, at that rate */
+  /** until bind to port 0 finds none, at that rate; unavailable where that is too far ahead to tell */
   msToFull: Known<number>;
 }
 

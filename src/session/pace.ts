@@ -75,3 +75,29 @@ export class PacedJob {
     this.#pace.ran(this.#weight * costMs, this.#clock());
   }
 }
+
+/**
+ * When to look at what is compared with how it was half a trace ago: after 5 s, and each time after twice as long as
+ * before, so that of all looks together there are few.
+ */
+export class Doubling {
+  static readonly #FIRST_MS = 5_000;
+  /** 5% of a core until the first, half of that until the next, and so on */
+  static readonly #SHARE = 20;
+  readonly #startMs: number;
+  #dueMs: number;
+
+  /** @param costMs CPU time of the look at the start */
+  constructor(startMs: number, costMs: number) {
+    this.#startMs = startMs;
+    this.#dueMs = startMs + Math.max(Doubling.#FIRST_MS, Doubling.#SHARE * costMs);
+  }
+
+  isDue(nowMs: number): boolean {
+    return nowMs >= this.#dueMs;
+  }
+
+  ran(endedMs: number): void {
+    this.#dueMs = endedMs + (endedMs - this.#startMs);
+  }
+}

@@ -9,6 +9,7 @@ import { Ledger } from '../../src/ledger/ledger.ts';
 import { type LedgerInput, LOSS_CODES } from '../../src/ledger/types.ts';
 import { renderText } from '../../src/render/text.ts';
 import { buildReport } from '../../src/report/report.ts';
+import { reportSince } from '../../src/report/since.ts';
 import { census, onPort } from './census-facts.ts';
 import {
   ended,
@@ -16,6 +17,7 @@ import {
   frame,
   history,
   hostSample,
+  measured,
   OTHER,
   OWNER,
   path,
@@ -223,44 +225,91 @@ describe('buildReport', () => {
     expect(buildReport(ledger).processes.map(({ pid }) => pid)).toEqual([1234]);
   });
 
-  it('tells how the ports of each holder grew between two looks, and who they are', () => {
+  describe('ports', () => {
     const neighbour = process({ id: OTHER, pid: 4321, comm: 'ftp' });
-    if (neighbour.type !== 'process') throw new Error('an input of another type');
-    const at = (atMs: number, sockets: CensusSocket[]): LedgerInput => {
+    const theirs = onPort(443, { state: 'LISTEN', holders: [{ process: OTHER, pid: 13, fd: 3 }] });
+    const idle = (count: number) => Array.from({ length: count }, (_, i) => onPort(40_000 + i));
+    const look = (atMs: number, sockets: CensusSocket[]): LedgerInput => {
       const taken = census(sockets);
-      const { facts } = neighbour;
-      const seen = { classes: classify(taken), ports: portsOf(taken), processes: [facts], unseen: [] };
+      const namespaces = taken.namespaces.map((one) => ({
+        ...one,
+        portRange: measured([40_000, 59_999] as const),
+        reservedPorts: measured([]),
+      }));
+      if (neighbour.type !== 'process') throw new Error('an input of another type');
+      const ports = portsOf({ ...taken, namespaces });
+      const seen = { classes: classify(taken), ports, processes: [neighbour.facts], unseen: [] };
       return { type: 'census', atMs, seen: { status: 'measured', value: seen } };
     };
-    const idle = (count: number) => Array.from({ length: count }, (_, i) => onPort(50_000 + i));
-    const theirs = onPort(443, { state: 'LISTEN', holders: [{ process: OTHER, pid: 13, fd: 3 }] });
-    const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
-    const inputs = [session(), at(0, [...idle(2), theirs]), at(30_000, [...idle(5), theirs, elsewhere])];
-    const { ports, processes } = reportOf(inputs);
-    // Who was not looked up is named by its pid.
-    expect(processes).toMatchObject([
-      { id: OWNER, pid: 1234, comm: '?' },
-      { id: OTHER, pid: 4321, comm: 'ftp', activity: { status: 'unavailable' } },
-    ]);
-    expect(ports).toMatchObject({
-      value: [
-        {
-          inRange: 5,
-          perMinute: { value: 6 },
-          msToFull: { value: 40_000 },
-          holders: [
-            { process: OWNER, use: 'closed-unknown', count: 5, before: 2, perMinute: 6 },
-            { process: OTHER, use: 'listening', count: 1, before: 1, perMinute: 0 },
-          ],
-        },
-        // Seen for the first time.
-        { netns: 7, perMinute: { status: 'unavailable' }, holders: [{ before: null, perMinute: null }] },
-      ],
+    const looks = (...counts: [second: number, count: number][]) => [
+      session(),
+      ...counts.map(([second, count]) => look(second * 1_000, [...idle(count), theirs])),
+    ];
+    const portsLine = (...counts: [second: number, count: number][]) =>
+      /range 40000-59999: (.*)/.exec(renderText(reportOf(looks(...counts))))?.[1];
+
+    it('tells how those of each holder grew between two looks, and who they are', () => {
+      const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
+      const inputs = [session(), look(0, [...idle(20), theirs]), look(30_000, [...idle(50), theirs, elsewhere])];
+      const { ports, processes } = reportOf(inputs);
+      // Who was not looked up is named by its pid.
+      expect(processes).toMatchObject([
+        { id: OWNER, pid: 1234, comm: '?' },
+        { id: OTHER, pid: 4321, comm: 'ftp', activity: { status: 'unavailable' } },
+      ]);
+      expect(ports).toMatchObject({
+        value: [
+          {
+            inRange: 50,
+            perMinute: { value: 60 },
+            msToFull: { value: 19_950_000 },
+            holders: [
+              { process: OWNER, use: 'closed-unknown', count: 50, before: 20, perMinute: 60 },
+              { process: OTHER, use: 'listening', count: 1, before: 1, perMinute: 0 },
+            ],
+          },
+          // Seen for the first time.
+          { netns: 7, perMinute: { status: 'unavailable' }, holders: [{ before: null, perMinute: null }] },
+        ],
+      });
+      expect(renderText(reportOf(inputs))).toMatch(
+        /^ {6}50 {2}closed-unknown {2}\?\[1234\], \+60\/min\n {7}1 {2}listening +ftp\[4321\] /m,
+      );
+      expectValid(inputs);
     });
-    expect(renderText(reportOf(inputs))).toMatch(
-      /^ {6}5 {2}closed-unknown {2}\?\[1234\], \+6\/min\n {6}1 {2}listening +ftp\[4321\] /m,
-    );
-    expectValid(inputs);
+
+    it('that grew at first and do not any more have no rate, and no time that is left', () => {
+      expect(portsLine([0, 0], [10, 500], [20, 500], [40, 500])).toBe('500 of 20,000 in use, 19,500 free');
+      const { ports } = reportOf(looks([0, 0], [10, 500], [20, 500], [40, 500]));
+      expect(ports).toMatchObject({ value: [{ perMinute: { value: 0 }, holders: [{ before: 0, perMinute: 0 }, {}] }] });
+    });
+
+    it('that began to grow late have the rate of late', () => {
+      expect(portsLine([0, 0], [10, 0], [20, 0], [40, 200])).toBe(
+        '200 of 20,000 in use, 19,800 free, +600/min: full in 33m at this rate',
+      );
+    });
+
+    it('that a few came to, or that go on for ages, have none either', () => {
+      expect(portsLine([0, 40], [300, 43])).toBe('43 of 20,000 in use, 19,957 free');
+      expect(portsLine([0, 40], [300, 55])).toBe('55 of 20,000 in use, 19,945 free');
+      expect(portsLine([0, 40], [5, 900])).toBe('900 of 20,000 in use, 19,100 free');
+    });
+
+    it('of a full range cannot grow', () => {
+      const text = renderText(reportOf(looks([0, 0], [20, 20_000])));
+      expect(text).toContain('20,000 of 20,000 in use, 0 free: bind to port 0 and connect() find no port\n');
+      expect(text).not.toContain('/min');
+    });
+
+    it('of a later part have no growth of the part before', () => {
+      const [before, after] = [looks([0, 0]), looks([0, 0], [10, 500])].map((inputs) => reportOf(inputs));
+      if (before === undefined || after === undefined) throw new Error('no report');
+      expect(renderText(after)).toContain('+3,000/min');
+      const part = reportSince({ report: before, counters: new Map() }, after);
+      expect(renderText(part)).not.toContain('/min');
+      expect(part.ports).toMatchObject({ value: [{ holders: [{ before: null, perMinute: null }, {}] }] });
+    });
   });
 
   it('puts failures of other network namespaces last, and marks them', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { COUNTERS, type CounterName } from '../../src/kernel/layout.ts';
 import { type HostReading, truestReading } from '../../src/session/host-reading.ts';
 import { lossesOf } from '../../src/session/losses.ts';
-import { Pace } from '../../src/session/pace.ts';
+import { Doubling, Pace } from '../../src/session/pace.ts';
 
 const NONE = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<CounterName, number>;
 
@@ -86,5 +86,24 @@ describe('readings of the host', () => {
   it('of moving ones, the middle', () => {
     const middle = reading(110, 10, false);
     expect(truestReading([reading(109, 10, false), reading(111, 10, false), middle])).toBe(middle);
+  });
+});
+
+describe('looks that are compared', () => {
+  it('are twice as far apart each time, so that one is always within the second quarter of the time', () => {
+    const looks = new Doubling(0, 0);
+    const taken: number[] = [];
+    for (let nowMs = 0; nowMs <= 3_600_000; nowMs += 100) {
+      if (!looks.isDue(nowMs)) continue;
+      looks.ran(nowMs);
+      taken.push(nowMs / 1_000);
+    }
+    expect(taken).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560]);
+  });
+
+  it('wait longer where they cost more', () => {
+    const looks = new Doubling(1_000, 900);
+    expect(looks.isDue(18_999)).toBe(false);
+    expect(looks.isDue(19_000)).toBe(true);
   });
 });

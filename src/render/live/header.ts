@@ -104,7 +104,10 @@ function range({ range, inRange, inUse, free, perMinute, msToFull }: ReportPorts
   return [
     { text: `ports ${formatCount(inRange)} of ${formatCount(high - low + 1)} in ${low}-${high}` },
     ...left(free, msToFull),
-    ...(perMinute.status === 'measured' ? [{ text: formatRate(perMinute.value) }] : []),
+    // Of a full range there is none, and of one that is not on its way there nobody asks.
+    ...(perMinute.status === 'measured' && msToFull.status === 'measured' && msToFull.value > 0
+      ? [{ text: formatRate(perMinute.value) }]
+      : []),
   ];
 }
 

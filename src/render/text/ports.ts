@@ -28,7 +28,6 @@ export function portLines(report: Report, style: Style): string[] {
 function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): string[] {
   const { netns, path, holders, destinations } = ports;
   const where = `  network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`;
-  const full = ports.free.status === 'measured' && ports.free.value === 0;
   const shown = holders.slice(0, MOST_HOLDERS);
   const rest = holders.slice(MOST_HOLDERS).reduce((sum, { count }) => sum + count, 0);
   const table = layOut(
@@ -38,13 +37,13 @@ function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): 
       { title: '', align: 'left' },
     ],
     [
-      ...shown.map((holder) => [formatCount(holder.count), holder.use, holderText(holder, names)]),
+      ...shown.map((holder) => [formatCount(holder.count), holder.use, holderText(holder, ports, names)]),
       ...(rest > 0 ? [[formatCount(rest), '', `of ${countOf(holders.length - MOST_HOLDERS, 'more holder')}`]] : []),
     ],
   );
   return [
     where,
-    full ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
+    isFull(ports) ? style.red(`    ${rangeText(ports)}`) : `    ${rangeText(ports)}`,
     `    ${inUseText(ports)}`,
     ...table.rows.map((row) => `      ${row}`),
     ...destinations
@@ -62,28 +61,34 @@ export function inUseText({ inUse, outOfRange }: ReportPorts): string {
   return `${countOf(inUse, 'port')} in use in all${outside}`;
 }
 
-export function rangeText({ range, inRange, free, reserved, perMinute, msToFull }: ReportPorts): string {
+/** With how fast it fills, where that is known and there is room. */
+export function rangeText(ports: ReportPorts): string {
+  const { range, inRange, free, reserved, perMinute, msToFull } = ports;
   if (range.status === 'unavailable') return `port range not known: ${escapeText(range.reason)}`;
   const [low, high] = range.value;
   const kept = reserved.status === 'measured' && reserved.value.length > 0 ? ', some reserved' : '';
   const left = free.status === 'measured' ? formatCount(free.value) : '?';
-  const rate = perMinute.status === 'measured' ? `, ${formatRate(perMinute.value)}` : '';
-  const full =
-    msToFull.status === 'measured'
-      ? msToFull.value === 0
-        ? ': bind to port 0 and connect() find no port'
-        : `: full in ${formatDuration(msToFull.value)} at this rate`
-      : free.status === 'measured' && free.value === 0
-        ? ': bind to port 0 and connect() find no port'
-        : '';
-  return `range ${low}-${high}${kept}: ${formatCount(inRange ?? 0)} of ${formatCount(high - low + 1)} in use, ${left} free${rate}${full}`;
+  const full = isFull(ports)
+    ? ': bind to port 0 and connect() find no port'
+    : perMinute.status === 'measured' && msToFull.status === 'measured'
+      ? `, ${formatRate(perMinute.value)}: full in ${formatDuration(msToFull.value)} at this rate`
+      : '';
+  return `range ${low}-${high}${kept}: ${formatCount(inRange ?? 0)} of ${formatCount(high - low + 1)} in use, ${left} free${full}`;
 }
 
-/** With its growth, where there is any: `leakyd[1234], +412/min (2 outside the range)`. */
-export function holderText({ process, count, inRange, perMinute }: ReportPortHolder, names: ProcessNames): string {
+export function isFull({ free }: ReportPorts): boolean {
+  return free.status === 'measured' && free.value === 0;
+}
+
+/** With its growth, where there is any, and room for it: `leakyd[1234], +412/min (2 outside the range)`. */
+export function holderText(
+  { process, count, inRange, perMinute }: ReportPortHolder,
+  ports: ReportPorts,
+  names: ProcessNames,
+): string {
   const who = process === null ? 'no process' : names.of(process);
   const rate = formatRate(perMinute);
-  const growth = perMinute === null || rate === 'steady' ? '' : `, ${rate}`;
+  const growth = perMinute === null || rate === 'steady' || isFull(ports) ? '' : `, ${rate}`;
   const outside = count - (inRange ?? count);
   return `${who}${growth}${outside === 0 ? '' : ` (${formatCount(outside)} outside the range)`}`;
 }

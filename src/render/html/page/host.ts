@@ -8,7 +8,7 @@ import { accountsText, movement } from '../../text/accounts.ts';
 import { explain } from '../../text/classes.ts';
 import { stepsForRecording } from '../../text/next-of-recording.ts';
 import { notSampled, unknowns } from '../../text/observation.ts';
-import { holderText, inUseText, rangeText } from '../../text/ports.ts';
+import { holderText, inUseText, isFull, rangeText } from '../../text/ports.ts';
 import { command, concerned, surroundings } from '../../text/processes.ts';
 import { el, facts, section } from './dom.ts';
 import { DataTable } from './table.ts';
@@ -112,18 +112,21 @@ function namespacesOf({ ports }: OfHost, names: ProcessNames): HTMLElement[] {
 }
 
 function namespaceOf(ports: ReportPorts, names: ProcessNames): HTMLElement {
-  const { netns, path, range, inRange, free } = ports;
+  const { netns, path, range, inRange } = ports;
   const size = range.status === 'measured' ? range.value[1] - range.value[0] + 1 : null;
-  const full = free.status === 'measured' && free.value === 0;
   const table = new DataTable<ReportPortHolder>({
     label: `Holders of ports in network namespace ${netns}`,
     columns: [
       { title: 'Ports', align: 'right', cell: ({ count }) => formatCount(count), sortBy: ({ count }) => count },
       { title: 'Used for', cell: ({ use }) => use, sortBy: ({ use }) => use },
-      { title: 'By', cell: (holder) => holderText(holder, names), sortBy: (holder) => holderText(holder, names) },
+      {
+        title: 'By',
+        cell: (holder) => holderText(holder, ports, names),
+        sortBy: (holder) => holderText(holder, ports, names),
+      },
     ],
     keyOf: ({ process, use }) => `${process}|${use}`,
-    textOf: (holder) => holderText(holder, names),
+    textOf: (holder) => holderText(holder, ports, names),
     empty: 'nobody',
   });
   table.update(ports.holders);
@@ -132,7 +135,7 @@ function namespaceOf(ports: ReportPorts, names: ProcessNames): HTMLElement {
     { class: 'namespace' },
     el('h3', {}, `network namespace ${netns}${path === null ? '' : ` (${escapeText(path)})`}`),
     size === null || inRange === null ? null : meter(inRange, size),
-    el('p', full ? { class: 'alarm' } : {}, rangeText(ports)),
+    el('p', isFull(ports) ? { class: 'alarm' } : {}, rangeText(ports)),
     el('p', { class: 'hint' }, inUseText(ports)),
     table.element,
   );
