@@ -17,13 +17,18 @@ const MOST_EXAMPLES = 5;
 const PORTS = 65_536;
 
 /** What findings are made of: a ledger, or one look at what exists. */
-export type FindingSource = Pick<Ledger, 'sockets' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs'>;
+export type FindingSource = Pick<
+  Ledger,
+  'sockets' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs' | 'confirmedAt'
+>;
 
 /** What a finding needs of the single sockets of its group. */
 interface Details {
   /** with the network namespaces whose ports they are */
   ports: Set<number>;
   holders: Map<ProcessId, number>;
+  /** of those that live: no walk of descriptors has come by yet */
+  unconfirmed: number;
   /** the oldest few, oldest first */
   oldest: SocketEntry[];
 }
@@ -181,6 +186,7 @@ function toFinding(
       .map(([process, held]) => ({ process, count: held }))
       .sort((a, b) => b.count - a.count || compareText(a.process, b.process))
       .slice(0, MOST_HOLDERS),
+    ...unconfirmedOf(detail, ledger.confirmedAt),
     openPath: traits.openPath,
     bindPath: traits.bindPath,
     errno: traits.errno,
@@ -195,11 +201,16 @@ function toFinding(
   return { id: largest?.id ?? finding.key, finding };
 }
 
+function unconfirmedOf({ unconfirmed }: Details, since: string | null): Pick<Finding, 'unconfirmed'> {
+  return unconfirmed === 0 || since === null ? {} : { unconfirmed: { count: unconfirmed, since } };
+}
+
 function mergeDetails(all: readonly Details[]): Details {
   const [only] = all;
   if (only !== undefined && all.length === 1) return only;
   const merged = noDetails();
-  for (const { ports, holders, oldest } of all) {
+  for (const { ports, holders, unconfirmed, oldest } of all) {
+    merged.unconfirmed += unconfirmed;
     for (const port of ports) merged.ports.add(port);
     for (const [process, count] of holders) merged.holders.set(process, (merged.holders.get(process) ?? 0) + count);
     for (const entry of oldest) addExample(merged, entry);
@@ -208,12 +219,13 @@ function mergeDetails(all: readonly Details[]): Details {
 }
 
 function noDetails(): Details {
-  return { ports: new Set(), holders: new Map(), oldest: [] };
+  return { ports: new Set(), holders: new Map(), unconfirmed: 0, oldest: [] };
 }
 
 function collect(detail: Details, entry: SocketEntry): void {
   if (entry.port !== 0) detail.ports.add(entry.traits.netns * PORTS + entry.port);
   if (entry.endedMs === null) {
+    if (entry.holders === null) detail.unconfirmed += 1;
     for (const holder of entry.holders ?? []) detail.holders.set(holder, (detail.holders.get(holder) ?? 0) + 1);
   }
   addExample(detail, entry);

@@ -97,6 +97,14 @@ export class Ledger {
     return this.#session;
   }
 
+  /** When it was last looked who holds the sockets, RFC 3339; null before the first time. */
+  get confirmedAt(): string | null {
+    const { confirmedMs } = this.#sockets;
+    if (confirmedMs === null || this.#session === null) return null;
+    const { monotonicMs, wallMs } = this.#session.clock;
+    return new Date(wallMs + (confirmedMs - monotonicMs)).toISOString();
+  }
+
   get thresholds(): Readonly<Thresholds> {
     return this.#session?.thresholds ?? DEFAULT_THRESHOLDS;
   }

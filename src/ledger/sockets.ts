@@ -29,6 +29,11 @@ export class SocketStore {
   readonly #traits = new TraitsTable();
   #lastPassMs = Number.NEGATIVE_INFINITY;
 
+  /** when the last walk of descriptors began; null before the first */
+  get confirmedMs(): number | null {
+    return this.#lastPassMs === Number.NEGATIVE_INFINITY ? null : this.#lastPassMs;
+  }
+
   get size(): number {
     return this.#live.size + this.exits.size;
   }

@@ -64,6 +64,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
       sockets: () => entries,
       exitSums: () => [],
       growthOf: () => undefined,
+      confirmedAt: null,
       programOf: (owner) => ledger.programOf(owner),
     },
     atMs,

@@ -71,6 +71,8 @@ export interface Finding {
   processes: number;
   /** who has descriptors for them now, and for how many of them: the hundred that hold most */
   holders: { process: ProcessId; count: number }[];
+  /** of `count`: became suspects after descriptors were last looked at, so that `holders` do not have them; absent when none */
+  unconfirmed?: { count: number; since: string };
   openPath: PathRef;
   bindPath: PathRef | null;
   errno: string | null;

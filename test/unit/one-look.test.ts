@@ -106,6 +106,7 @@ it('findings and kinds are those of a ledger that was told of each socket', () =
         sockets: () => entries,
         exitSums: () => [],
         growthOf: () => undefined,
+        confirmedAt: null,
         programOf: ledger.programOf.bind(ledger),
       };
       expect(findingsOf(look, AT_MS)).toEqual(findingsOf(ledger, AT_MS));

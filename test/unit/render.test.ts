@@ -224,6 +224,16 @@ describe('renderText', () => {
     expect(text).toMatch(/unused.*parent\[4321\]\n.*\n {4}held by leakyd\[1234\] 1\n/);
   });
 
+  it('says when holders were counted, where sockets have come since', () => {
+    const sockets = Array.from({ length: 12 }, (_, i) => socket(i, i < 9 ? 1_000 : 6_000));
+    const at = (walked: number) =>
+      renderText(
+        reportOf([session(), process(), ...sockets.map(row), walk(5_000, sockets.slice(0, walked)), tick(60_000)]),
+      );
+    expect(at(9)).toMatch(/^ {4}held by leakyd\[1234\] 9 as of 2026-11-23T03:00:05\.000Z; 3 became suspects since$/m);
+    expect(at(12)).not.toContain('held by');
+  });
+
   it('says of a suspect why it is no leak yet, and of a short watch what it could not judge', () => {
     const sockets = Array.from({ length: 12 }, (_, i) => socket(i, 1_000));
     const at = (count: number, atMs: number) => {

@@ -3,7 +3,7 @@ import type { Finding } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
 import { countOf, formatCount, formatRate } from '../numbers.ts';
 import { DOUBTFUL_LEGEND } from '../text/call-path.ts';
-import { ageText, describeExample } from '../text/findings.ts';
+import { ageText, describeExample, unconfirmedText } from '../text/findings.ts';
 import { KIND_CLAUSE, KIND_MEANING } from '../words.ts';
 import { type Line, plain, toned } from './line.ts';
 import type { LiveReport } from './live-report.ts';
@@ -66,8 +66,11 @@ function socketTexts({ examples, count }: Finding, { names }: LiveReport): strin
   ];
 }
 
-function holderTexts({ holders, heldAtExit, count }: Finding, { names }: LiveReport): string[] {
+function holderTexts({ holders, unconfirmed, heldAtExit, count }: Finding, { names }: LiveReport): string[] {
   if (holders.length === 0)
     return [heldAtExit === count ? 'none: the process has exited' : 'no descriptor was seen yet'];
-  return holders.map((holder) => `${formatCount(holder.count).padStart(7)}  ${names.of(holder.process)}`);
+  return [
+    ...holders.map((holder) => `${formatCount(holder.count).padStart(7)}  ${names.of(holder.process)}`),
+    ...(unconfirmed === undefined ? [] : [unconfirmedText(unconfirmed)]),
+  ];
 }

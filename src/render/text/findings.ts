@@ -123,7 +123,7 @@ function details(finding: Finding, report: Report, names: ProcessNames, paths: C
 }
 
 /** Only where it says more than the owner does. */
-function holders({ holders, process, count, heldAtExit, kind }: Finding, names: ProcessNames): string[] {
+function holders({ holders, unconfirmed, process, count, heldAtExit, kind }: Finding, names: ProcessNames): string[] {
   if (kind === 'released' || heldAtExit === count) return [];
   if (holders.length === 0) return ['descriptors not confirmed yet'];
   const [only] = holders;
@@ -133,7 +133,13 @@ function holders({ holders, process, count, heldAtExit, kind }: Finding, names: 
     .slice(0, MOST_HOLDERS)
     .map((holder) => `${names.of(holder.process)} ${formatCount(holder.count)}`);
   const more = holders.length - shown.length;
-  return [`held by ${shown.join(', ')}${more > 0 ? ` and ${countOf(more, 'more process', 'more processes')}` : ''}`];
+  const others = more > 0 ? ` and ${countOf(more, 'more process', 'more processes')}` : '';
+  return [`held by ${shown.join(', ')}${others}${unconfirmed === undefined ? '' : ` ${unconfirmedText(unconfirmed)}`}`];
+}
+
+/** `as of 2026-11-24T16:05:01.747Z; 31 became suspects since`: holders are counted by a walk of all descriptors, now and then. */
+export function unconfirmedText({ count, since }: NonNullable<Finding['unconfirmed']>): string {
+  return `as of ${escapeText(since)}; ${formatCount(count)} became suspects since`;
 }
 
 /** `fd 12 of leakyd[1234], socket:[4711], IPv4, port 5000, 9s in this state`. */

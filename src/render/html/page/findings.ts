@@ -6,7 +6,7 @@ import { escapeText } from '../../escape.ts';
 import { ProcessNames } from '../../names.ts';
 import { countOf, formatChange, formatCount, formatRate } from '../../numbers.ts';
 import { CallPathTexts } from '../../text/call-path.ts';
-import { describeExample } from '../../text/findings.ts';
+import { describeExample, unconfirmedText } from '../../text/findings.ts';
 import { command } from '../../text/processes.ts';
 import { KIND_MEANING } from '../../words.ts';
 import { findingsIn, restOf, type WindowedFinding } from '../windowed.ts';
@@ -178,6 +178,7 @@ class FindingTexts {
     const holders = finding?.holders
       .slice(0, 10)
       .map((one) => `${this.#names.of(one.process)} ${formatCount(one.count)}`);
+    const since = finding?.unconfirmed === undefined ? [] : [unconfirmedText(finding.unconfirmed)];
     const examples = finding?.examples.map((example) => describeExample(example, this.#names)) ?? [];
     const paths = this.#paths.linesOf(asFinding(row));
     return el(
@@ -187,7 +188,7 @@ class FindingTexts {
       paths.length > 0 ? el('pre', {}, paths.join('\n')) : null,
       facts([
         ['command', known === undefined ? null : el('code', {}, command(known))],
-        ['held by', holders === undefined || holders.length === 0 ? null : holders.join(', ')],
+        ['held by', holders === undefined || holders.length === 0 ? null : [...holders, ...since].join(', ')],
         ['held at exit', finding === null || finding.heldAtExit === 0 ? null : formatCount(finding.heldAtExit)],
         ['oldest', finding === null || finding.oldestMs === 0 ? null : formatDuration(finding.oldestMs)],
         ['examples', examples.length === 0 ? null : examples.join('; ')],
