@@ -365,6 +365,14 @@ describe('buildReport', () => {
     );
     expect(text).toMatch(/^ {2}socktrace --pid 4321 +# it has most idle ports of network namespace blue$/m);
     expect(text).toMatch(/by hog\[4321\]\n {2}1 process fails for it: ftp\[1234\] 3 times\n/);
+    // That of the traced process is another one.
+    const far = [process({ netns: measured(7) }), hog];
+    expect(renderText(reportOf([session(), ...far, at(0, 9)]))).toMatch(
+      /^NO PORTS LEFT {2}elsewhere on this host, in network namespace blue: 9 of 10 ports in use, all of them closed-unknown by hog\[4321\]$/m,
+    );
+    expect(renderText(reportOf([session(), ...far, at(3, 6)]))).toMatch(
+      /^NO PORTS LEFT {2}in network namespace blue:/m,
+    );
     expect(text.match(/VICTIM.*/g)).toEqual([expect.stringContaining('[1234]')]);
     expect(textOf(6, 3).match(/VICTIM.*/g)).toEqual([expect.stringContaining('[4321]')]);
     expect(textOf(3, 5)).not.toMatch(/PORTS LEFT|for it/);

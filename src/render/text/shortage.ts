@@ -1,6 +1,6 @@
 /** Below the verdict, whatever it is: port ranges that have no port left, and who suffers for it. */
 import { inRangeOf, largestHolder, shortagesOf, sizeOf } from '../../report/port-shortage.ts';
-import type { Report, ReportPorts } from '../../report/types.ts';
+import type { Report, ReportPorts, ReportProcess } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
 import { namespaceName, ProcessNames } from '../names.ts';
 import { formatCount } from '../numbers.ts';
@@ -15,22 +15,40 @@ export function shortageLines(report: Report, style: Style): string[] {
     shortagesOf(ports).map((one) => ({ source: name, ports: one })),
   );
   const victims = new Victims(report);
+  const traced = tracedProcesses(report);
   const more = all.length - MOST_NAMESPACES;
   return [
     ...all.slice(0, MOST_NAMESPACES).flatMap(({ source, ports }) => {
       const left = ports.free.status === 'measured' && ports.free.value > 0 ? 'FEW PORTS LEFT' : 'NO PORTS LEFT';
       const where = `${source === '' ? '' : `${escapeText(source)}, `}${namespaceName(ports)}`;
+      // Another recording may be of another host, whose namespaces have the same numbers.
+      const elsewhere = source === '' && isElsewhere(ports, traced) ? 'elsewhere on this host, ' : '';
       // Of a short-lived program it may not be known where it was: certain only where there is one shortage.
       const suffering = victims.text(
         (netns, of) => of === source && (netns === ports.netns || (netns === null && all.length === 1)),
       );
       return [
-        `${style.bold(style.red(left))}  in ${where}: ${sentence(ports, names)}`,
+        `${style.bold(style.red(left))}  ${elsewhere}in ${where}: ${sentence(ports, names)}`,
         ...(suffering === null ? [] : [`  ${suffering}`]),
       ];
     }),
     ...(more > 0 ? [`  and in ${more} more network namespaces, below`] : []),
   ];
+}
+
+/** Those that the verdict is about; none where it is about all. */
+function tracedProcesses({ processes, target }: Report): ReportProcess[] {
+  if (target.selectors?.some(({ by }) => by === 'all')) return [];
+  return processes.filter(({ id, activity }) => activity.status === 'measured' || target.processes.includes(id));
+}
+
+/** Whether none of these processes can have to do with it. */
+function isElsewhere({ netns: here, holders }: ReportPorts, traced: readonly ReportProcess[]): boolean {
+  const holding = new Set(holders.map(({ process }) => process));
+  return (
+    traced.length > 0 &&
+    traced.every(({ id, netns }) => netns.status === 'measured' && netns.value !== here && !holding.has(id))
+  );
 }
 
 function sentence(ports: ReportPorts, names: ProcessNames): string {
