@@ -30,7 +30,9 @@ export function explainMistake(error: CommanderError, typed: Typed): string {
       return excessWord(typed);
     case 'commander.invalidArgument':
       return (
-        withTwoDashes(typed) ?? `${withNearestChoice(wording(error.message))}${hintForValue(error.message, typed)}`
+        withTwoDashes(typed) ??
+        asRepeated(error.message, typed) ??
+        `${withNearestChoice(wording(error.message))}${hintForValue(error.message, typed)}`
       );
     case 'commander.missingArgument':
       return `${wording(error.message)}: ${usageOf(typed.command)}`;
@@ -120,8 +122,24 @@ function withTwoDashes({ words, command }: Typed): string | null {
   return word === undefined ? null : `there is no option ${word}: did you mean -${word}?`;
 }
 
+/** `--kind a,b`: what may be given again is given one by one. */
+function asRepeated(message: string, { command }: Typed): string | null {
+  const [flags, list] = optionAndValue(message);
+  if (flags === undefined || list === undefined || !/<(?:pid|kind)>/.test(flags)) return null;
+  const values = list.split(',').filter((value) => value !== '');
+  if (values.length < 2) return null;
+  const names =
+    longOf(flags) === '--pid' && hasFlag(command, '--comm') && !values.every((value) => /^\d+$/.test(value));
+  const each = values.map((value) => `${names ? '--comm' : longOf(flags)} ${shellWord(value)}`);
+  return `${longOf(flags)} ${list}: each is given by itself; did you mean ${each.join(' ')}?`;
+}
+
+function optionAndValue(message: string): string[] {
+  return [...message.matchAll(/'([^']*)'/g)].map(([, text]) => text ?? '');
+}
+
 function hintForValue(message: string, typed: Typed): string {
-  const [flags, value] = [...message.matchAll(/'([^']*)'/g)].map(([, text]) => text ?? '');
+  const [flags, value] = optionAndValue(message);
   if (flags === undefined || value === undefined) return '';
   if (!flags.includes('<pid>') || /^\d+$/.test(value)) return '';
   if (longOf(flags) === '--pid' && hasFlag(typed.command, '--comm'))

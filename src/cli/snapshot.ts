@@ -38,6 +38,7 @@ const SOCKSTAT_EXAMPLES = [
 
 /** The kernel does not remember what was done to a closed socket that never sent a segment. */
 const TOLD_BY_HISTORY: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed'];
+const TOLD_BY_ONE_LOOK = SOCKET_KINDS.filter((kind) => !TOLD_BY_HISTORY.includes(kind));
 
 export function addSnapshot(program: Command): void {
   const command = program
@@ -49,7 +50,7 @@ export function addSnapshot(program: Command): void {
     .option('-p, --pid <pid>', 'only sockets that this process holds; repeatable (default: all)', pidArgument)
     .addOption(
       new Option('--kind <kind>', 'only sockets of this kind; repeatable')
-        .choices(SOCKET_KINDS.filter((kind) => !TOLD_BY_HISTORY.includes(kind)))
+        .choices(TOLD_BY_ONE_LOOK)
         .argParser(kindArgument)
         .default(undefined, 'all'),
     )
@@ -66,7 +67,7 @@ export function addSnapshot(program: Command): void {
 /** commander parser for a repeatable kind */
 function kindArgument(text: string, before: SocketKind[] | undefined): SocketKind[] {
   const kind = SOCKET_KINDS.find((name) => name === text);
-  if (kind === undefined) throw new InvalidArgumentError(`Allowed choices are ${SOCKET_KINDS.join(', ')}.`);
+  if (kind === undefined) throw new InvalidArgumentError(`Allowed choices are ${TOLD_BY_ONE_LOOK.join(', ')}.`);
   if (TOLD_BY_HISTORY.includes(kind))
     throw new InvalidArgumentError(
       `one look cannot tell ${TOLD_BY_HISTORY.join(', ')} from each other: use --kind closed-unknown (a trace tells them, of sockets opened meanwhile).`,
