@@ -32,9 +32,17 @@ import { instantOf, isRelative, type Span, type TimeArgument, timeArgument } fro
 const FORMATS = ['text', 'json', 'html', 'folded', 'pprof', 'speedscope'] as const;
 type Format = (typeof FORMATS)[number];
 
+/** What a file is called that has it. */
+const FORMAT_OF_ENDING: readonly (readonly [ending: RegExp, format: Format])[] = [
+  [/\.html?$/i, 'html'],
+  [/\.speedscope\.json$/i, 'speedscope'],
+  [/\.json$/i, 'json'],
+  [/\.folded$/i, 'folded'],
+  [/\.(?:pb\.gz|pprof)$/i, 'pprof'],
+];
+
 interface ReportOptions {
   format: Format;
-  json?: boolean;
   weight: StackValue;
   output?: string;
   force?: boolean;
@@ -43,6 +51,9 @@ interface ReportOptions {
   diff?: boolean;
   failOnLeak?: boolean;
 }
+
+/** As it was typed. */
+type ReportOptionsGiven = Omit<ReportOptions, 'format'> & { format?: Format; json?: boolean };
 
 const EXAMPLES = [
   { line: 'socktrace report leak.ndjson', why: 'what happened, as text' },
@@ -72,7 +83,14 @@ export function addReport(program: Command): void {
   withExamples(command, EXAMPLES)
     .argument('<file...>', 'recordings, made by "socktrace record"')
     .optionsGroup(GROUPS.output)
-    .addOption(new Option('--format <format>', 'what to print').choices(FORMATS).default('text'))
+    .addOption(
+      new Option('--format <format>', 'what to print')
+        .choices(FORMATS)
+        .default(
+          undefined,
+          'what the name of FILE ends in: .html, .json, .speedscope.json, .pb.gz, .folded; else text',
+        ),
+    )
     .option('--json', 'the same as --format json')
     .addOption(
       new Option('--weight <what>', 'what the stacks of --format folded count')
@@ -94,13 +112,19 @@ export function addReport(program: Command): void {
       '--fail-on-leak',
       'exit with 10 when there is a leak in any of them (with --diff: one that is new or has grown), with 11 when it is not known',
     )
-    .action(async (files: string[], options: ReportOptions) => {
-      process.exitCode = await report(files, options);
+    .action(async (files: string[], options: ReportOptionsGiven) => {
+      process.exitCode = await report(files, { ...options, format: formatOf(options) });
     });
 }
 
+function formatOf({ json, format, output }: ReportOptionsGiven): Format {
+  if (json === true) return 'json';
+  if (format !== undefined || output === undefined) return format ?? 'text';
+  return FORMAT_OF_ENDING.find(([ending]) => ending.test(output))?.[1] ?? 'text';
+}
+
 async function report(files: readonly string[], options: ReportOptions): Promise<ExitCode> {
-  const format = options.json === true ? 'json' : options.format;
+  const { format } = options;
   checkUsage(files, format, options);
   try {
     for (const file of files)

@@ -135,6 +135,27 @@ describe('a service that leaks', () => {
     expect(gunzipSync(readFileSync(pprof)).includes('reserve_data_port')).toBe(true);
   });
 
+  it.each([
+    ['.html', /^<!doctype html>/i],
+    ['.json', /^\{\s*"schemaVersion"/],
+    ['.speedscope.json', /"\$schema": *"https:\/\/www\.speedscope\.app/],
+    ['.folded', /^leaky-service;/m],
+    ['.txt', /^LEAK {2}leaky-service/],
+  ])('is told in the format that the ending %s is of', async (ending, expected) => {
+    const file = newPath(ending);
+    expect(await socktrace('report', path, '-o', file)).toMatchObject({ code: 0, stdout: '' });
+    expect(readFileSync(file, 'utf8')).toMatch(expected);
+  });
+
+  it('is told in the format that was asked for, whatever the file is called', async () => {
+    const file = newPath('.html');
+    await socktrace('report', path, '--format', 'text', '-o', file);
+    expect(readFileSync(file, 'utf8')).toMatch(/^LEAK {2}leaky-service/);
+    const profile = newPath('.pb.gz');
+    await socktrace('report', path, '-o', profile);
+    expect(gunzipSync(readFileSync(profile)).includes('reserve_data_port')).toBe(true);
+  });
+
   it('is shown by a browser', async (context) => {
     if (!hasChromium()) notRun(context, 'chromium is not installed');
     const file = newPath('.html');
