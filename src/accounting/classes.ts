@@ -1,5 +1,6 @@
 /** Where the host's allocated sockets are: each in one named class, until the sum equals `alloc`. */
 
+import { formatCount } from '../ledger/format-count.ts';
 import { pidsFrom } from '../ledger/outside.ts';
 import type { Known, ProcessId } from '../ledger/types.ts';
 import type { Census, CensusSocket } from './census.ts';
@@ -94,7 +95,7 @@ function evidenceOf(
       return `state CLOSE, holding a port, ${openIn(sockets)}`;
     case 'closed-unread': {
       const kib = Math.ceil(sockets.reduce((sum, { memory }) => sum + memory, 0) / 1024);
-      return `state CLOSE, ${kib} KiB of buffers with data that was not read, ${openIn(sockets)}`;
+      return `state CLOSE, ${formatCount(kib)} KiB of buffers with data that was not read, ${openIn(sockets)}`;
     }
     case 'close-wait':
       return `the peer has closed, ${openIn(sockets)}`;
@@ -111,7 +112,7 @@ function evidenceOf(
       return `fixed files of ${places(sockets, 'io_uring')}`;
     case 'orphaned': {
       const unsent = sockets.filter(({ sendQueue }) => sendQueue > 0).length;
-      return `closed by their process, in the kernel's hands; ${unsent} with data that the peer did not acknowledge`;
+      return `closed by their process, in the kernel's hands; ${formatCount(unsent)} with data that the peer did not acknowledge`;
     }
     case 'kernel':
       return 'a socket without a file: opened by the kernel (NFS, MPTCP, ...)';
@@ -142,10 +143,10 @@ function queues(sockets: readonly CensusSocket[], listeners: readonly CensusSock
     return `pid ${pidText(holder.pid)}${others === 0 ? '' : ` and ${others} more`} on port ${listener.local.port}`;
   });
   const queues = [...waiting].sort(([, a], [, b]) => b.length - a.length);
-  const shown = queues.slice(0, MOST_QUEUES).map(([who, { length }]) => `${length} by ${who}`);
+  const shown = queues.slice(0, MOST_QUEUES).map(([who, { length }]) => `${formatCount(length)} by ${who}`);
   const rest = queues.slice(MOST_QUEUES);
   const more = rest.reduce((sum, [, { length }]) => sum + length, 0);
-  return `${shown.join(', ')}${rest.length === 0 ? '' : `, ${more} by ${plural(rest.length, 'more listener', 'more listeners')}`}`;
+  return `${shown.join(', ')}${rest.length === 0 ? '' : `, ${formatCount(more)} by ${plural(rest.length, 'more listener', 'more listeners')}`}`;
 }
 
 function pidText(number: number): string {
@@ -163,5 +164,5 @@ function places(sockets: readonly CensusSocket[], one: string): string {
 }
 
 function plural(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
 }

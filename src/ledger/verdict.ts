@@ -1,4 +1,5 @@
 /** What a run concludes. */
+import { formatCount } from './format-count.ts';
 import { HARMLESS_LOSSES, LOSS_CODES, type Loss, type Verdict } from './types.ts';
 
 /** What a verdict needs of a finding. */
@@ -30,13 +31,13 @@ export function decideVerdict(
   const because = [
     ...losses
       .filter(({ code, count }) => count > 0 && !HARMLESS_LOSSES.includes(code))
-      .map(({ code, count }) => `${count} ${LOSS_CODES[code]}`),
+      .map(({ code, count }) => `${formatCount(count)} ${LOSS_CODES[code]}`),
     ...blindness,
     ...findings
       .filter(({ undecided }) => undecided)
       .map(
         ({ count, kind, of, oldestIsLowerBound }) =>
-          `${count} ${kind} sockets of ${of} that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}: a leak, or none`,
+          `${formatCount(count)} ${kind} sockets of ${of} that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}: a leak, or none`,
       ),
   ];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };

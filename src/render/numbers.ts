@@ -1,9 +1,8 @@
 /** Counts as people read them. */
 
-/** `41,019`. Not by locale: the same report everywhere. */
-export function formatCount(count: number): string {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ',');
-}
+import { formatCount } from '../ledger/format-count.ts';
+
+export { formatCount };
 
 /** `+812`, `-3`, `0`. */
 export function formatChange(change: number): string {

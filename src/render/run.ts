@@ -2,7 +2,7 @@
 import type { Finding, Report } from '../report/types.ts';
 import { escapeText } from './escape.ts';
 import { ProcessNames, targetName } from './names.ts';
-import { countOf } from './numbers.ts';
+import { countOf, formatCount } from './numbers.ts';
 import { PLAIN, type Style } from './style.ts';
 import { findingLines } from './text/findings.ts';
 import { headline } from './text/headline.ts';
@@ -54,5 +54,5 @@ function allowance(finding: Finding, names: ProcessNames): string {
 }
 
 function losses({ loss }: Report): string[] {
-  return loss.reasons.map(({ what, count }) => `  lost: ${count} ${escapeText(what)}`);
+  return loss.reasons.map(({ what, count }) => `  lost: ${formatCount(count)} ${escapeText(what)}`);
 }

@@ -1,4 +1,5 @@
 /** What changed from one report to another: of two releases, two days, two hosts. */
+import { formatCount } from '../ledger/format-count.ts';
 import { compareText } from '../ledger/order.ts';
 import { isCodeKnown } from '../ledger/path-refs.ts';
 import { HARMLESS_LOSSES, type PathRef, type ProcessId, type Verdict, type WastefulKind } from '../ledger/types.ts';
@@ -199,7 +200,7 @@ function verdictOf(entries: readonly DiffEntry[], indistinct: readonly Indistinc
   const because = [
     ...leaking.map(
       ({ comm, keys: { length } }) =>
-        `${length} findings of ${comm} that may be the same sockets, of which one recording knows less`,
+        `${formatCount(length)} findings of ${comm} that may be the same sockets, of which one recording knows less`,
     ),
     ...unseenOf(entries, after),
   ];
@@ -218,10 +219,12 @@ function unseenOf(entries: readonly DiffEntry[], { verdict, loss, findings }: Re
   const worse = new Set(entries.filter(({ change }) => change === 'new' || change === 'grown').map(({ key }) => key));
   const young = findings.filter(({ key, undecided }: Finding) => undecided && worse.has(commonKey(key)));
   return [
-    ...loss.reasons.filter(({ code }) => !HARMLESS_LOSSES.includes(code)).map(({ what, count }) => `${count} ${what}`),
+    ...loss.reasons
+      .filter(({ code }) => !HARMLESS_LOSSES.includes(code))
+      .map(({ what, count }) => `${formatCount(count)} ${what}`),
     ...young.map(
       ({ count, kind, oldestIsLowerBound }) =>
-        `${count} more ${kind} sockets that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}`,
+        `${formatCount(count)} more ${kind} sockets that are ${oldestIsLowerBound ? 'not known to be old enough' : 'too young to tell'}`,
     ),
   ];
 }

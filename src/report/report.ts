@@ -1,6 +1,8 @@
 /** The report document, from a ledger. Deterministic: the same inputs give the same document. */
+
 import { allocMovement } from '../accounting/sockstat.ts';
 import { findingsOf } from '../ledger/findings.ts';
+import { formatCount } from '../ledger/format-count.ts';
 import type { CensusInput, Ledger } from '../ledger/ledger.ts';
 import { type Known, LOSS_CODES, type Loss, type LossCode, type SessionFacts } from '../ledger/types.ts';
 import { decideVerdict } from '../ledger/verdict.ts';
@@ -61,7 +63,7 @@ function unusedOf(patterns: string[]): Pick<Report, 'unusedAllowances'> {
 
 /** `leakyd[1234]`, as verdicts name them. */
 export function ownersOf(ledger: Ledger, { process, processes }: Finding): string {
-  if (processes > 1) return `${processes} processes`;
+  if (processes > 1) return `${formatCount(processes)} processes`;
   const facts = process.status === 'measured' ? ledger.process(process.value)?.facts : undefined;
   return facts === undefined ? 'an unknown process' : `${facts.comm}[${facts.pid}]`;
 }
@@ -120,7 +122,7 @@ function apartOf(ledger: Ledger, session: SessionFacts): Pick<Report['sockets'],
   const { tracked, atMs } = lastSample;
   if (opened === tracked.opened && accepted === tracked.accepted) return {};
   return {
-    apart: `these were counted at ${wallTimeOf(session, atMs)}, what the processes did at another time: opened ${opened}, accepted ${accepted}`,
+    apart: `these were counted at ${wallTimeOf(session, atMs)}, what the processes did at another time: opened ${formatCount(opened)}, accepted ${formatCount(accepted)}`,
   };
 }
 

@@ -1,10 +1,12 @@
 /** The report of one look at what exists, without tracing: the same document, with what it can know. */
+
 import type { Census, CensusSocket } from '../accounting/census.ts';
 import { classOf } from '../accounting/classes.ts';
 import { groupBy } from '../accounting/group-by.ts';
 import { kindInState } from '../accounting/remembered.ts';
 import { countByKind } from '../ledger/entry.ts';
 import { findingsOf } from '../ledger/findings.ts';
+import { formatCount } from '../ledger/format-count.ts';
 import { isWasteful, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
@@ -117,7 +119,7 @@ function verdictOf(findings: readonly Finding[], { unseen }: Census, ledger: Led
   );
   const [most] = owners;
   const of = most === undefined ? '' : ` of ${most}${owners.size > 1 ? ' and others' : ''}`;
-  const because = [...unseen, ...(suspects > 0 ? [`${suspects} suspects${of}, and ${ONE_LOOK}`] : [])];
+  const because = [...unseen, ...(suspects > 0 ? [`${formatCount(suspects)} suspects${of}, and ${ONE_LOOK}`] : [])];
   return because.length > 0 ? { is: 'not-known', because } : { is: 'no-leak' };
 }
 

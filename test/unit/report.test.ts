@@ -180,6 +180,12 @@ describe('buildReport', () => {
       is: 'not-known',
       because: ['12 unused sockets of leakyd[1234] that are too young to tell: a leak, or none'],
     });
+    const many = Array.from({ length: 1_200 }, (_, i) => socket(i, 50_000));
+    expect(reportOf(inputs(many, 70_000)).verdict).toMatchObject({ because: [expect.stringMatching(/^1,200 unused/)] });
+    const old = many.map((facts) => ({ ...facts, origin: 'seeded', ever: unavailable() }) as const);
+    expect(reportOf(inputs(old.slice(0, 12), 70_000)).verdict).toMatchObject({
+      because: ['12 closed-unknown sockets of leakyd[1234] that are not known to be old enough: a leak, or none'],
+    });
     expect(reportOf(inputs(young, 90_000)).verdict.is).toBe('leak');
     // Too few to be a leak at any age.
     expect(reportOf(inputs(young.slice(0, 9), 70_000)).verdict).toEqual({ is: 'no-leak' });

@@ -46,6 +46,10 @@ function many(count: number, one: (i: number) => Partial<CensusSocket>): CensusS
 }
 
 describe('a snapshot', () => {
+  it('of a kind of which there is none says so, and of no age', () => {
+    expect(renderSnapshot(snapshot(census([censusSocket()]), ['close-wait']), 10)).toContain('FINDINGS\n  none\n');
+  });
+
   it('of incident A: who holds how many, with which ports, and that the sum closes', () => {
     const report = snapshot(
       census([...many(29, () => ({})), ...many(9, (i) => ({ ...onPort(50_000 + i), address: `aaaa${i}` }))]),

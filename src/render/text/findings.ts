@@ -27,7 +27,8 @@ export function findingLines(report: Report, style: Style): string[] {
   if (report.findings.length === 0) {
     return [
       style.bold('FINDINGS'),
-      `  none older than ${formatDuration(report.window.minAgeMs)}`,
+      // Of one look, of any age.
+      report.window.minAgeMs === 0 ? '  none' : `  none older than ${formatDuration(report.window.minAgeMs)}`,
       ...notYetSuspects(report, style),
       ...staleAllowances(report),
     ];
@@ -101,8 +102,8 @@ function whyNoLeak({ leak, kind, oldestMs, count }: Finding, { window, host }: R
   const neededMs = isIdle ? window.idleLeakAgeMs : window.leakAgeMs;
   const age = `${formatDuration(neededMs)} ${isIdle ? 'idle' : 'old'}`;
   if (oldestMs < neededMs) return [`no leak yet: none is ${age}`];
-  if (count < window.leakCount) return [`no leak yet: fewer than ${window.leakCount}, and not growing`];
-  return [`no leak yet: fewer than ${window.leakCount} are ${age}, and they do not grow`];
+  if (count < window.leakCount) return [`no leak yet: fewer than ${formatCount(window.leakCount)}, and not growing`];
+  return [`no leak yet: fewer than ${formatCount(window.leakCount)} are ${age}, and they do not grow`];
 }
 
 function details(finding: Finding, report: Report, names: ProcessNames, paths: CallPathTexts): string[] {

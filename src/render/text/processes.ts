@@ -20,7 +20,7 @@ export function processLines(report: Report, style: Style): string[] {
       ...surroundings(process).map((text) => `    ${text}`),
     ]);
   const more = processes.length - MOST_PROCESSES;
-  if (more > 0) lines.push(`  and ${more} more: --json lists them all`);
+  if (more > 0) lines.push(`  and ${formatCount(more)} more: --json lists them all`);
   return [style.bold('PROCESSES'), ...lines];
 }
 

@@ -32,7 +32,7 @@ export function shortageLines(report: Report, style: Style): string[] {
         ...(suffering === null ? [] : [`  ${suffering}`]),
       ];
     }),
-    ...(more > 0 ? [`  and in ${more} more network namespaces, below`] : []),
+    ...(more > 0 ? [`  and in ${formatCount(more)} more network namespaces, below`] : []),
   ];
 }
 
