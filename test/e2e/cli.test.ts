@@ -23,7 +23,11 @@ describe('bad input', () => {
     { name: 'pid 0', args: ['--pid', '0'], says: /a process id is a whole number/ },
     { name: 'no pid', args: ['--duration', '1s'], says: /no process given/ },
     { name: 'snapshot of no such pid', args: ['snapshot', '--pid', '4194303'], says: /there is no process 4194303/ },
-    { name: 'snapshot of no such kind', args: ['snapshot', '--kind', 'magic'], says: /Allowed choices are unused/ },
+    {
+      name: 'snapshot of no such kind',
+      args: ['snapshot', '--kind', 'magic'],
+      says: /Allowed choices are connect-failed/,
+    },
     {
       name: 'a kind that one look cannot tell',
       args: ['snapshot', '--kind', 'unused'],
