@@ -27,7 +27,7 @@ describe.each(['v4', 'v6'])('%s', (family) => {
       );
     const evidence = (name: string) => {
       const census = takeCensus();
-      const here = { ...census, sockets: census.sockets.filter(({ netns }) => netns === puppet.netns) };
+      const here = { ...census, alike: census.alike.filter(({ one }) => one.netns === puppet.netns) };
       return classify(here).classes.find((one) => one.name === name)?.evidence;
     };
     expect(evidence('unaccepted')).toBe(
