@@ -19,7 +19,8 @@ const MOST_SHOWN = 20;
 /** Memory is flat when the later half needs hardly more than the earlier one; the first part is not looked at. */
 const WARM_UP = 0.2;
 const RSS_SPARE = 16 << 20;
-const LIVE_SPARE = 4 << 20;
+/** What fills slowly and no further: references of call paths (13 MiB at most), and processes that ended. */
+const LIVE_SPARE = 12 << 20;
 /** Programs and libraries are read in over the first minutes. */
 const OUTSIDE_SPARE = 8 << 20;
 const BPF_SPARE = 1 << 20;
