@@ -56,7 +56,7 @@ export function decodeCensusSockets(
 
 /** Of whole records; numbers are as this machine has them, which is the kernel's. */
 function wordsOf(records: Uint8Array): Uint32Array {
-  const aligned = records.byteOffset % WORD === 0 ? records : records.slice();
+  const aligned = records.byteOffset % WORD === 0 ? records : new Uint8Array(records);
   return new Uint32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / WORD));
 }
 

@@ -99,6 +99,13 @@ describe('a socket of a census', () => {
     ]);
   });
 
+  it('is the same wherever in memory its record is', () => {
+    const bytes = records(CENSUS_RECORD, row({ netns: 9 }));
+    const elsewhere = Buffer.alloc(bytes.length + 1).subarray(1);
+    elsewhere.set(bytes);
+    expect(decodeCensusSockets(elsewhere, new Uint8Array(), BOOT).sockets).toMatchObject([{ inode: '4711', netns: 9 }]);
+  });
+
   it('in a state that no kernel has is a broken record', () => {
     expect(() => decoded([row({ state: 99 })])).toThrow('unknown TCP state: 99');
   });
