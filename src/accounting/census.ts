@@ -39,6 +39,8 @@ export interface CensusSocket {
   readonly sendQueue: number;
   /** bytes of buffers charged to it */
   readonly memory: number;
+  /** of `receiveQueue`, there is data in buffers */
+  readonly hasUnread: boolean;
   /** CLOCK_MONOTONIC ms of its last segment, null when it never sent or received one */
   readonly activeMs: number | null;
   /** it was established at some time since it was opened or disconnected */
@@ -49,13 +51,28 @@ export interface CensusSocket {
   readonly holders: readonly CensusHolder[];
 }
 
+/**
+ * Sockets that differ in identity, addresses, amounts and times alone. What decides how they are counted is the same:
+ * `one` tells of all of them by whom they are held, in which state they are, whether they have a port, and so on.
+ */
+export interface AlikeSockets {
+  readonly one: CensusSocket;
+  readonly sockets: readonly CensusSocket[];
+}
+
+export function countSockets(alike: readonly AlikeSockets[]): number {
+  return alike.reduce((sum, { sockets }) => sum + sockets.length, 0);
+}
+
 /** TIME_WAIT and half-open connections: no socket, not in `alloc`. */
 export interface Minisock {
-  netns: number;
-  state: 'TIME_WAIT' | 'NEW_SYN_RECV';
-  family: 4 | 6;
-  local: Endpoint;
-  peer: Endpoint;
+  readonly netns: number;
+  readonly state: 'TIME_WAIT' | 'NEW_SYN_RECV';
+  readonly family: 4 | 6;
+  /** its local port */
+  readonly port: number;
+  readonly local: Endpoint;
+  readonly peer: Endpoint;
 }
 
 export interface CensusNamespace {
@@ -73,7 +90,9 @@ export interface Census {
   /** CLOCK_MONOTONIC ms */
   atMs: number;
   tookMs: number;
-  sockets: CensusSocket[];
+  sockets: readonly CensusSocket[];
+  /** the same: a host has very many sockets, and few that differ */
+  alike: readonly AlikeSockets[];
   minisocks: Minisock[];
   namespaces: CensusNamespace[];
   /** alloc before and after the walks: equal when nothing came or went that the walks could have missed */

@@ -3,7 +3,7 @@
 import { formatCount } from '../ledger/format-count.ts';
 import { pidsFrom } from '../ledger/outside.ts';
 import type { Known, ProcessId } from '../ledger/types.ts';
-import type { Census, CensusSocket } from './census.ts';
+import { type AlikeSockets, type Census, type CensusSocket, countSockets } from './census.ts';
 import { groupBy } from './group-by.ts';
 
 /** What keeps a socket allocated, in the order of a report. */
@@ -52,11 +52,10 @@ export function classOf(socket: CensusSocket): SocketClassName {
   return socket.hasFile ? 'no-holder' : 'kernel';
 }
 
-function classOfHeld({ state, port, receiveQueue, memory }: CensusSocket): SocketClassName {
+function classOfHeld({ state, port, hasUnread }: CensusSocket): SocketClassName {
   switch (state) {
     case 'CLOSE':
-      // The end of the stream counts as one byte.
-      if (receiveQueue > 1 && memory > 0) return 'closed-unread';
+      if (hasUnread) return 'closed-unread';
       return port === null ? 'closed' : 'closed-bound';
     case 'CLOSE_WAIT':
       return 'close-wait';
@@ -68,14 +67,14 @@ function classOfHeld({ state, port, receiveQueue, memory }: CensusSocket): Socke
 }
 
 /** Classes that have sockets. */
-export function classify({ sockets, allocAfter }: Census): Classes {
-  const members = groupBy(sockets, classOf);
+export function classify({ sockets, alike, allocAfter }: Census): Classes {
+  const members = groupBy(alike, ({ one }) => classOf(one));
   const listeners = members.get('listening') ?? [];
   return {
     alloc: allocAfter,
     classes: SOCKET_CLASSES.flatMap((name) => {
       const all = members.get(name);
-      return all === undefined ? [] : [{ name, count: all.length, evidence: evidenceOf(name, all, listeners) }];
+      return all === undefined ? [] : [{ name, count: countSockets(all), evidence: evidenceOf(name, all, listeners) }];
     }),
     unplaced:
       allocAfter.status === 'measured' ? { status: 'measured', value: allocAfter.value - sockets.length } : allocAfter,
@@ -83,35 +82,31 @@ export function classify({ sockets, allocAfter }: Census): Classes {
 }
 
 /** What was seen, so that a reader can look for himself. */
-function evidenceOf(
-  name: SocketClassName,
-  sockets: readonly CensusSocket[],
-  listeners: readonly CensusSocket[],
-): string {
+function evidenceOf(name: SocketClassName, alike: readonly AlikeSockets[], listeners: readonly AlikeSockets[]): string {
   switch (name) {
     case 'closed':
-      return `state CLOSE, in no hash table, no port, ${openIn(sockets)}`;
+      return `state CLOSE, in no hash table, no port, ${openIn(alike)}`;
     case 'closed-bound':
-      return `state CLOSE, holding a port, ${openIn(sockets)}`;
+      return `state CLOSE, holding a port, ${openIn(alike)}`;
     case 'closed-unread': {
-      const kib = Math.ceil(sockets.reduce((sum, { memory }) => sum + memory, 0) / 1024);
-      return `state CLOSE, ${formatCount(kib)} KiB of buffers with data that was not read, ${openIn(sockets)}`;
+      const kib = Math.ceil(allOf(alike).reduce((sum, { memory }) => sum + memory, 0) / 1024);
+      return `state CLOSE, ${formatCount(kib)} KiB of buffers with data that was not read, ${openIn(alike)}`;
     }
     case 'close-wait':
-      return `the peer has closed, ${openIn(sockets)}`;
+      return `the peer has closed, ${openIn(alike)}`;
     case 'listening':
     case 'connected':
-      return openIn(sockets);
+      return openIn(alike);
     case 'unaccepted':
-      return `connected, and not accepted: ${queues(sockets, listeners)}`;
+      return `connected, and not accepted: ${queues(allOf(alike), allOf(listeners))}`;
     case 'unaccepted-reset':
-      return `reset by the peer, in no hash table, not accepted: ${queues(sockets, listeners)}`;
+      return `reset by the peer, in no hash table, not accepted: ${queues(allOf(alike), allOf(listeners))}`;
     case 'in-flight':
-      return `sent as descriptors to ${places(sockets, 'unix socket')} that did not receive them`;
+      return `sent as descriptors to ${places(allOf(alike), 'unix socket')} that did not receive them`;
     case 'io_uring':
-      return `fixed files of ${places(sockets, 'io_uring')}`;
+      return `fixed files of ${places(allOf(alike), 'io_uring')}`;
     case 'orphaned': {
-      const unsent = sockets.filter(({ sendQueue }) => sendQueue > 0).length;
+      const unsent = allOf(alike).filter(({ sendQueue }) => sendQueue > 0).length;
       return `closed by their process, in the kernel's hands; ${formatCount(unsent)} with data that the peer did not acknowledge`;
     }
     case 'kernel':
@@ -121,9 +116,13 @@ function evidenceOf(
   }
 }
 
-function openIn(sockets: readonly CensusSocket[]): string {
+function allOf(alike: readonly AlikeSockets[]): CensusSocket[] {
+  return alike.flatMap(({ sockets }) => sockets);
+}
+
+function openIn(alike: readonly AlikeSockets[]): string {
   const processes = new Set<ProcessId>();
-  for (const { holders } of sockets) for (const { process } of holders) processes.add(process);
+  for (const { one } of alike) for (const { process } of one.holders) processes.add(process);
   return `open in ${plural(processes.size, 'process', 'processes')}`;
 }
 

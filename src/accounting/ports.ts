@@ -1,6 +1,6 @@
 /** The ports of each network namespace: how many are in use, by whom, and how many are left. */
 import type { Endpoint, Known, ProcessId, SocketKind, Sockstat } from '../ledger/types.ts';
-import type { Census, CensusSocket, Minisock } from './census.ts';
+import type { AlikeSockets, Census, CensusSocket, Minisock } from './census.ts';
 import { groupBy } from './group-by.ts';
 import { isWithin, type PortSpan } from './port-range.ts';
 import { kindInState } from './remembered.ts';
@@ -82,8 +82,8 @@ interface Occupant {
  */
 export function portsOf(census: Census, kindOf: KindOf = kindInState): NamespacePorts[] {
   const sockets = groupBy(
-    census.sockets.filter(({ port }) => port !== null),
-    ({ netns }) => netns,
+    census.alike.filter(({ one }) => one.port !== null),
+    ({ one }) => one.netns,
   );
   const waiting = groupBy(
     census.minisocks.filter(({ state }) => state === 'TIME_WAIT'),
@@ -110,12 +110,12 @@ export function portsOf(census: Census, kindOf: KindOf = kindInState): Namespace
 /** The processes that `portsOf` may name, and their pids; those with most ports first. */
 export function portHoldersOf(census: Census): Map<ProcessId, number> {
   const counts = new Map<ProcessId, { pid: number; count: number }>();
-  for (const { port, holders } of census.sockets) {
-    const [holder] = holders;
-    if (port === null || holder === undefined) continue;
-    const known = counts.get(holder.process);
-    if (known === undefined) counts.set(holder.process, { pid: holder.pid, count: 1 });
-    else known.count += 1;
+  for (const { one, sockets } of census.alike) {
+    const [holder] = one.holders;
+    if (one.port === null || holder === undefined) continue;
+    const known = counts.get(holder.process) ?? { pid: holder.pid, count: 0 };
+    counts.set(holder.process, known);
+    known.count += sockets.length;
   }
   return new Map([...counts].sort(([, a], [, b]) => b.count - a.count).map(([process, { pid }]) => [process, pid]));
 }
@@ -123,13 +123,17 @@ export function portHoldersOf(census: Census): Map<ProcessId, number> {
 function portsOfNamespace(
   range: Known<PortSpan>,
   reserved: Known<readonly PortSpan[]>,
-  sockets: readonly CensusSocket[],
+  alike: readonly AlikeSockets[],
   waiting: readonly Minisock[],
   kindOf: KindOf,
 ): Omit<NamespacePorts, 'netns' | 'path' | 'inuse'> {
   const occupants = new Map<number, Occupant>();
-  for (const socket of sockets) if (socket.port !== null) occupy(occupants, socket.port, occupantOf(socket, kindOf));
-  for (const { local } of waiting) occupy(occupants, local.port, { process: null, use: 'time-wait' });
+  for (const { one, sockets } of alike) {
+    const ofAll = one.state === 'CLOSE' && kindOf !== kindInState ? null : occupantOf(one, kindOf);
+    for (const socket of sockets)
+      if (socket.port !== null) occupy(occupants, socket.port, ofAll ?? occupantOf(socket, kindOf));
+  }
+  for (const { port } of waiting) occupy(occupants, port, { process: null, use: 'time-wait' });
   const span = range.status === 'measured' ? range.value : null;
   const kept = portsIn(reserved);
   const inRange = span === null ? null : [...occupants.keys()].filter((port) => isWithin(port, span)).length;
@@ -144,7 +148,7 @@ function portsOfNamespace(
         ? { status: 'measured', value: countFree(range.value, occupants.keys(), kept) }
         : range,
     holders: holdersOf(occupants, span),
-    destinations: destinationsOf(sockets, waiting, occupants, range, kept),
+    destinations: destinationsOf(alike, waiting, occupants, range, kept),
   };
 }
 
@@ -200,12 +204,17 @@ function holdersOf(occupants: ReadonlyMap<number, Occupant>, range: PortSpan | n
   return [...sums.values()].flatMap((ofUse) => [...ofUse.values()]).sort((a, b) => b.count - a.count);
 }
 
+/** Whether a port that it has is among the bound ones, whatever else has it. */
+function isBound(socket: CensusSocket): boolean {
+  return BOUND_USES.includes(occupantOf(socket, kindInState).use);
+}
+
 /**
  * connect() may share a port between destinations, but skips every port that was bound (kernel: __inet_hash_connect,
  * `tb->fastreuse >= 0`); which those are of connected sockets is not recorded, so only idle and listening ones count.
  */
 function destinationsOf(
-  sockets: readonly CensusSocket[],
+  alike: readonly AlikeSockets[],
   waiting: readonly Minisock[],
   occupants: ReadonlyMap<number, Occupant>,
   range: Known<PortSpan>,
@@ -223,8 +232,11 @@ function destinationsOf(
     one.ports.add(port);
     towards.set(key, one);
   };
-  for (const socket of sockets) if (socket.port !== null && shareable(socket.port)) occupy(socket.port, socket.peer);
-  for (const { local, peer } of waiting) if (shareable(local.port)) occupy(local.port, peer);
+  for (const { one, sockets } of alike)
+    if (!isBound(one))
+      for (const socket of sockets)
+        if (socket.port !== null && shareable(socket.port)) occupy(socket.port, socket.peer);
+  for (const minisock of waiting) if (shareable(minisock.port)) occupy(minisock.port, minisock.peer);
   const open = countFree(span, bound, kept);
   return [...towards.values()]
     .map(({ address, port, ports }) => ({ address, port, count: ports.size, free: open - ports.size }))

@@ -90,23 +90,25 @@ export function addSockstat(program: Command): void {
 
 /** Bare `socktrace`. */
 export function triage(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot(wholeHost(json)));
-  print(json ? renderJsonParts(report) : [renderTriage(report, styleFor(process.stdout))]);
+  const { report, sockets } = explained(() => takeSnapshot(WHOLE_HOST));
+  print(json ? renderJsonParts(report, sockets) : [renderTriage(report, styleFor(process.stdout))]);
   return ExitCode.done;
 }
 
 function snapshot({ pid, kind, limit, json, cmdline }: SnapshotCommandOptions): ExitCode {
   const targets = checkedTargets(pid ?? []);
-  const most = json ? Number.POSITIVE_INFINITY : limit;
-  const report = explained(() => takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline, most }));
-  print(json ? renderJsonParts(report) : [renderSnapshot(report, limit, styleFor(process.stdout))]);
+  const most = json ? 0 : limit;
+  const { report, sockets } = explained(() =>
+    takeSnapshot({ targets, kinds: kind ?? null, hideArguments: !cmdline, most }),
+  );
+  print(json ? renderJsonParts(report, sockets) : [renderSnapshot(report, limit, styleFor(process.stdout))]);
   return ExitCode.done;
 }
 
 function sockstat(json: boolean): ExitCode {
-  const report = explained(() => takeSnapshot(wholeHost(json)));
+  const { report, sockets } = explained(() => takeSnapshot(WHOLE_HOST));
   if (json) {
-    print(renderJsonParts(report));
+    print(renderJsonParts(report, sockets));
     return ExitCode.done;
   }
   const read = readSsSummary(report);
@@ -116,10 +118,8 @@ function sockstat(json: boolean): ExitCode {
   return ExitCode.done;
 }
 
-/** The texts of the triage and of sockstat have no list of sockets. */
-function wholeHost(json: boolean): SnapshotOptions {
-  return { targets: [], kinds: null, hideArguments: false, most: json ? Number.POSITIVE_INFINITY : 0 };
-}
+/** The texts of the triage and of sockstat have no list of sockets, and the documents are written one by one. */
+const WHOLE_HOST: SnapshotOptions = { targets: [], kinds: null, hideArguments: false, most: 0 };
 
 function print(parts: Iterable<string>): void {
   for (const part of parts) process.stdout.write(part);

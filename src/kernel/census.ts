@@ -1,13 +1,14 @@
 /** Records of bpf/census_records.h as facts. */
 import {
   CENSUS_WAYS,
+  type Census,
   type CensusHolder,
   type CensusSocket,
   type CensusWay,
   type Minisock,
 } from '../accounting/census.ts';
 import { errnoName } from '../ledger/errno.ts';
-import type { Endpoint, TcpState } from '../ledger/types.ts';
+import type { Endpoint, ProcessId, TcpState } from '../ledger/types.ts';
 import { processIdFor } from '../procfs/process.ts';
 import { formatAddress } from './address.ts';
 import { tcpState } from './decode.ts';
@@ -22,48 +23,54 @@ const FLAG_DEAD = 1;
 const FLAG_HAS_SOCKET = 2;
 const FLAG_HAS_FILE = 4;
 
-/** The sockets of a census, each with its holders. A socket in a state that no kernel has is a broken record: thrown. */
-export function decodeCensusSockets(rows: Uint8Array, descriptors: Uint8Array, bootId: string): CensusSocket[] {
-  const sockets = decode(rows, CENSUS_RECORD.size, (view, at) => new CensusRecord(view, at));
-  const byAddress = new Map<number, CensusRecord>();
-  // Further TCP socks of one MPTCP socket are reached by its inode alone.
-  const byInode = new Map<number, CensusRecord[]>();
-  for (const socket of sockets) {
-    byAddress.set(socket.key, socket);
-    if (socket.inodeKey !== 0 && !socket.byDescriptor)
-      byInode.set(socket.inodeKey, [...(byInode.get(socket.inodeKey) ?? []), socket]);
+/**
+ * The sockets of a census, each with its holders. A socket in a state that no kernel has is a broken record: thrown.
+ *
+ * A snapshot runs this once, over very many records, before anything of it is compiled: what is done for each of them is
+ * loops over numbers.
+ */
+export function decodeCensusSockets(
+  rows: Uint8Array,
+  descriptors: Uint8Array,
+  bootId: string,
+): Pick<Census, 'sockets' | 'alike'> {
+  const words = wordsOf(rows);
+  const holders = new Holders(words, wordsOf(descriptors), bootId);
+  const view = new DataView(words.buffer, words.byteOffset, words.byteLength);
+  const sockets: CensusRecord[] = [];
+  const alike = new Alike(words, holders);
+  const groups: CensusRecord[][] = [];
+  for (let row = 0; row < holders.count; row++) {
+    const socket = new CensusRecord(view, row, holders);
+    const group = alike.groupOf(row);
+    sockets.push(socket);
+    const others = groups[group];
+    if (others === undefined) groups.push([socket]);
+    else others.push(socket);
   }
-  const holders = new Holders();
-  const holderAt = decodeHolder(bootId);
-  forEachRecord(descriptors, CENSUS_DESCRIPTOR.size, (view, at) => {
-    const socket = byAddress.get(lowBits(view, at + CENSUS_DESCRIPTOR.fields.sk[0]));
-    const inode = lowBits(view, at + CENSUS_DESCRIPTOR.fields.inode[0]);
-    const holder = holderAt(view, at);
-    // Its address may have become another socket's after the descriptor was seen.
-    if (socket !== undefined && (socket.inodeKey === inode || socket.inodeKey === 0)) holders.add(socket, holder);
-    for (const other of byInode.get(inode) ?? []) holders.add(other, holder);
-  });
-  return sockets;
+  return {
+    sockets,
+    alike: groups.flatMap((group) => (group[0] === undefined ? [] : [{ one: group[0], sockets: group }])),
+  };
+}
+
+/** Of whole records; numbers are as this machine has them, which is the kernel's. */
+function wordsOf(records: Uint8Array): Uint32Array {
+  const aligned = records.byteOffset % WORD === 0 ? records : new Uint8Array(records);
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, Math.floor(aligned.byteLength / WORD));
 }
 
 /** TIME_WAIT sockets and connection requests. */
 export function decodeMinisocks(records: Uint8Array): Minisock[] {
-  return decode(records, CENSUS_MINISOCK.size, decodeMinisock);
-}
-
-function decode<T>(bytes: Uint8Array, size: number, one: (view: DataView, at: number) => T): T[] {
-  const all: T[] = [];
-  forEachRecord(bytes, size, (view, at) => all.push(one(view, at)));
-  return all;
-}
-
-function forEachRecord(bytes: Uint8Array, size: number, visit: (view: DataView, at: number) => void): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + size <= bytes.byteLength; at += size) visit(view, at);
+  const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
+  const minisocks: Minisock[] = [];
+  for (let at = 0; at + CENSUS_MINISOCK.size <= records.byteLength; at += CENSUS_MINISOCK.size)
+    minisocks.push(new MinisockRecord(view, at));
+  return minisocks;
 }
 
 const PLACE = CENSUS_RECORD.fields;
-const NOBODY: readonly CensusHolder[] = [];
+const MINISOCK = CENSUS_MINISOCK.fields;
 
 /**
  * A socket, read from its record where it is asked for: of a hundred thousand sockets a report counts all by a few
@@ -72,27 +79,20 @@ const NOBODY: readonly CensusHolder[] = [];
 class CensusRecord implements CensusSocket {
   readonly #view: DataView;
   readonly #at: number;
-  readonly state: TcpState;
-  holders: readonly CensusHolder[] = NOBODY;
+  readonly #row: number;
+  readonly #table: Holders;
+  #holders: readonly CensusHolder[] | undefined;
 
-  constructor(view: DataView, at: number) {
+  constructor(view: DataView, row: number, holders: Holders) {
     this.#view = view;
-    this.#at = at;
-    this.state = tcpState(view.getUint8(at + PLACE.state[0]));
+    this.#at = row * CENSUS_RECORD.size;
+    this.#row = row;
+    this.#table = holders;
   }
 
-  /** its address as a number: see lowBits() */
-  get key(): number {
-    return lowBits(this.#view, this.#at + PLACE.sk[0]);
-  }
-
-  /** 0 for none */
-  get inodeKey(): number {
-    return lowBits(this.#view, this.#at + PLACE.inode[0]);
-  }
-
-  get byDescriptor(): boolean {
-    return (this.#u8('ways') & WAY_DESCRIPTOR) !== 0;
+  get holders(): readonly CensusHolder[] {
+    this.#holders ??= this.#table.of(this.#row);
+    return this.#holders;
   }
 
   get address(): string {
@@ -125,6 +125,10 @@ class CensusRecord implements CensusSocket {
   get via(): string | null {
     const [listener, inode] = [this.#u64('via_sk'), this.#u64('via_inode')];
     return listener !== 0n ? listener.toString(16) : inode !== 0n ? String(inode) : null;
+  }
+
+  get state(): TcpState {
+    return tcpState(this.#u8('state'));
   }
 
   get family(): 4 | 6 {
@@ -167,6 +171,10 @@ class CensusRecord implements CensusSocket {
 
   get memory(): number {
     return this.#u32('memory');
+  }
+
+  get hasUnread(): boolean {
+    return this.receiveQueue > END_OF_STREAM && this.memory > 0;
   }
 
   get activeMs(): number | null {
@@ -213,38 +221,260 @@ class CensusRecord implements CensusSocket {
   }
 }
 
-/** Gives sockets their holders, once each: threads with descriptor tables of their own show theirs again. */
-class Holders {
-  /** beyond the first of each socket, which most have none of */
-  readonly #further = new Set<string>();
+const WORD = 4;
+const ROW_WORDS = CENSUS_RECORD.size / WORD;
+const DESCRIPTOR_WORDS = CENSUS_DESCRIPTOR.size / WORD;
 
-  add(socket: CensusRecord, holder: CensusHolder): void {
-    const [first] = socket.holders;
-    if (first === undefined) {
-      socket.holders = [holder];
-      return;
+/** The place of a number of 32 bits, or of the low half of one of 64. */
+function wordOf([offset]: readonly [number, number]): number {
+  return Math.floor(offset / WORD);
+}
+
+const ROW = {
+  sk: wordOf(PLACE.sk),
+  inode: wordOf(PLACE.inode),
+  received: wordOf(PLACE.bytes_received),
+  acked: wordOf(PLACE.bytes_acked),
+  segmentsOut: wordOf(PLACE.segments_out),
+  netns: wordOf(PLACE.netns),
+  receiveQueue: wordOf(PLACE.receive_queue),
+  memory: wordOf(PLACE.memory),
+  /** in the low half */
+  localPort: wordOf(PLACE.local_port),
+  /** in the high half */
+  error: wordOf(PLACE.error),
+  /** family, state, ways and flags, a byte each */
+  signs: wordOf(PLACE.family),
+} as const;
+
+const DESCRIPTOR = {
+  sk: wordOf(CENSUS_DESCRIPTOR.fields.sk),
+  inode: wordOf(CENSUS_DESCRIPTOR.fields.inode),
+  startNs: wordOf(CENSUS_DESCRIPTOR.fields.start_ns),
+  tgid: wordOf(CENSUS_DESCRIPTOR.fields.tgid),
+  fd: wordOf(CENSUS_DESCRIPTOR.fields.fd),
+} as const;
+
+/** What a sum asks of the numbers of a socket. */
+const HOLDS_PORT = 1;
+const WAS_ESTABLISHED = 2;
+const HAS_SENT = 4;
+const HAS_UNREAD = 8;
+/** It counts as one byte of a receive queue. */
+const END_OF_STREAM = 1;
+
+/** Numbers the groups of sockets that are alike, in the order in which they are met: see AlikeSockets. */
+class Alike {
+  readonly #words: Uint32Array;
+  readonly #holders: Holders;
+  /** by what they have in common, mixed; the others of the same mixture follow */
+  readonly #firstGroup = new Map<number, number>();
+  readonly #nextGroup: number[] = [];
+  /** of each group: what the first of it has */
+  readonly #firstRow: number[] = [];
+  readonly #owners: number[] = [];
+  readonly #facts: number[] = [];
+
+  constructor(words: Uint32Array, holders: Holders) {
+    this.#words = words;
+    this.#holders = holders;
+  }
+
+  groupOf(row: number): number {
+    const words = this.#words;
+    const at = row * ROW_WORDS;
+    const owners = this.#holders.ownersOf(row);
+    const signs = words[at + ROW.signs] ?? 0;
+    const netns = words[at + ROW.netns] ?? 0;
+    const facts = factsAt(words, at);
+    const mixed = Math.imul(owners, 0x9e37_79b1) ^ Math.imul(netns, 0x85eb_ca6b) ^ signs ^ (facts << 8);
+    const first = this.#firstGroup.get(mixed);
+    for (let group = first; group !== undefined; group = this.#nextGroup[group]) {
+      const other = (this.#firstRow[group] ?? 0) * ROW_WORDS;
+      if (
+        this.#owners[group] === owners &&
+        this.#facts[group] === facts &&
+        words[other + ROW.signs] === signs &&
+        words[other + ROW.netns] === netns
+      )
+        return group;
     }
-    if (first.process === holder.process && first.fd === holder.fd) return;
-    const key = `${holder.process}:${holder.fd}:${socket.key}`;
-    if (this.#further.has(key)) return;
-    this.#further.add(key);
-    (socket.holders as CensusHolder[]).push(holder);
+    tcpState((signs >>> 8) & 0xff);
+    const group = this.#firstRow.length;
+    this.#firstGroup.set(mixed, group);
+    if (first !== undefined) this.#nextGroup[group] = first;
+    this.#firstRow.push(row);
+    this.#owners.push(owners);
+    this.#facts.push(facts);
+    return group;
   }
 }
 
-function decodeHolder(bootId: string): (view: DataView, at: number) => CensusHolder {
-  const place = CENSUS_DESCRIPTOR.fields;
-  // The descriptors of a process follow each other.
-  let [pid, startNs, process] = [0, 0n, ''];
-  return (view, at) => {
-    const itsPid = view.getUint32(at + place.tgid[0], true);
-    const itsStartNs = view.getBigUint64(at + place.start_ns[0], true);
-    if (itsPid !== pid || itsStartNs !== startNs) {
-      [pid, startNs] = [itsPid, itsStartNs];
-      process = processIdFor(bootId, pid, startNs);
+function factsAt(words: Uint32Array, at: number): number {
+  const isSet = (word: number): boolean => words[at + word] !== 0 || words[at + word + 1] !== 0;
+  let facts = (words[at + ROW.error] ?? 0) & 0xffff_0000;
+  if (((words[at + ROW.localPort] ?? 0) & 0xffff) !== 0) facts |= HOLDS_PORT;
+  if (isSet(ROW.received) || isSet(ROW.acked)) facts |= WAS_ESTABLISHED;
+  if (words[at + ROW.segmentsOut] !== 0) facts |= HAS_SENT;
+  if ((words[at + ROW.receiveQueue] ?? 0) > END_OF_STREAM && words[at + ROW.memory] !== 0) facts |= HAS_UNREAD;
+  return facts;
+}
+
+const NOBODY = -1;
+const NOWHERE = -1;
+
+/**
+ * Who holds the sockets, by the number of their record. Nearly all have one holder: two numbers in tables. Each is there
+ * once: threads with descriptor tables of their own show theirs again.
+ */
+class Holders {
+  /** records of sockets */
+  readonly count: number;
+  readonly #processes: { process: ProcessId; pid: number }[] = [];
+  /** the first holder's place in #processes, NOBODY for none, and its descriptor */
+  readonly #first: Int32Array;
+  readonly #fds: Int32Array;
+  /** beyond the first of each socket */
+  readonly #further = new Map<number, CensusHolder[]>();
+  readonly #seenFurther = new Set<string>();
+  /** lists of several processes, numbered down from NOBODY */
+  readonly #lists = new Map<string, number>();
+
+  constructor(rows: Uint32Array, descriptors: Uint32Array, bootId: string) {
+    this.count = Math.floor(rows.length / ROW_WORDS);
+    this.#first = new Int32Array(this.count).fill(NOBODY);
+    this.#fds = new Int32Array(this.count);
+    this.#join(rows, descriptors, bootId);
+  }
+
+  of(row: number): CensusHolder[] {
+    const first = this.#first[row] ?? NOBODY;
+    if (first === NOBODY) return [];
+    return [this.#holder(first, this.#fds[row] ?? 0), ...(this.#further.get(row) ?? [])];
+  }
+
+  /** A number that sockets of the same processes share, and others do not. */
+  ownersOf(row: number): number {
+    const further = this.#further.size === 0 ? undefined : this.#further.get(row);
+    if (further === undefined) return this.#first[row] ?? NOBODY;
+    const key = this.of(row)
+      .map(({ process }) => process)
+      .join();
+    const known = this.#lists.get(key) ?? NOBODY - 1 - this.#lists.size;
+    this.#lists.set(key, known);
+    return known;
+  }
+
+  #join(rows: Uint32Array, descriptors: Uint32Array, bootId: string): void {
+    const slots = placesByAddress(rows, this.count);
+    const mask = slots.length - 1;
+    const byInode = placesByInode(rows, this.count);
+    const processAt = this.#decodeProcess(descriptors, bootId);
+    for (let at = 0; at + DESCRIPTOR_WORDS <= descriptors.length; at += DESCRIPTOR_WORDS) {
+      const process = processAt(at);
+      const fd = descriptors[at + DESCRIPTOR.fd] ?? 0;
+      const low = descriptors[at + DESCRIPTOR.sk] ?? 0;
+      const high = descriptors[at + DESCRIPTOR.sk + 1] ?? 0;
+      const inode = descriptors[at + DESCRIPTOR.inode] ?? 0;
+      const inodeHigh = descriptors[at + DESCRIPTOR.inode + 1] ?? 0;
+      for (let slot = slotOf(low, high) & mask; slots[slot] !== NOWHERE; slot = (slot + 1) & mask) {
+        const row = slots[slot] ?? NOWHERE;
+        const place = row * ROW_WORDS;
+        if (rows[place + ROW.sk] !== low || rows[place + ROW.sk + 1] !== high) continue;
+        const its = rows[place + ROW.inode];
+        const itsHigh = rows[place + ROW.inode + 1];
+        // Its address may have become another socket's after the descriptor was seen.
+        if ((its === inode && itsHigh === inodeHigh) || (its === 0 && itsHigh === 0)) this.#add(row, process, fd);
+        break;
+      }
+      if (byInode.size > 0)
+        for (const row of byInode.get(numberOf(inode, inodeHigh)) ?? []) this.#add(row, process, fd);
     }
-    return { process, pid, fd: view.getUint32(at + place.fd[0], true) };
-  };
+  }
+
+  #add(row: number, process: number, fd: number): void {
+    const first = this.#first[row];
+    if (first === NOBODY) {
+      this.#first[row] = process;
+      this.#fds[row] = fd;
+      return;
+    }
+    if (first === process && this.#fds[row] === fd) return;
+    const key = `${process}:${fd}:${row}`;
+    if (this.#seenFurther.has(key)) return;
+    this.#seenFurther.add(key);
+    const further = this.#further.get(row);
+    if (further === undefined) this.#further.set(row, [this.#holder(process, fd)]);
+    else further.push(this.#holder(process, fd));
+  }
+
+  #holder(process: number, fd: number): CensusHolder {
+    const { process: id = '', pid = 0 } = this.#processes[process] ?? {};
+    return { process: id, pid, fd };
+  }
+
+  /** @returns what tells the place in #processes of a descriptor's process */
+  #decodeProcess(descriptors: Uint32Array, bootId: string): (at: number) => number {
+    const known = new Map<ProcessId, number>();
+    // The descriptors of a process follow each other.
+    let [pid, low, high, index] = [-1, 0, 0, 0];
+    return (at) => {
+      const itsPid = descriptors[at + DESCRIPTOR.tgid] ?? 0;
+      const itsLow = descriptors[at + DESCRIPTOR.startNs] ?? 0;
+      const itsHigh = descriptors[at + DESCRIPTOR.startNs + 1] ?? 0;
+      if (itsPid === pid && itsLow === low && itsHigh === high) return index;
+      [pid, low, high] = [itsPid, itsLow, itsHigh];
+      const process = processIdFor(bootId, pid, (BigInt(high) << 32n) | BigInt(low));
+      index = known.get(process) ?? this.#processes.length;
+      if (index === this.#processes.length) {
+        known.set(process, index);
+        this.#processes.push({ process, pid });
+      }
+      return index;
+    };
+  }
+}
+
+/**
+ * A hash table of the numbers of the records, by address: a record is at slotOf() its address, or at the next place that
+ * was free; NOWHERE is in the others. (A Map would make an object of each address, which is beyond small numbers.)
+ */
+function placesByAddress(rows: Uint32Array, count: number): Int32Array {
+  const slots = new Int32Array(2 ** Math.ceil(Math.log2(2 * count + 1))).fill(NOWHERE);
+  const mask = slots.length - 1;
+  for (let row = 0; row < count; row++) {
+    const at = row * ROW_WORDS + ROW.sk;
+    let slot = slotOf(rows[at] ?? 0, rows[at + 1] ?? 0) & mask;
+    while (slots[slot] !== NOWHERE) slot = (slot + 1) & mask;
+    slots[slot] = row;
+  }
+  return slots;
+}
+
+/** Of those that no descriptor leads to by their address: further TCP socks of one MPTCP socket. */
+function placesByInode(rows: Uint32Array, count: number): Map<number, number[]> {
+  const found = new Map<number, number[]>();
+  for (let row = 0; row < count; row++) {
+    const at = row * ROW_WORDS;
+    if ((((rows[at + ROW.signs] ?? 0) >>> 16) & WAY_DESCRIPTOR) !== 0) continue;
+    const inode = numberOf(rows[at + ROW.inode] ?? 0, rows[at + ROW.inode + 1] ?? 0);
+    if (inode === 0) continue;
+    const others = found.get(inode);
+    if (others === undefined) found.set(inode, [row]);
+    else others.push(row);
+  }
+  return found;
+}
+
+/** Socks are of a size, in pages: their addresses differ in the middle. */
+function slotOf(low: number, high: number): number {
+  const mixed = Math.imul((low >>> 6) ^ high, 0x9e37_79b1);
+  return mixed ^ (mixed >>> 15);
+}
+
+/** The low 53 bits of a 64-bit number, which a number holds exactly. */
+function numberOf(low: number, high: number): number {
+  return (high & 0x1f_ffff) * 2 ** 32 + low;
 }
 
 /** Bytes as text, to spare the conversion of large numbers. */
@@ -258,24 +488,42 @@ function hexadecimal(view: DataView, at: number): string {
   return text;
 }
 
-/** The low 53 bits of a 64-bit number, which a number holds exactly: no kernel has memory for two socks so far apart. */
-function lowBits(view: DataView, at: number): number {
-  return (view.getUint32(at + 4, true) & 0x1f_ffff) * 2 ** 32 + view.getUint32(at, true);
-}
+/** As CensusRecord: a host may have tens of thousands, of which ports alone are counted. */
+class MinisockRecord implements Minisock {
+  readonly #view: DataView;
+  readonly #at: number;
+  readonly netns: number;
+  readonly state: Minisock['state'];
+  readonly port: number;
 
-function decodeMinisock(view: DataView, at: number): Minisock {
-  const place = CENSUS_MINISOCK.fields;
-  const family = familyOf(view.getUint8(at + place.family[0]));
-  const state = tcpState(view.getUint8(at + place.state[0]));
-  if (state !== 'TIME_WAIT' && state !== 'NEW_SYN_RECV') throw new RangeError(`a minisock in state ${state}`);
-  const address = (offset: number): string => addressAt(view, at + offset, family);
-  return {
-    netns: view.getUint32(at + place.netns[0], true),
-    state,
-    family,
-    local: { address: address(place.local_address[0]), port: view.getUint16(at + place.local_port[0], true) },
-    peer: { address: address(place.peer_address[0]), port: view.getUint16(at + place.peer_port[0], true) },
-  };
+  constructor(view: DataView, at: number) {
+    const state = tcpState(view.getUint8(at + MINISOCK.state[0]));
+    if (state !== 'TIME_WAIT' && state !== 'NEW_SYN_RECV') throw new RangeError(`a minisock in state ${state}`);
+    this.#view = view;
+    this.#at = at;
+    this.netns = view.getUint32(at + MINISOCK.netns[0], true);
+    this.state = state;
+    this.port = view.getUint16(at + MINISOCK.local_port[0], true);
+  }
+
+  get family(): 4 | 6 {
+    return familyOf(this.#view.getUint8(this.#at + MINISOCK.family[0]));
+  }
+
+  get local(): Endpoint {
+    return { address: this.#address('local_address'), port: this.port };
+  }
+
+  get peer(): Endpoint {
+    return {
+      address: this.#address('peer_address'),
+      port: this.#view.getUint16(this.#at + MINISOCK.peer_port[0], true),
+    };
+  }
+
+  #address(field: 'local_address' | 'peer_address'): string {
+    return addressAt(this.#view, this.#at + MINISOCK[field][0], this.family);
+  }
 }
 
 function familyOf(number: number): 4 | 6 {

@@ -1,5 +1,5 @@
 /** The report as the JSON document that `--json` prints. */
-import type { Report } from '../report/types.ts';
+import type { Report, SnapshotSocket } from '../report/types.ts';
 
 /** JSON escapes C0 controls itself; these a terminal may obey as well, and in JSON they can occur only in strings. */
 const UNSAFE = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -15,19 +15,33 @@ const LIST = '\n  "snapshot": {\n    "status": "measured",\n    "value": [';
 /** What stands around a list at this depth, whatever the names. */
 const [BEFORE = '', AFTER = ''] = JSON.stringify([[[0]]], null, 2).split('\n      0\n    ]');
 
-/** The same document in parts, so that a long list of sockets is never one text. */
-export function* renderJsonParts(report: Report): Generator<string> {
-  if (report.snapshot.status === 'unavailable' || report.snapshot.value.length === 0) return yield renderJson(report);
+/**
+ * The same document in parts, so that a long list of sockets is never one text, nor all in memory.
+ * @param sockets what stands in the list, whatever the report has there
+ */
+export function* renderJsonParts(report: Report, sockets: Iterable<SnapshotSocket>): Generator<string> {
   const whole = renderJson({ ...report, snapshot: { status: 'measured', value: [] } });
   // Within a string there are no bare line ends and quotes: this is the list.
   const at = whole.indexOf(LIST) + LIST.length;
   yield whole.slice(0, at);
-  const { value } = report.snapshot;
-  for (let i = 0; i < value.length; i += SOCKETS_A_PART) {
-    const part = JSON.stringify([[value.slice(i, i + SOCKETS_A_PART)]], null, 2);
-    yield `${i === 0 ? '' : ','}${escaped(part.slice(BEFORE.length, -(AFTER.length + '\n    ]'.length)))}`;
+  let before = '';
+  for (const part of partsOf(sockets)) {
+    const text = JSON.stringify([[part]], null, 2);
+    yield `${before}${escaped(text.slice(BEFORE.length, -(AFTER.length + '\n    ]'.length)))}`;
+    before = ',';
   }
-  yield `\n    ${whole.slice(at)}`;
+  yield `${before === '' ? '' : '\n    '}${whole.slice(at)}`;
+}
+
+function* partsOf(sockets: Iterable<SnapshotSocket>): Generator<SnapshotSocket[]> {
+  let part: SnapshotSocket[] = [];
+  for (const socket of sockets) {
+    part.push(socket);
+    if (part.length < SOCKETS_A_PART) continue;
+    yield part;
+    part = [];
+  }
+  if (part.length > 0) yield part;
 }
 
 /** Any value as one line of JSON, as safe on a terminal as the document is. */

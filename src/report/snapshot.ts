@@ -1,17 +1,16 @@
 /** The report of one look at what exists, without tracing: the same document, with what it can know. */
 
-import type { Census, CensusSocket } from '../accounting/census.ts';
+import { type AlikeSockets, type Census, type CensusSocket, countSockets } from '../accounting/census.ts';
 import { classOf } from '../accounting/classes.ts';
 import { groupBy } from '../accounting/group-by.ts';
 import { kindInState } from '../accounting/remembered.ts';
-import { countByKind } from '../ledger/entry.ts';
 import { findingsOf } from '../ledger/findings.ts';
 import { formatCount } from '../ledger/format-count.ts';
 import { isWasteful, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
 import type { Known, LedgerInput, ProcessId, SessionFacts, SocketKind, Sockstat, Verdict } from '../ledger/types.ts';
-import { entriesOf } from './one-look.ts';
+import { entriesOf, kindsOf } from './one-look.ts';
 import { reportedProcesses } from './processes.ts';
 import { buildReport, classesOf, ownersOf } from './report.ts';
 import type { Finding, Report, SnapshotSocket } from './types.ts';
@@ -31,39 +30,38 @@ export interface SnapshotInputs {
   kinds: readonly SocketKind[] | null;
   /** by uid */
   userNames: ReadonlyMap<number, string>;
-  /** most sockets to describe one by one, all if left out; every sum counts all of them */
+  /** most sockets that the report describes one by one, all if left out; every sum counts all of them */
   most?: number;
 }
 
 /** Sockets that a snapshot of `session` shows: those of its targets, or all. */
-export function selectSockets(census: Census, session: SessionFacts): CensusSocket[] {
+export function selectSockets(census: Census, session: SessionFacts): readonly AlikeSockets[] {
   const wanted = new Set(session.target.processes);
-  if (wanted.size === 0) return census.sockets;
-  return census.sockets.filter(({ holders }) => holders.some(({ process }) => wanted.has(process)));
+  if (wanted.size === 0) return census.alike;
+  return census.alike.filter(({ one }) => one.holders.some(({ process }) => wanted.has(process)));
 }
 
-/** Every process that has one of `sockets` open, and its pid. */
-export function holdersOf(sockets: readonly CensusSocket[]): Map<ProcessId, number> {
+/** Every process that has one of the sockets open, and its pid. */
+export function holdersOf(alike: readonly AlikeSockets[]): Map<ProcessId, number> {
   const found = new Map<ProcessId, number>();
-  for (const { holders } of sockets) for (const { process, pid } of holders) found.set(process, pid);
+  for (const { one } of alike) for (const { process, pid } of one.holders) found.set(process, pid);
   return found;
 }
 
 export function buildSnapshotReport(inputs: SnapshotInputs): Report {
-  const { session, census, input, sockstat, processes, kinds, userNames, most = Number.POSITIVE_INFINITY } = inputs;
+  const { session, census, input, sockstat, processes, most = Number.POSITIVE_INFINITY } = inputs;
   const { atMs } = census;
-  const selected = selectSockets(census, session).filter((socket) => kinds === null || kinds.includes(kindNow(socket)));
+  const selected = selectShown(inputs);
   const ledger = new Ledger();
   ledger.apply({ type: 'session', session });
   for (const process of processes) ledger.apply(process);
   ledger.apply(input);
   const report = buildReport(ledger, atMs);
-  const entries = entriesOf(selected, atMs);
   const findings = findingsOf(
     {
       nowMs: atMs,
       thresholds: session.thresholds,
-      sockets: () => entries,
+      sockets: () => entriesOf(selected, atMs),
       exitSums: () => [],
       growthOf: () => undefined,
       confirmedAt: null,
@@ -75,7 +73,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
     ...report,
     window: { ...report.window, durationMs: census.tookMs },
     verdict: verdictOf(findings, census, ledger),
-    sockets: { ...report.sockets, held: selected.length, byKind: countByKind(entries, []) },
+    sockets: { ...report.sockets, held: countSockets(selected), byKind: kindsOf(selected) },
     processes: reportedProcesses(
       ledger,
       [...session.target.processes, ...holdersOf(selected).keys()],
@@ -97,9 +95,19 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
           },
     snapshot: {
       status: 'measured',
-      value: mostUseless(selected, most).map((socket) => toSnapshotSocket(socket, atMs, userNames)),
+      value: first(most, describeSockets(inputs)),
     },
   };
+}
+
+/** The sockets that a snapshot shows, described one by one, wasteful ones first; those of a large host are many. */
+export function* describeSockets(inputs: SnapshotInputs): Generator<SnapshotSocket> {
+  for (const socket of mostUseless(selectShown(inputs)))
+    yield toSnapshotSocket(socket, inputs.census.atMs, inputs.userNames);
+}
+
+function selectShown({ census, session, kinds }: SnapshotInputs): AlikeSockets[] {
+  return selectSockets(census, session).filter(({ one }) => kinds === null || kinds.includes(kindNow(one)));
 }
 
 /** What a socket is good for, by what the kernel remembers of it. */
@@ -151,24 +159,30 @@ function toSnapshotSocket(socket: CensusSocket, atMs: number, userNames: Snapsho
 }
 
 /** Wasteful ones first, then by kind, holder and descriptor; those that nobody holds after the others of their kind. */
-function mostUseless(sockets: readonly CensusSocket[], most: number): CensusSocket[] {
-  if (most === 0) return [];
-  const byKind = groupBy(sockets, kindNow);
-  const found: CensusSocket[] = [];
-  for (const kind of SOCKET_KINDS) {
-    if (found.length >= most) break;
-    for (const socket of byHolder(byKind.get(kind) ?? [])) found.push(socket);
-  }
-  return found.slice(0, most);
+function* mostUseless(alike: readonly AlikeSockets[]): Generator<CensusSocket> {
+  const byKind = groupBy(alike, ({ one }) => kindNow(one));
+  for (const kind of SOCKET_KINDS)
+    for (const ofHolder of byHolder(byKind.get(kind) ?? []))
+      yield* ofHolder.flatMap(({ sockets }) => sockets).sort((a, b) => fdOf(a) - fdOf(b));
 }
 
-function byHolder(sockets: readonly CensusSocket[]): CensusSocket[] {
-  const groups = groupBy(sockets, ({ holders }) => holders[0]?.process);
+function first<T>(most: number, all: Iterable<T>): T[] {
+  const found: T[] = [];
+  if (most > 0)
+    for (const one of all) {
+      found.push(one);
+      if (found.length >= most) break;
+    }
+  return found;
+}
+
+function byHolder(alike: readonly AlikeSockets[]): AlikeSockets[][] {
+  const groups = groupBy(alike, ({ one }) => one.holders[0]?.process);
   const processes = [...groups.keys()].filter((process) => process !== undefined).sort(compareText);
-  return [
-    ...processes.flatMap((process) => groups.get(process)?.sort((a, b) => fdOf(a) - fdOf(b)) ?? []),
-    ...(groups.get(undefined) ?? []),
-  ];
+  return [...processes, undefined].flatMap((process) => {
+    const group = groups.get(process);
+    return group === undefined ? [] : [group];
+  });
 }
 
 function fdOf({ holders }: CensusSocket): number {

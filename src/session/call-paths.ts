@@ -61,6 +61,8 @@ export class CallPaths {
   readonly #toAsk = new Set<bigint>();
   /** what references of a named path stand for: one object, since there may be very many of them */
   readonly #known = new Map<PathId, PathRef>();
+  /** the same of those without a path, by the reason: a program that forks or execs all the time has very many */
+  readonly #pathless = new Map<string, PathRef>();
   readonly #counts = new Map<bigint, PathCounters>();
   /** last counts of references that went before they stood for anything */
   readonly #early = new Map<bigint, PathCounters>();
@@ -143,7 +145,7 @@ export class CallPaths {
 
   #unwound(ref: bigint, path: bigint, notes: readonly string[]): void {
     if (path === 0n) {
-      this.#resolve(ref, { status: 'unavailable', reason: notes.join('; ') || 'the stack could not be read' });
+      this.#resolve(ref, this.#withoutPath(notes.join('; ') || 'the stack could not be read'));
       return;
     }
     const id = formatPathId(path);
@@ -163,6 +165,12 @@ export class CallPaths {
     }
     this.#unnamed.set(path, [ref]);
     if (!this.#source.wantPathNames(path)) this.#toAsk.add(path);
+  }
+
+  #withoutPath(reason: string): PathRef {
+    const known = this.#pathless.get(reason) ?? { status: 'unavailable', reason };
+    this.#pathless.set(reason, known);
+    return known;
   }
 
   #named(path: bigint, callPath: CallPath): void {

@@ -118,14 +118,15 @@ function walkOnce(namespaces: readonly NamespacePath[], ways: HeldWays): Walk {
 
 function censusOf({ atMs, raw, allocBefore, allocAfter }: Walk, bootId: string, list: NamespaceList): Census {
   const namespaces = raw.namespaces.map((namespace, i) => ({ ...namespace, path: list.namespaces[i]?.path ?? '' }));
-  const sockets = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
+  const { sockets, alike } = decodeCensusSockets(raw.rows, raw.descriptors, bootId);
   const walked = new Set(raw.namespaces.filter(({ refusal }) => refusal === null).map(({ inode }) => inode));
   const beyond = new Set<number>();
-  for (const { netns } of sockets) if (!walked.has(netns)) beyond.add(netns);
+  for (const { one } of alike) if (!walked.has(one.netns)) beyond.add(one.netns);
   return {
     atMs,
     tookMs: monotonicMs() - atMs,
     sockets,
+    alike,
     minisocks: decodeMinisocks(raw.minisocks),
     namespaces: namespaces.map(namespaceOf),
     allocBefore,
@@ -159,7 +160,7 @@ function namespaceOf({
 /** Ways into namespaces that sockets are in and no process as a whole is: a thread may be, else their sockets lead there. */
 function unlisted(census: Census, listed: readonly NamespacePath[], ways: HeldWays): NamespacePath[] {
   const known = new Set(listed.map(({ inode }) => inode));
-  const beyond = census.sockets.filter(({ netns }) => !known.has(netns));
+  const beyond = census.alike.filter(({ one }) => !known.has(one.netns)).flatMap(({ sockets }) => sockets);
   const found = new Map<number, NamespacePath>();
   for (const pid of new Set(beyond.flatMap(({ holders }) => holders.map((holder) => holder.pid))))
     for (const namespace of threadNamespaces(pid))

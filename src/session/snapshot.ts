@@ -7,8 +7,14 @@ import type { SessionFacts, SocketKind } from '../ledger/types.ts';
 import { readBootId, readBootTimeMs, readKernelRelease } from '../procfs/boot.ts';
 import { readSockstat } from '../procfs/sockstat.ts';
 import { readUserNames } from '../procfs/users.ts';
-import { buildSnapshotReport, holdersOf, selectSockets } from '../report/snapshot.ts';
-import type { Report } from '../report/types.ts';
+import {
+  buildSnapshotReport,
+  describeSockets,
+  holdersOf,
+  type SnapshotInputs,
+  selectSockets,
+} from '../report/snapshot.ts';
+import type { Report, SnapshotSocket } from '../report/types.ts';
 import { VERSION } from '../version.ts';
 import { inputOf, readCensus } from './census.ts';
 import { monotonicMs } from './clock.ts';
@@ -20,12 +26,18 @@ export interface SnapshotOptions {
   /** null: all */
   kinds: readonly SocketKind[] | null;
   hideArguments: boolean;
-  /** most sockets to describe one by one */
+  /** most sockets that the report describes one by one */
   most: number;
 }
 
+export interface Snapshot {
+  report: Report;
+  /** every socket that is shown, described when it is asked for */
+  sockets: Iterable<SnapshotSocket>;
+}
+
 /** @throws KernelError when the kernel refuses the programs of the census */
-export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOptions): Report {
+export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOptions): Snapshot {
   const bootId = readBootId();
   if (bootId.status === 'unavailable') throw new Error(`no boot id, which process identities need: ${bootId.reason}`);
   const census = readCensus(bootId.value);
@@ -33,7 +45,7 @@ export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOp
   const session = sessionFacts(bootId.value, targets);
   using directory = new ProcessDirectory({ bootId: bootId.value, bootTimeMs: readBootTimeMs() }, hideArguments);
   const holders = new Map([...holdersOf(selectSockets(census, session)), ...portHoldersOf(census)]);
-  return buildSnapshotReport({
+  const inputs: SnapshotInputs = {
     session,
     census,
     input: inputOf(census),
@@ -42,7 +54,8 @@ export function takeSnapshot({ targets, kinds, hideArguments, most }: SnapshotOp
     kinds,
     userNames: readUserNames(),
     most,
-  });
+  };
+  return { report: buildSnapshotReport(inputs), sockets: describeSockets(inputs) };
 }
 
 function sessionFacts(bootId: string, targets: readonly WantedProcess[]): SessionFacts {

@@ -16,14 +16,14 @@ namespace {
 class Folder {
 public:
   Folder() {
-    char path[] = "/tmp/socktrace-fuzz-XXXXXX";
-    if (!mkdtemp(path))
+    // Its files are written anew for each input: in memory, where there is a place for that.
+    path_ = std::string(access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm") + "/socktrace-fuzz-XXXXXX";
+    if (!mkdtemp(path_.data()))
       abort();
-    path_ = path;
     std::filesystem::create_directories(path_ + "/root/tmp");
     for (const char *name : {"/root/program", "/root/tmp/perf-7.map"})
       close(open((path_ + name).c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-    descriptor_ = Descriptor(open(path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    descriptor_ = Descriptor(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   }
   ~Folder() {
     std::error_code error;

@@ -31,7 +31,7 @@ describe.each(['v4', 'v6'])('%s', (family) => {
       );
     const evidence = (name: string) => {
       const census = takeCensus();
-      const here = { ...census, sockets: census.sockets.filter(({ netns }) => netns === puppet.netns) };
+      const here = { ...census, alike: census.alike.filter(({ one }) => one.netns === puppet.netns) };
       return classify(here).classes.find((one) => one.name === name)?.evidence;
     };
     expect(evidence('unaccepted')).toBe(
@@ -135,8 +135,8 @@ describe.each(FAMILY_NAMES)('a trace knows of what existed before it what a look
   it.each(scenariosOf(family))('$name', async ({ commands }) => {
     await using puppet = await Puppet.start({ netns: true });
     for (const command of commands) await puppet.command(command);
-    const { sockets, atMs } = takeCensus();
-    const open = sockets.filter(({ netns, holders }) => netns === puppet.netns && holders.length > 0);
+    const { alike, atMs } = takeCensus();
+    const open = alike.filter(({ one }) => one.netns === puppet.netns && one.holders.length > 0);
     const looked = knownOf(entriesOf(open, atMs));
     using tracing = Tracing.of([puppet.pid]);
     await tracing.until('the wasteful ones', () => knownOf(tracing.session.ledger.sockets()).length === looked.length);

@@ -14,6 +14,8 @@ interface SocketSet {
   count: number;
   /** of a connection in this process: the other side */
   peer: SocketSet | null;
+  /** the other side was closed: see ModelSocket */
+  forsaken?: boolean;
 }
 
 /** A process: the program itself, or a child of it. */
@@ -41,13 +43,19 @@ export interface Done {
 export interface ModelSocket {
   kind: SocketKind;
   holders: number[];
+  /**
+   * The other side was closed, which the kernel forgets after a minute (tcp_fin_timeout). A new connection that is given
+   * the port of it then resets this one: from close-wait to disconnected, without any call of the program.
+   */
+  forsaken: boolean;
 }
 
 const CLOSED: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed', 'connect-failed'];
 
-function addHolder(sockets: Map<number, ModelSocket>, inode: number, kind: SocketKind, pid: number): void {
+function addHolder(sockets: Map<number, ModelSocket>, inode: number, set: SocketSet, pid: number): void {
+  const { kind, forsaken = false } = set;
   const known = sockets.get(inode);
-  if (known === undefined) sockets.set(inode, { kind, holders: [pid] });
+  if (known === undefined) sockets.set(inode, { kind, holders: [pid], forsaken });
   else if (known.kind !== kind) throw new Error(`the model has ${inode} as ${known.kind} and as ${kind}`);
   else if (!known.holders.includes(pid)) known.holders.push(pid);
 }
@@ -92,16 +100,16 @@ export class Churner {
     await this.#stopChurning();
     const sockets = new Map<number, ModelSocket>();
     for (const member of [this.#main, ...this.#children]) {
-      const kinds = new Map([...member.sets].map(({ name, kind }) => [name, kind]));
+      const sets = new Map([...member.sets].map((set) => [set.name, set]));
       const { groups = {} } = await this.#tell(member, 'stats');
       for (const [name, { inodes = [] }] of Object.entries(groups)) {
-        const kind = kinds.get(name);
-        if (inodes.length > 0 && kind === undefined) throw new Error(`the model has no ${name} in ${member.pid}`);
-        for (const inode of inodes) addHolder(sockets, inode, kind as SocketKind, member.pid);
+        const set = sets.get(name);
+        if (inodes.length > 0 && set === undefined) throw new Error(`the model has no ${name} in ${member.pid}`);
+        for (const inode of inodes) addHolder(sockets, inode, set as SocketSet, member.pid);
       }
     }
     for (const inode of this.#inFlight?.inodes ?? [])
-      if (!sockets.has(inode)) sockets.set(inode, { kind: 'released', holders: [] });
+      if (!sockets.has(inode)) sockets.set(inode, { kind: 'released', holders: [], forsaken: false });
     return sockets;
   }
 
@@ -213,6 +221,7 @@ export class Churner {
         await this.#wait(peer, 'CLOSE_WAIT');
         this.#gone(one);
         peer.kind = 'close-wait';
+        peer.forsaken = true;
         return;
       case 'reset':
         await this.#tell(this.#main, `reset ${one.name}`);

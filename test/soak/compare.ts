@@ -43,9 +43,13 @@ export async function truthOf(churners: readonly Churner[]): Promise<Truth> {
 
 /** The suspects, one by one, with who holds them; and every count. */
 export function ledgerAgainstTruth(seen: Seen, truth: Truth, census: readonly CensusRow[]): Differences {
+  const closed = new Set(census.filter(({ state }) => state === 'CLOSE').map(({ inode }) => Number(inode)));
   const wanted = [...truth.sockets]
     .filter(([, { kind }]) => isWasteful(kind))
-    .map(([inode, { kind, holders }]) => `${inode} ${kind} held by ${numbers(holders)}`);
+    .map(([inode, { kind, holders, forsaken }]) => {
+      const now = forsaken && closed.has(inode) ? 'disconnected' : kind;
+      return `${inode} ${now} held by ${numbers(holders)}`;
+    });
   const had = seen.sockets
     .filter(({ kind }) => kind !== 'released')
     .map(({ inode, kind, holders }) => `${inode} ${kind} held by ${holders === null ? '?' : numbers(holders)}`);
@@ -54,7 +58,7 @@ export function ledgerAgainstTruth(seen: Seen, truth: Truth, census: readonly Ce
   // A connection that waits to be accepted is nobody's yet.
   const held = census.filter((row) => row.class !== 'unaccepted' && row.class !== 'unaccepted-reset').length;
   return [
-    ...sets('suspect', wanted, had),
+    ...sets('suspect', wanted, had).map((line) => line + statesOf(line, census)),
     ...same('in flight', inFlight, seen.sockets.filter(({ kind }) => kind === 'released').length),
     ...same('opened', truth.opened, seen.tracked?.opened),
     ...same('accepted', truth.accepted, seen.tracked?.accepted),
@@ -64,6 +68,12 @@ export function ledgerAgainstTruth(seen: Seen, truth: Truth, census: readonly Ce
     ...same('held at exit', truth.heldAtExit, seen.heldAtExit),
     ...sets('failure', entries(truth.failures), entries(seen.failures)),
   ];
+}
+
+/** What the kernel says of the socket that a line is about: which of the two is wrong. */
+function statesOf(line: string, census: readonly CensusRow[]): string {
+  const inode = Number(/: (\d+) /.exec(line)?.[1]);
+  return ` (in the kernel: ${census.find((row) => Number(row.inode) === inode)?.state ?? 'none'})`;
 }
 
 /** The walk of the kernel's descriptors against /proc/PID/fd, ss and sockstat. */

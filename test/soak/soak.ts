@@ -19,6 +19,10 @@ const MOST_SHOWN = 20;
 /** Memory is flat when the later half needs hardly more than the earlier one; the first part is not looked at. */
 const WARM_UP = 0.2;
 const RSS_SPARE = 16 << 20;
+/** What fills slowly and no further: references of call paths (13 MiB at most), and processes that ended. */
+const LIVE_SPARE = 12 << 20;
+/** Programs and libraries are read in over the first minutes. */
+const OUTSIDE_SPARE = 8 << 20;
 const BPF_SPARE = 1 << 20;
 
 interface Sample extends Memory {
@@ -40,7 +44,7 @@ const TO_BE_COMPARED: readonly SocketKind[] = [
   'listening',
 ];
 
-const MEMORY = ['RSS MiB', 'heap MiB', 'helpers MiB', 'BPF MiB'];
+const MEMORY = ['RSS MiB', 'live MiB', 'outside MiB', 'helpers MiB', 'BPF MiB'];
 
 function say(cells: readonly (string | number)[]): void {
   console.log(cells.map((cell, i) => String(cell).padStart(i === 0 ? 8 : 12)).join(''));
@@ -82,15 +86,17 @@ function growth(samples: readonly Sample[]): Differences {
   const half = Math.floor(steady.length / 2);
   if (half === 0) return ['memory: too few samples to tell'];
   const [earlier, later] = [steady.slice(0, half), steady.slice(half)];
-  const judge = (name: string, of: (sample: Sample) => number, spare: number): Differences => {
+  const judge = (name: string, of: (sample: Sample) => number, spare: number, share = 0.1): Differences => {
     const [before, after] = [median(earlier.map(of)), median(later.map(of))];
     const slope = `${mib(perMinute(steady, of))} MiB a minute`;
     console.log(`${name}: median ${mib(before)} MiB in the earlier half, ${mib(after)} MiB in the later one, ${slope}`);
     if (before === 0) return [`${name} was not measured`];
-    return after > before * 1.1 + spare ? [`${name} grew from ${mib(before)} to ${mib(after)} MiB`] : [];
+    return after > before * (1 + share) + spare ? [`${name} grew from ${mib(before)} to ${mib(after)} MiB`] : [];
   };
   return [
     ...judge('memory of the tracer', ({ rss }) => rss, RSS_SPARE),
+    ...judge('of it, objects that live', ({ live }) => live, LIVE_SPARE),
+    ...judge('of it, outside of the heap', ({ outside }) => outside, OUTSIDE_SPARE, 0),
     ...judge('memory of its helpers', ({ helpers }) => helpers, RSS_SPARE),
     ...judge('memory of its BPF maps', ({ bpf }) => bpf, BPF_SPARE),
   ];
@@ -166,7 +172,7 @@ async function churnAndCompare(
       ...counts,
       seen.sockets.length,
       seen.held,
-      ...[memory.rss, memory.heap, memory.helpers, memory.bpf].map(mib),
+      ...[memory.rss, memory.live, memory.outside, memory.helpers, memory.bpf].map(mib),
     ]);
     for (const { code, count } of seen.losses) console.log(`  loss: ${count} ${code}`);
     // A difference that stays would be told again by each comparison.

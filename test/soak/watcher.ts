@@ -31,8 +31,10 @@ export interface CensusRow {
 /** Bytes. */
 export interface Memory {
   rss: number;
-  /** of JavaScript: a part of `rss` */
-  heap: number;
+  /** of JavaScript, without garbage: a part of `rss` */
+  live: number;
+  /** of `rss`, what V8 has not taken for JavaScript: the addon, libraries, BPF maps, code, stacks */
+  outside: number;
   /** the unwinder and the code readers */
   helpers: number;
   bpf: number;
@@ -54,7 +56,7 @@ export class Watcher {
   #asked = 0;
 
   constructor(program: string) {
-    this.#child = fork(program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child = fork(program, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--expose-gc'] });
     this.#child.on('message', ({ id, answer }: { id: number; answer: unknown }) => {
       this.#waiting.get(id)?.resolve(answer as never);
       this.#waiting.delete(id);

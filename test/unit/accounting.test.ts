@@ -112,12 +112,12 @@ describe('ports', () => {
     const listener = onPort(443, { state: 'LISTEN' });
     const child = onPort(443, { state: 'ESTABLISHED', peer: { address: '10.0.0.2', port: 50_001 } });
     const peer = { address: '10.0.0.9', port: 80 };
-    const minisock = { netns: 1, family: 4, local: { address: '10.0.0.1', port: 50_002 }, peer } as const;
+    const minisock = { netns: 1, family: 4, port: 50_002, local: { address: '10.0.0.1', port: 50_002 }, peer } as const;
     const [ports] = portsOf(
       census([listener, child], {
         minisocks: [
           { ...minisock, state: 'TIME_WAIT' },
-          { ...minisock, state: 'NEW_SYN_RECV', local: { address: '10.0.0.1', port: 50_003 } },
+          { ...minisock, state: 'NEW_SYN_RECV', port: 50_003, local: { address: '10.0.0.1', port: 50_003 } },
         ],
       }),
     );

@@ -3,6 +3,7 @@ import { tryPeer } from '../../scripts/bench/lib/peers.mjs';
 import { renderMarkdown, renderText } from '../../scripts/bench/lib/render.mjs';
 import { atLeast, atMost, failed, measured, notRun, once, row } from '../../scripts/bench/lib/rows.mjs';
 import { share, summarize } from '../../scripts/bench/lib/statistics.mjs';
+import { timedRun } from '../../scripts/bench/lib/timed-run.mjs';
 
 describe('statistics', () => {
   it('the median is of the values, sorted as numbers', () => {
@@ -130,5 +131,26 @@ describe('a tool beside it', () => {
     expect(() => process.kill(tool.pid, 0)).not.toThrow();
     await tool.stop();
     expect(() => process.kill(tool.pid, 0)).toThrow();
+  });
+});
+
+describe('a program that is run to its end', () => {
+  const node = (script) => [process.execPath, '-e', script];
+
+  it('has its CPU and its memory counted, those of its children too', async () => {
+    const work = 'for (let i = 0; i < 5e8; i++);';
+    const child = `require('node:child_process').spawnSync(process.execPath, ['-e', ${JSON.stringify(work)}])`;
+    for (const script of [work, child]) {
+      const { ns, cpuNs, peakBytes } = await timedRun(node(script), 60_000);
+      expect(cpuNs).toBeGreaterThanOrEqual(50e6);
+      expect(ns).toBeGreaterThan(0);
+      expect(peakBytes).toBeGreaterThan(1e6);
+    }
+  });
+
+  it('is killed and told of when it does not end, and when it fails', async () => {
+    await expect(timedRun(node('setInterval(() => {}, 1_000)'), 300)).rejects.toThrow('not at its end after 0.3 s');
+    await expect(timedRun(node('process.exit(3)'), 60_000)).rejects.toThrow('it ended with 3');
+    await expect(timedRun(['/nowhere/at-all'], 60_000)).rejects.toThrow('ENOENT');
   });
 });

@@ -22,6 +22,7 @@ export function censusSocket(changed: Partial<CensusSocket> = {}): CensusSocket 
     receiveQueue: 0,
     sendQueue: 0,
     memory: 0,
+    hasUnread: (changed.receiveQueue ?? 0) > 1 && (changed.memory ?? 0) > 0,
     activeMs: null,
     wasEstablished: false,
     hasSent: false,
@@ -37,6 +38,7 @@ export function census(sockets: CensusSocket[], changed: Partial<Census> = {}): 
     atMs: 100_000,
     tookMs: 90,
     sockets,
+    alike: sockets.map((socket) => ({ one: socket, sockets: [socket] })),
     minisocks: [],
     namespaces: [
       {

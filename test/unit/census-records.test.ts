@@ -1,5 +1,9 @@
 // Records of a census, byte by byte, as sockets with their holders.
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { CensusSocket } from '../../src/accounting/census.ts';
+import { classOf } from '../../src/accounting/classes.ts';
+import { isForgotten, kindInState } from '../../src/accounting/remembered.ts';
 import { decodeCensusSockets } from '../../src/kernel/census.ts';
 import { CENSUS_DESCRIPTOR, CENSUS_RECORD, type RecordLayout } from '../../src/kernel/layout.ts';
 import { BOOT } from './facts.ts';
@@ -34,7 +38,7 @@ function descriptor(values: Values = {}): Values {
 }
 
 function decoded(rows: Values[], descriptors: Values[] = []) {
-  return decodeCensusSockets(records(CENSUS_RECORD, ...rows), records(CENSUS_DESCRIPTOR, ...descriptors), BOOT);
+  return decodeCensusSockets(records(CENSUS_RECORD, ...rows), records(CENSUS_DESCRIPTOR, ...descriptors), BOOT).sockets;
 }
 
 describe('a socket of a census', () => {
@@ -44,7 +48,7 @@ describe('a socket of a census', () => {
       row({ ways: 6, flags: 3, via_sk: SK + 64n, error: 104, local_port: 80, peer_port: 50_000, uid: 7, netns: 9 }),
     );
     bytes.set([127, 0, 0, 1], CENSUS_RECORD.fields.local_address[0]);
-    expect(decodeCensusSockets(bytes, new Uint8Array(), BOOT)).toMatchObject([
+    expect(decodeCensusSockets(bytes, new Uint8Array(), BOOT).sockets).toMatchObject([
       {
         address: 'ffff888100001240',
         inode: '4711',
@@ -95,6 +99,13 @@ describe('a socket of a census', () => {
     ]);
   });
 
+  it('is the same wherever in memory its record is', () => {
+    const bytes = records(CENSUS_RECORD, row({ netns: 9 }));
+    const elsewhere = Buffer.alloc(bytes.length + 1).subarray(1);
+    elsewhere.set(bytes);
+    expect(decodeCensusSockets(elsewhere, new Uint8Array(), BOOT).sockets).toMatchObject([{ inode: '4711', netns: 9 }]);
+  });
+
   it('in a state that no kernel has is a broken record', () => {
     expect(() => decoded([row({ state: 99 })])).toThrow('unknown TCP state: 99');
   });
@@ -135,3 +146,77 @@ describe('holders', () => {
     expect(further?.holders).toEqual([holder(3)]);
   });
 });
+
+const few = (...values: number[]) => fc.constantFrom(...values);
+const anyRow = fc.record({
+  state: few(1, CLOSE, 8, LISTEN),
+  family: few(2, 10),
+  ways: few(1, 2, 3, 8),
+  flags: few(0, 1, 6),
+  netns: few(1, 2),
+  error: few(0, 104),
+  local_port: few(0, 80, 81),
+  bytes_acked: few(0, 1),
+  segments_out: few(0, 1),
+  receive_queue: few(0, 1, 2),
+  memory: few(0, 4096),
+});
+/** which socket, by which process, as which descriptor */
+const anyDescriptor = fc.tuple(fc.nat(39), fc.nat(2), fc.nat(3));
+
+describe('sockets that are alike', () => {
+  it('are all of them, and are counted alike', () => {
+    fc.assert(
+      fc.property(fc.array(anyRow, { maxLength: 40 }), fc.array(anyDescriptor), (values, descriptors) => {
+        const rows = values.map((changed, i) => row({ ...changed, sk: SK + BigInt(64 * i), inode: 100 + i }));
+        const { sockets, alike } = decodeCensusSockets(
+          records(CENSUS_RECORD, ...rows),
+          records(
+            CENSUS_DESCRIPTOR,
+            ...descriptors.map(([i, pid, fd]) =>
+              descriptor({ sk: SK + BigInt(64 * i), inode: 100 + i, tgid: pid, fd }),
+            ),
+          ),
+          BOOT,
+        );
+        expect(alike.flatMap((group) => group.sockets).toSorted(byAddress)).toEqual([...sockets].sort(byAddress));
+        const counted = (socket: CensusSocket) => ({
+          class: classOf(socket),
+          kind: kindInState(socket),
+          forgotten: isForgotten(socket),
+          processes: socket.holders.map(({ process }) => process),
+          holdsPort: socket.port !== null,
+          traits: [socket.family, socket.state, socket.netns, socket.error],
+        });
+        for (const { one, sockets } of alike)
+          for (const socket of sockets) expect(counted(socket)).toEqual(counted(one));
+        const different = new Set(alike.map(({ one }) => JSON.stringify(counted(one))));
+        expect(different.size).toBeLessThanOrEqual(alike.length);
+      }),
+    );
+  });
+
+  it('are few, however many there are', () => {
+    const rows = Array.from({ length: 5_000 }, (_, i) => row({ sk: SK + BigInt(2_048 * i), inode: 100 + i }));
+    const open = rows.flatMap(({ sk = 0, inode = 0 }, i) => [
+      descriptor({ sk, inode, fd: i, tgid: i % 2 }),
+      // Every tenth is shared by two.
+      ...(i % 10 === 0 ? [descriptor({ sk, inode, fd: i, tgid: 7 })] : []),
+    ]);
+    const { alike } = decodeCensusSockets(records(CENSUS_RECORD, ...rows), records(CENSUS_DESCRIPTOR, ...open), BOOT);
+    expect(
+      alike.map(({ one, sockets }) => [one.holders.map(({ pid }) => pid).join(), sockets.length]).toSorted(),
+    ).toEqual([
+      ['0', 2_000],
+      ['0,7', 500],
+      ['1', 2_500],
+    ]);
+    for (const { sockets } of alike)
+      for (const { address, holders } of sockets)
+        expect(BigInt(`0x${address}`)).toBe(SK + BigInt(2_048 * (holders[0]?.fd ?? -1)));
+  });
+});
+
+function byAddress(a: CensusSocket, b: CensusSocket): number {
+  return a.address < b.address ? -1 : 1;
+}

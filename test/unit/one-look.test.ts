@@ -2,12 +2,11 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { CensusHolder, CensusSocket } from '../../src/accounting/census.ts';
-import { countByKind } from '../../src/ledger/entry.ts';
 import { findingsOf } from '../../src/ledger/findings.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import type { SocketFacts } from '../../src/ledger/types.ts';
-import { entriesOf } from '../../src/report/one-look.ts';
-import { censusSocket } from './census-facts.ts';
+import { entriesOf, kindsOf } from '../../src/report/one-look.ts';
+import { census, censusSocket } from './census-facts.ts';
 import { history, measured, OTHER, OWNER, process, session, unavailable } from './facts.ts';
 
 const AT_MS = 100_000.25;
@@ -99,7 +98,8 @@ it('findings and kinds are those of a ledger that was told of each socket', () =
         censusSocket({ ...changed, address: (0xffff_0000 + i * 64).toString(16), inode: String(100 + i) }),
       );
       const ledger = ledgerTold(sockets);
-      const entries = entriesOf(sockets, AT_MS);
+      const { alike } = census(sockets);
+      const entries = [...entriesOf(alike, AT_MS)];
       const look = {
         nowMs: AT_MS,
         thresholds: ledger.thresholds,
@@ -110,7 +110,7 @@ it('findings and kinds are those of a ledger that was told of each socket', () =
         programOf: ledger.programOf.bind(ledger),
       };
       expect(findingsOf(look, AT_MS)).toEqual(findingsOf(ledger, AT_MS));
-      expect(countByKind(entries, [])).toEqual(ledger.countByKind());
+      expect(kindsOf(alike)).toEqual(ledger.countByKind());
     }),
   );
 });

@@ -138,6 +138,18 @@ describe('references', () => {
     expect(unwinder.paths.of(300n)).toEqual({ status: 'unavailable', reason: 'exited before its code could be read' });
   });
 
+  it('without a path are one object for each reason: a program that forks all the time has very many', () => {
+    const unwinder = new Unwinder();
+    for (const [ref, note] of [
+      [300n, 'exited'],
+      [301n, 'exited'],
+      [302n, 'late'],
+    ] as const)
+      unwinder.unwound(ref, 0n, [note]);
+    expect(unwinder.paths.of(301n)).toBe(unwinder.paths.of(300n));
+    expect(unwinder.paths.of(302n)).toEqual({ status: 'unavailable', reason: 'late' });
+  });
+
   it('of more paths than are kept are counted with what was not sampled', () => {
     const unwinder = new Unwinder();
     for (let i = 0n; i < 10_000n; i++) {
