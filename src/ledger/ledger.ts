@@ -56,7 +56,7 @@ export class Ledger {
         return this.#processes.update(input.facts, input.activity);
       case 'holders':
         this.#advance(input.atMs);
-        return this.#sockets.confirm(input.atMs, input.complete, input.sockets);
+        return this.#sockets.confirm(input);
       case 'failure':
         return this.#failures.apply(input.facts);
       case 'path':

@@ -11,7 +11,7 @@ import type { ProcessId } from './types.ts';
 
 const FROM_START = 1;
 /** bytes were counted once at least */
-const HAS_BASE_LINE = 2;
+const IS_COUNTED = 2;
 
 /** What is put into the table, and what is not told of a socket but known of it. */
 export type NewSocket = Omit<SocketEntry, 'address' | 'endedMs'> & { address: Address; version: Instant };
@@ -57,6 +57,14 @@ export class SocketTable {
   /** In the order in which their addresses came. Each is valid until the table is changed. */
   *entries(from = 0, to = this.#rows.end): Generator<SocketRow> {
     for (let row = from; row < to; row++) if (this.#rows.has(row)) yield new SocketRow(this.#rows, this.#columns, row);
+  }
+
+  /** Those of which nobody has said yet who holds them. */
+  *unconfirmed(): Generator<SocketRow> {
+    for (let row = 0; row < this.#rows.end; row++) {
+      if (this.#columns.holders[row] !== null || !this.#rows.has(row)) continue;
+      yield new SocketRow(this.#rows, this.#columns, row);
+    }
   }
 
   /**
@@ -162,7 +170,7 @@ export class SocketRow implements SocketEntry {
   enterKind(sinceMs: number): void {
     this.#columns.tallies.changed(this.row);
     this.#columns.sinceMs[this.row] = sinceMs;
-    this.#columns.flags[this.row] = 0;
+    this.#columns.flags[this.row] = (this.#columns.flags[this.row] as number) & IS_COUNTED;
     this.#columns.movedMs[this.row] = Number.NaN;
   }
 
@@ -174,15 +182,18 @@ export class SocketRow implements SocketEntry {
     this.#columns.inode[this.row] = inode;
   }
 
-  /** Takes a count of all bytes moved, decimal. The first is only the base line: it does not tell when these moved. */
-  move(bytes: string, atMs: number): void {
+  /**
+   * Takes a count of all bytes moved, decimal. The first is only the base line: it does not tell when these moved.
+   * @param atMs null: of what has moved since the count before it does not matter when
+   */
+  move(bytes: string, atMs: number | null): void {
     const columns = this.#columns;
     // Of up to twenty digits, as an instant has them.
     const { seconds, nanoseconds } = parseInstant(bytes);
     const isAnother = columns.bytesHigh[this.row] !== seconds || columns.bytesLow[this.row] !== nanoseconds;
     const flags = columns.flags[this.row] as number;
-    if ((flags & HAS_BASE_LINE) !== 0 && isAnother) columns.movedMs[this.row] = atMs;
-    columns.flags[this.row] = flags | HAS_BASE_LINE;
+    if ((flags & IS_COUNTED) !== 0 && isAnother && atMs !== null) columns.movedMs[this.row] = atMs;
+    columns.flags[this.row] = flags | IS_COUNTED;
     columns.bytesHigh[this.row] = seconds;
     columns.bytesLow[this.row] = nanoseconds;
   }

@@ -87,6 +87,7 @@ function ledgerTold(sockets: readonly CensusSocket[]): Ledger {
       sendQueue: 0,
       bytesMoved: '0',
     })),
+    gone: [],
   });
   return ledger;
 }

@@ -39,14 +39,13 @@ class Model {
     if (change.is === 'version') this.#sockets.set(key, { ...socket, version: change.version, port: change.port });
     if (change.is === 'hold')
       this.#sockets.set(key, { ...socket, holders: change.holders, fd: change.fd, inode: change.inode });
-    if (change.is === 'kind') {
+    if (change.is === 'kind')
       this.#sockets.set(key, { ...socket, sinceMs: change.sinceMs, fromStart: false, movedMs: null });
-      this.#bytes.delete(key);
-    }
     if (change.is === 'move') {
       const before = this.#bytes.get(key);
       this.#bytes.set(key, change.bytes);
-      if (before !== undefined && before !== change.bytes) this.#sockets.set(key, { ...socket, movedMs: change.atMs });
+      if (before !== undefined && before !== change.bytes && change.atMs !== null)
+        this.#sockets.set(key, { ...socket, movedMs: change.atMs });
     }
     return true;
   }
@@ -60,7 +59,7 @@ type Change =
   | { is: 'version'; version: NewSocket['version']; port: number }
   | { is: 'hold'; holders: readonly string[]; fd: number; inode: number }
   | { is: 'kind'; sinceMs: number }
-  | { is: 'move'; bytes: string; atMs: number };
+  | { is: 'move'; bytes: string; atMs: number | null };
 
 function told(table: SocketTable): Told[] {
   return [...table.entries()].map((row) => ({
@@ -143,7 +142,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   fc.record({ is: fc.constant('version' as const), version: instant, port }),
   fc.record({ is: fc.constant('hold' as const), holders, fd: fc.nat(1_000), inode }),
   fc.record({ is: fc.constant('kind' as const), sinceMs: timeMs }),
-  fc.record({ is: fc.constant('move' as const), bytes, atMs: timeMs }),
+  fc.record({ is: fc.constant('move' as const), bytes, atMs: fc.option(timeMs) }),
 );
 
 const step = fc.oneof(
