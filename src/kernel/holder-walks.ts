@@ -51,8 +51,8 @@ export class HolderWalks {
     }
     while (old < before.size) passOld();
     this.#before = kept ?? now;
-    // A little more than there were: most walks are like the one before.
-    this.#now = new Records(Math.ceil(this.#before.size * 1.1));
+    this.#now = kept === null ? before : now;
+    this.#now.clear();
     return touched.of(this.#before);
   }
 }
@@ -65,7 +65,7 @@ class Touched {
 
   add(records: Records, i: number): void {
     this.#ids.add(records.socketOf(i));
-    this.#halves.add(records.at(i)[SOCKET] as number);
+    this.#halves.add(records.half(i));
   }
 
   of(walk: Records): HolderChanges {
@@ -96,6 +96,10 @@ class Records {
 
   get bytes(): Uint8Array {
     return new Uint8Array(this.#words.buffer, 0, this.#size * HOLDER_RECORD.size);
+  }
+
+  clear(): void {
+    this.#size = 0;
   }
 
   add(words: Int32Array): void {

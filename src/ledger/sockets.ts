@@ -2,7 +2,16 @@
  * The sockets that the kernel side has told of. Level-triggered: each input carries whole facts, so repeated,
  * late and skipped versions all end in the same state.
  */
-import { birthOf, exampleHolder, isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import {
+  birthOf,
+  exampleHolder,
+  isAgedByIdleness,
+  type KindCount,
+  kindsOf,
+  type SocketEntry,
+  type Traits,
+  TraitsTable,
+} from './entry.ts';
 import { type ExitEntry, ExitStore } from './exits.ts';
 import {
   compareInstants,
@@ -18,9 +27,10 @@ import {
 import { isWasteful } from './kinds.ts';
 import { betterKnown } from './path-refs.ts';
 import { type NewSocket, type SocketRow, SocketTable } from './socket-table.ts';
+import { type SuspectSum, sumSuspects } from './suspect-sums.ts';
 import type { Tally } from './suspects.ts';
 import { Tombstones } from './tombstones.ts';
-import type { HeldSocket, Holder, LedgerInput, ProcessId, SocketFacts, SocketId } from './types.ts';
+import type { HeldSocket, Holder, LedgerInput, ProcessId, SocketFacts, SocketId, Thresholds } from './types.ts';
 
 type Pass = Extract<LedgerInput, { type: 'holders' }>;
 
@@ -48,6 +58,18 @@ export class SocketStore {
   /** How many of those that have not ended are suspects: see SocketTable. */
   tallySuspects(nowMs: number, minAgeMs: number): Tally[] {
     return this.#live.tallySuspects(nowMs, minAgeMs);
+  }
+
+  /** The suspects at a time, in sums. */
+  suspectSums(nowMs: number, thresholds: Thresholds): SuspectSum[] {
+    return [...this.#live.suspectSums(nowMs, thresholds), ...sumSuspects(this.exits.entries(), nowMs, thresholds).sums];
+  }
+
+  /** How many there are of each kind, in parts. */
+  *kinds(): Generator<KindCount> {
+    yield* this.#live.kinds();
+    yield* kindsOf(this.exits.entries());
+    for (const { traits, count } of this.exits.sums()) yield { kind: traits.kind, count };
   }
 
   /** The one at an address of the kernel, of those that have not ended; valid until the next input. */

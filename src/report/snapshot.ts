@@ -3,11 +3,12 @@ import type { Census, CensusSocket } from '../accounting/census.ts';
 import { classOf } from '../accounting/classes.ts';
 import { groupBy } from '../accounting/group-by.ts';
 import { kindInState } from '../accounting/remembered.ts';
-import { countByKind } from '../ledger/entry.ts';
+import { countByKind, kindsOf } from '../ledger/entry.ts';
 import { findingsOf } from '../ledger/findings.ts';
 import { isWasteful, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
+import { sumSuspects } from '../ledger/suspect-sums.ts';
 import type { Known, LedgerInput, ProcessId, SessionFacts, SocketKind, Sockstat, Verdict } from '../ledger/types.ts';
 import { entriesOf } from './one-look.ts';
 import { reportedProcesses } from './processes.ts';
@@ -61,7 +62,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
     {
       nowMs: atMs,
       thresholds: session.thresholds,
-      sockets: () => entries,
+      suspectSums: (nowMs) => sumSuspects(entries, nowMs, session.thresholds).sums,
       exitSums: () => [],
       growthOf: () => undefined,
       programOf: (owner) => ledger.programOf(owner),
@@ -72,7 +73,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
     ...report,
     window: { ...report.window, durationMs: census.tookMs },
     verdict: verdictOf(findings, census, ledger),
-    sockets: { ...report.sockets, held: selected.length, byKind: countByKind(entries, []) },
+    sockets: { ...report.sockets, held: selected.length, byKind: countByKind(kindsOf(entries)) },
     processes: reportedProcesses(
       ledger,
       [...session.target.processes, ...holdersOf(selected).keys()],

@@ -2,9 +2,10 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { CensusHolder, CensusSocket } from '../../src/accounting/census.ts';
-import { countByKind } from '../../src/ledger/entry.ts';
+import { countByKind, kindsOf } from '../../src/ledger/entry.ts';
 import { findingsOf } from '../../src/ledger/findings.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
+import { sumSuspects } from '../../src/ledger/suspect-sums.ts';
 import type { SocketFacts } from '../../src/ledger/types.ts';
 import { entriesOf } from '../../src/report/one-look.ts';
 import { censusSocket } from './census-facts.ts';
@@ -103,13 +104,13 @@ it('findings and kinds are those of a ledger that was told of each socket', () =
       const look = {
         nowMs: AT_MS,
         thresholds: ledger.thresholds,
-        sockets: () => entries,
+        suspectSums: (atMs: number) => sumSuspects(entries, atMs, ledger.thresholds).sums,
         exitSums: () => [],
         growthOf: () => undefined,
         programOf: ledger.programOf.bind(ledger),
       };
       expect(findingsOf(look, AT_MS)).toEqual(findingsOf(ledger, AT_MS));
-      expect(countByKind(entries, [])).toEqual(ledger.countByKind());
+      expect(countByKind(kindsOf(entries))).toEqual(ledger.countByKind());
     }),
   );
 });

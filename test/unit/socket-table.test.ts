@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AddressRows } from '../../src/ledger/address-rows.ts';
-import type { Traits } from '../../src/ledger/entry.ts';
+import { countByKind, kindsOf, type Traits } from '../../src/ledger/entry.ts';
 import { type Address, formatAddress } from '../../src/ledger/identity.ts';
 import { type NewSocket, SocketTable } from '../../src/ledger/socket-table.ts';
+import { groupSums, type SuspectGroup, sumSuspects } from '../../src/ledger/suspect-sums.ts';
 import { groupSuspects, groupTallies } from '../../src/ledger/suspects.ts';
 import { measured, THRESHOLDS } from './facts.ts';
 
@@ -188,12 +189,24 @@ describe('SocketTable', () => {
 
 const KINDS = ['unused', 'close-wait', 'disconnected', 'established', 'released'] as const;
 
+/** All that a finding shows of a group, by what is read of its sockets now. */
+function shown(groups: readonly SuspectGroup[]): unknown[] {
+  return groups
+    .map(({ details, ...group }) => ({
+      ...group,
+      ports: details.ports,
+      holders: [...details.holders].sort(),
+      oldest: details.oldest.entries.map(({ address: at, fd, port: of }) => [at, fd, of]),
+    }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
 /** Suspects by group, however they are counted. */
 function counted(groups: readonly { id: string; count: number; fromStart: number }[]): unknown[] {
   return groups.map(({ id, count, fromStart }) => [id, count, fromStart]).sort();
 }
 
-describe('tallies of suspects', () => {
+describe('suspects, in parts that are kept', () => {
   const many = 2_000;
   const aged = fc.record({
     kind: fc.constantFrom(...KINDS),
@@ -206,7 +219,9 @@ describe('tallies of suspects', () => {
     fc.record({ do: fc.constant('put' as const), n: fc.nat(2 * many), which: fc.nat() }),
     fc.record({ do: fc.constant('delete' as const), n: fc.nat(2 * many) }),
     fc.record({ do: fc.constant('traits' as const), n: fc.nat(many), which: fc.nat() }),
-    fc.record({ do: fc.constant('hold' as const), n: fc.nat(many), holders }),
+    fc.record({ do: fc.constant('hold' as const), n: fc.nat(many), holders, fd: fc.nat(3) }),
+    fc.record({ do: fc.constant('port' as const), n: fc.nat(many), port: fc.nat(3) }),
+    fc.record({ do: fc.constant('move' as const), n: fc.nat(many), bytes }),
     fc.record({ do: fc.constant('later' as const), ms: fc.nat(10_000) }),
   );
 
@@ -248,7 +263,10 @@ describe('tallies of suspects', () => {
     if (one.do === 'later') changing.nowMs += one.ms;
     if (one.do === 'put') changing.put(one.n, one.which);
     if (one.do === 'delete') changing.table.delete(addressOf(one.n));
-    if (one.do === 'hold') changing.table.get(addressOf(one.n))?.hold(one.holders, 3, 1);
+    if (one.do === 'hold') changing.table.get(addressOf(one.n))?.hold(one.holders, one.fd, 1);
+    const row = one.do === 'port' || one.do === 'move' ? changing.table.get(addressOf(one.n)) : undefined;
+    if (one.do === 'port' && row !== undefined) row.port = one.port;
+    if (one.do === 'move') row?.move(one.bytes, changing.nowMs);
     if (one.do === 'traits') changing.changeTraits(one.n, one.which);
   }
 
@@ -261,6 +279,12 @@ describe('tallies of suspects', () => {
           const { table, nowMs } = changing;
           const tallies = groupTallies(table.tallySuspects(nowMs, THRESHOLDS.minAgeMs));
           expect(counted(tallies)).toEqual(counted(groupSuspects(table.entries(), nowMs, THRESHOLDS)));
+          // A report may be of an earlier time than the one before.
+          for (const atMs of [nowMs, nowMs - 1_000, nowMs]) {
+            const { sums } = sumSuspects(table.entries(), atMs, THRESHOLDS);
+            expect(shown(groupSums(table.suspectSums(atMs, THRESHOLDS), atMs))).toEqual(shown(groupSums(sums, atMs)));
+          }
+          expect(countByKind(table.kinds())).toEqual(countByKind(kindsOf(table.entries())));
         }
       }),
       { numRuns: 60 },
