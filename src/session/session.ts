@@ -89,11 +89,11 @@ const BUFFER_BYTES = 1 << 20;
 /** Some 1,700 stacks of the usual size: all that the budget of the host lets through in a second. */
 const STACK_RING_BYTES = 1 << 24;
 /**
- * Everything that is done again and again shares 2% of a core: what the sweep may take is half of what a Pace permits,
- * and looking for who holds the sockets too.
+ * Everything that is done again and again, the live view too, shares 2% of a core, with some left for the collection of
+ * garbage: the sweep may take half of what a Pace permits, looking for who holds the sockets a third.
  */
 const SWEEP_WEIGHT = 2;
-const CONFIRM_WEIGHT = 2;
+const CONFIRM_WEIGHT = 3;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
