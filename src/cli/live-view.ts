@@ -19,8 +19,8 @@ const REFRESH_MS = 1_000;
 const CENSUS_MS = 10_000;
 /** Rows are sorted anew so long after they were sorted and after the last key: nobody can hit what moves. */
 const SORT_MS = 5_000;
-/** Of what a Pace permits the view may take half, and looking at all sockets of the host a quarter. */
-const REFRESH_WEIGHT = 2;
+/** Of what a Pace permits the view may take a third, and looking at all sockets of the host a quarter. */
+const REFRESH_WEIGHT = 3;
 const CENSUS_WEIGHT = 4;
 /** A key that sends no more within this time was Escape itself. */
 const ESCAPE_MS = 50;

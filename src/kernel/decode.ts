@@ -12,6 +12,7 @@ import {
   type ProcessActivity,
   type ProcessId,
   type SocketFacts,
+  type SocketId,
   TCP_STATES,
   type TcpState,
 } from '../ledger/types.ts';
@@ -197,7 +198,7 @@ export class Decoder {
           inode: view.getBigUint64(at + field.inode[0], true).toString(),
         },
         socket: {
-          id: socketId(view, at + field.sk[0], at + field.birth_ns[0]),
+          id: socketIdOf(view, at + field.sk[0], at + field.birth_ns[0]),
           receiveQueue,
           sendQueue: view.getUint32(at + field.send_queue[0], true),
           bytesMoved: moved.toString(),
@@ -269,7 +270,7 @@ export class Decoder {
     return records(buffer, bytes, EVENT_RECORD.size, (view, at) => ({
       name: known(EVENTS, view.getUint32(at + field.type[0], true), 'event'),
       atMs: milliseconds(view, at + field.at_ns[0]),
-      id: socketId(view, at + field.sk[0], at + field.birth_ns[0]),
+      id: socketIdOf(view, at + field.sk[0], at + field.birth_ns[0]),
       ownerPid: view.getUint32(at + field.tgid[0], true),
       errno: errnoOrNull(view.getUint16(at + field.error[0], true)),
       family: family(view.getUint8(at + field.family[0])),
@@ -318,7 +319,7 @@ export class Decoder {
       ownerStartNs,
       ownerPid,
       facts: {
-        id: socketId(view, at + field.sk[0], at + field.birth_ns[0]),
+        id: socketIdOf(view, at + field.sk[0], at + field.birth_ns[0]),
         origin: seeded ? 'seeded' : 'traced',
         accepted: seeded ? unseen : { status: 'measured', value: flag('accepted') },
         owner: { status: 'measured', value: processIdFor(this.#bootId, ownerPid, ownerStartNs) },
@@ -385,7 +386,8 @@ function milliseconds(view: DataView, at: number): number {
   return Number(view.getBigUint64(at, true)) / NS_PER_MS;
 }
 
-function socketId(view: DataView, sk: number, birth: number): string {
+/** The identity of the socket of a record, from where its address and its birth are. */
+export function socketIdOf(view: DataView, sk: number, birth: number): SocketId {
   return `${view.getBigUint64(sk, true).toString(16)}:${view.getBigUint64(birth, true)}`;
 }
 

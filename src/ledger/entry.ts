@@ -55,13 +55,15 @@ export function shownKind(entry: SocketEntry): SocketKind {
   return abandoned ? 'released' : entry.traits.kind;
 }
 
-/** How many there are of each kind; kinds without any are left out. */
-export function countByKind(
-  entries: Iterable<SocketEntry>,
-  sums: Iterable<{ traits: Traits; count: number }>,
-): { kind: SocketKind; count: number }[] {
-  const counts = new Map<SocketKind, number>();
-  const add = (kind: SocketKind, count: number): void => void counts.set(kind, (counts.get(kind) ?? 0) + count);
+export interface KindCount {
+  kind: SocketKind;
+  count: number;
+}
+
+/** How many sockets there are of each kind, in parts. */
+export function kindsOf(entries: Iterable<SocketEntry>): KindCount[] {
+  const counts: KindCount[] = [];
+  const add = (kind: SocketKind, count: number): void => void counts.push({ kind, count });
   // Neighbours are mostly of one kind: they are counted together.
   let last: SocketKind = 'unused';
   let alike = 0;
@@ -75,7 +77,13 @@ export function countByKind(
     alike += 1;
   }
   add(last, alike);
-  for (const { traits, count } of sums) add(traits.kind, count);
+  return counts;
+}
+
+/** The sums of counts by kind; kinds without any are left out. */
+export function countByKind(parts: Iterable<KindCount>): KindCount[] {
+  const counts = new Map<SocketKind, number>();
+  for (const { kind, count } of parts) counts.set(kind, (counts.get(kind) ?? 0) + count);
   return SOCKET_KINDS.map((kind) => ({ kind, count: counts.get(kind) ?? 0 })).filter(({ count }) => count > 0);
 }
 

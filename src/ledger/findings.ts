@@ -8,30 +8,15 @@ import { type JudgedGroup, leakingParts } from './leaks.ts';
 import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
 import { isCodeKnown, pathKey } from './path-refs.ts';
-import { groupSuspects, type SuspectGroup, sumByOwner } from './suspects.ts';
-import type { PathRef, ProcessId, SocketKind, Thresholds } from './types.ts';
-
-const MOST_EXAMPLES = 5;
-
-/** of a network namespace */
-const PORTS = 65_536;
+import { Details, groupSums, type SuspectGroup } from './suspect-sums.ts';
+import { sumByOwner } from './suspects.ts';
+import type { PathRef, SocketKind, Thresholds } from './types.ts';
 
 /** What findings are made of: a ledger, or one look at what exists. */
 export type FindingSource = Pick<
   Ledger,
-  'sockets' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs' | 'confirmedAt'
+  'suspectSums' | 'exitSums' | 'programOf' | 'growthOf' | 'thresholds' | 'nowMs' | 'confirmedAt'
 >;
-
-/** What a finding needs of the single sockets of its group. */
-interface Details {
-  /** with the network namespaces whose ports they are */
-  ports: Set<number>;
-  holders: Map<ProcessId, number>;
-  /** of those that live: no walk of descriptors has come by yet */
-  unconfirmed: number;
-  /** the oldest few, oldest first */
-  oldest: SocketEntry[];
-}
 
 /** Of one program, kind and errno, more processes than these (or processes by call paths) share findings. */
 const MOST_SEPARATE = 8;
@@ -70,16 +55,11 @@ interface JudgedPart extends Part {
  * kind, executable, errno and paths, all but the first get `#2`, `#3`, ... appended.
  */
 export function findingsOf(ledger: FindingSource, nowMs: number = ledger.nowMs): Finding[] {
-  const details = new Map<SuspectGroup, Details>();
-  const groups = groupSuspects(ledger.sockets(), nowMs, ledger.thresholds, (group, entry) => {
-    const detail = details.get(group) ?? noDetails();
-    details.set(group, detail);
-    collect(detail, entry);
-  });
+  const groups = groupSums(ledger.suspectSums(nowMs), nowMs);
   const judge = judgeOf(ledger, nowMs, groups);
   const findings = habitsOf(ledger, groups)
     .flatMap((habit) => judgedParts(habit, judge, ledger.thresholds))
-    .flatMap((part) => toFinding(ledger, nowMs, part, details) ?? []);
+    .flatMap((part) => toFinding(ledger, nowMs, part) ?? []);
   findings.sort(
     (a, b) =>
       Number(b.finding.leak) - Number(a.finding.leak) ||
@@ -161,7 +141,6 @@ function toFinding(
   ledger: FindingSource,
   nowMs: number,
   { program, groups, sum, leak, undecided }: JudgedPart,
-  details: ReadonlyMap<SuspectGroup, Details>,
 ): { id: string; finding: Finding } | null {
   const largest = groups.toSorted((a, b) => b.count - a.count || compareText(a.id, b.id))[0];
   const traits = largest?.traits ?? sum?.traits;
@@ -173,8 +152,8 @@ function toFinding(
   const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
   const rates = groups.flatMap((group) => ledger.growthOf(group.id)?.perMinute(nowMs, group) ?? []);
 
-  const detail = mergeDetails(groups.flatMap((group) => details.get(group) ?? []));
-  for (const entry of sum?.examples ?? []) addExample(detail, entry);
+  const { ports, holders, unconfirmed, oldest } = mergeDetails(groups.map(({ details }) => details));
+  for (const entry of sum?.examples ?? []) oldest.add(entry);
   const finding: Finding = {
     key: findingKey(kind, program, traits),
     kind,
@@ -182,61 +161,35 @@ function toFinding(
     undecided,
     process: traits.owner,
     processes: groups.length + (sum?.processes ?? 0),
-    holders: [...detail.holders]
+    holders: [...holders]
       .map(([process, held]) => ({ process, count: held }))
       .sort((a, b) => b.count - a.count || compareText(a.process, b.process))
       .slice(0, MOST_HOLDERS),
-    ...unconfirmedOf(detail, ledger.confirmedAt),
+    ...unconfirmedOf(unconfirmed, ledger.confirmedAt),
     openPath: traits.openPath,
     bindPath: traits.bindPath,
     errno: traits.errno,
     count,
-    ports: detail.ports.size + (sum?.ports ?? 0),
+    ports: ports + (sum?.ports ?? 0),
     oldestMs: groups.reduce((oldest, group) => Math.max(oldest, group.oldestMs), sum?.oldestMs ?? 0),
     oldestIsLowerBound: kind === 'closed-unknown' || groups.some(({ fromStart }) => fromStart > 0),
     perMinute: rates.length === 0 ? null : rates.reduce((all, rate) => all + rate, 0),
     heldAtExit,
-    examples: detail.oldest.map((entry) => toExample(entry, nowMs)),
+    examples: oldest.entries.map((entry) => toExample(entry, nowMs)),
   };
   return { id: largest?.id ?? finding.key, finding };
 }
 
-function unconfirmedOf({ unconfirmed }: Details, since: string | null): Pick<Finding, 'unconfirmed'> {
-  return unconfirmed === 0 || since === null ? {} : { unconfirmed: { count: unconfirmed, since } };
+function unconfirmedOf(count: number, since: string | null): Pick<Finding, 'unconfirmed'> {
+  return count === 0 || since === null ? {} : { unconfirmed: { count, since } };
 }
 
 function mergeDetails(all: readonly Details[]): Details {
   const [only] = all;
   if (only !== undefined && all.length === 1) return only;
-  const merged = noDetails();
-  for (const { ports, holders, unconfirmed, oldest } of all) {
-    merged.unconfirmed += unconfirmed;
-    for (const port of ports) merged.ports.add(port);
-    for (const [process, count] of holders) merged.holders.set(process, (merged.holders.get(process) ?? 0) + count);
-    for (const entry of oldest) addExample(merged, entry);
-  }
+  const merged = new Details();
+  for (const details of all) merged.merge(details);
   return merged;
-}
-
-function noDetails(): Details {
-  return { ports: new Set(), holders: new Map(), unconfirmed: 0, oldest: [] };
-}
-
-function collect(detail: Details, entry: SocketEntry): void {
-  if (entry.port !== 0) detail.ports.add(entry.traits.netns * PORTS + entry.port);
-  if (entry.endedMs === null) {
-    if (entry.holders === null) detail.unconfirmed += 1;
-    for (const holder of entry.holders ?? []) detail.holders.set(holder, (detail.holders.get(holder) ?? 0) + 1);
-  }
-  addExample(detail, entry);
-}
-
-function addExample(detail: Details, entry: SocketEntry): void {
-  const last = detail.oldest.at(-1);
-  if (last !== undefined && detail.oldest.length === MOST_EXAMPLES && compareAge(entry, last) >= 0) return;
-  detail.oldest.push(entry);
-  detail.oldest.sort(compareAge);
-  detail.oldest.length = Math.min(detail.oldest.length, MOST_EXAMPLES);
 }
 
 function toExample(entry: SocketEntry, nowMs: number): FindingExample {
@@ -271,13 +224,4 @@ function withUniqueKeys(findings: Finding[]): Finding[] {
     seen.set(finding.key, nth);
     return nth === 1 ? finding : { ...finding, key: `${finding.key}#${nth}` };
   });
-}
-
-function compareAge(a: SocketEntry, b: SocketEntry): number {
-  return (
-    a.sinceMs - b.sinceMs ||
-    a.birthSeconds - b.birthSeconds ||
-    a.birthNanoseconds - b.birthNanoseconds ||
-    compareText(a.address, b.address)
-  );
 }

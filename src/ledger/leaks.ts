@@ -4,7 +4,7 @@
  * paths is not missed. Which call paths are called one is decided for each, so that a leak at one place in the code
  * accuses no other.
  */
-import type { SuspectGroup } from './suspects.ts';
+import type { SuspectGroup } from './suspect-sums.ts';
 import type { Thresholds } from './types.ts';
 
 /** A group of suspects, and how it and all groups of its owner develop. */

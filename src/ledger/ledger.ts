@@ -3,16 +3,17 @@
  * replayed recording gives the same ledger as the live run did.
  */
 import { CallPathStore } from './call-paths.ts';
-import { countByKind, type SocketEntry } from './entry.ts';
+import { countByKind, type KindCount, type SocketEntry } from './entry.ts';
 import type { ExitSum } from './exits.ts';
 import { FailureStore, type FailureSum } from './failure-store.ts';
 import { GrowthSeries, type SuspectCount } from './growth.ts';
 import { PortGrowth } from './port-growth.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
+import type { SuspectSum } from './suspect-sums.ts';
 import { groupTallies, sumByOwner } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
-import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, SocketKind, Thresholds } from './types.ts';
+import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, Thresholds } from './types.ts';
 
 export type CensusInput = Extract<LedgerInput, { type: 'census' }>;
 export type HostSample = Extract<LedgerInput, { type: 'hostSample' }>;
@@ -58,7 +59,7 @@ export class Ledger {
         return this.#processes.update(input.facts, input.activity);
       case 'holders':
         this.#advance(input.atMs);
-        return this.#sockets.confirm(input.atMs, input.complete, input.sockets);
+        return this.#sockets.confirm(input);
       case 'failure':
         return this.#failures.apply(input.facts);
       case 'path':
@@ -130,6 +131,11 @@ export class Ledger {
     return this.#sockets.entries();
   }
 
+  /** The suspects among `sockets()` at a time. */
+  suspectSums(nowMs: number): SuspectSum[] {
+    return this.#sockets.suspectSums(nowMs, this.thresholds);
+  }
+
   /** The socket at an address of the kernel, of those that were told of and live. */
   socketAt(address: string): SocketEntry | undefined {
     return this.#sockets.livingAt(address);
@@ -151,8 +157,8 @@ export class Ledger {
   }
 
   /** How many sockets of each kind there are among `sockets()`; kinds without any are left out. */
-  countByKind(): { kind: SocketKind; count: number }[] {
-    return countByKind(this.#sockets.entries(), this.#sockets.exits.sums());
+  countByKind(): KindCount[] {
+    return countByKind(this.#sockets.kinds());
   }
 
   process(id: ProcessId): KnownProcess | undefined {

@@ -4,14 +4,15 @@
  */
 import { AddressRows, type NumberColumn, packed } from './address-rows.ts';
 import { BlockSums } from './block-sums.ts';
-import type { SocketEntry, Traits } from './entry.ts';
+import { type KindCount, kindsOf, type SocketEntry, type Traits } from './entry.ts';
 import { type Address, formatAddress, type Instant, parseInstant } from './identity.ts';
+import { type SuspectSum, sumSuspects } from './suspect-sums.ts';
 import { type Tally, tallySuspects } from './suspects.ts';
-import type { ProcessId } from './types.ts';
+import type { ProcessId, Thresholds } from './types.ts';
 
 const FROM_START = 1;
 /** bytes were counted once at least */
-const HAS_BASE_LINE = 2;
+const IS_COUNTED = 2;
 
 /** What is put into the table, and what is not told of a socket but known of it. */
 export type NewSocket = Omit<SocketEntry, 'address' | 'endedMs'> & { address: Address; version: Instant };
@@ -20,6 +21,8 @@ export class SocketTable {
   readonly #rows = new AddressRows();
   readonly #columns = new Columns(this.#rows.capacity);
   #talliedMinAgeMs = Number.NaN;
+  #summedMs = Number.NEGATIVE_INFINITY;
+  #summedThresholds: Thresholds | null = null;
 
   get size(): number {
     return this.#rows.size;
@@ -59,6 +62,14 @@ export class SocketTable {
     for (let row = from; row < to; row++) if (this.#rows.has(row)) yield new SocketRow(this.#rows, this.#columns, row);
   }
 
+  /** Those of which nobody has said yet who holds them. */
+  *unconfirmed(): Generator<SocketRow> {
+    for (let row = 0; row < this.#rows.end; row++) {
+      if (this.#columns.holders[row] !== null || !this.#rows.has(row)) continue;
+      yield new SocketRow(this.#rows, this.#columns, row);
+    }
+  }
+
   /**
    * How many suspects there are, of each sort in one or more parts. Cheap where most have been some for long.
    * @param nowMs never less than the last time
@@ -71,6 +82,25 @@ export class SocketTable {
       return { sum: tallies, lasts: !young };
     };
     return this.#columns.tallies.of(this.#rows.end, tallyOf).flat();
+  }
+
+  /** The suspects at a time, in sums: see sumSuspects(). Cheap where most have been some for long. */
+  suspectSums(nowMs: number, thresholds: Thresholds): SuspectSum[] {
+    // Sums last towards later times only.
+    if (nowMs < this.#summedMs || thresholds !== this.#summedThresholds) this.#columns.suspects.allChanged();
+    this.#summedMs = nowMs;
+    this.#summedThresholds = thresholds;
+    const sumOf = (from: number, to: number): { sum: SuspectSum[]; lasts: boolean } => {
+      const { sums, lasts } = sumSuspects(this.entries(from, to), nowMs, thresholds);
+      return { sum: sums, lasts };
+    };
+    return this.#columns.suspects.of(this.#rows.end, sumOf).flat();
+  }
+
+  /** How many there are of each kind, in parts. Cheap where few have changed. */
+  kinds(): KindCount[] {
+    const sumOf = (from: number, to: number) => ({ sum: kindsOf(this.entries(from, to)), lasts: true });
+    return this.#columns.kinds.of(this.#rows.end, sumOf).flat();
   }
 }
 
@@ -118,7 +148,7 @@ export class SocketRow implements SocketEntry {
   set traits(traits: Traits) {
     if (traits === this.#columns.traits[this.row]) return;
     this.#columns.traits[this.row] = traits;
-    this.#columns.tallies.changed(this.row);
+    this.#columns.kindChanged(this.row);
   }
 
   get sinceMs(): number {
@@ -130,7 +160,9 @@ export class SocketRow implements SocketEntry {
   }
 
   set port(port: number) {
+    if (port === this.#columns.port[this.row]) return;
     this.#columns.port[this.row] = port;
+    this.#columns.suspects.changed(this.row);
   }
 
   get fromStart(): boolean {
@@ -160,29 +192,36 @@ export class SocketRow implements SocketEntry {
 
   /** It has become of another kind: it is no longer what it was from the start, and what moved was in the other kind. */
   enterKind(sinceMs: number): void {
-    this.#columns.tallies.changed(this.row);
+    this.#columns.kindChanged(this.row);
     this.#columns.sinceMs[this.row] = sinceMs;
-    this.#columns.flags[this.row] = 0;
+    this.#columns.flags[this.row] = (this.#columns.flags[this.row] as number) & IS_COUNTED;
     this.#columns.movedMs[this.row] = Number.NaN;
   }
 
   /** Who has a descriptor for it, and one of these; `fd` is below zero where there is none. */
   hold(holders: readonly ProcessId[], fd: number, inode: number): void {
-    if ((this.holders?.length === 0) !== (holders.length === 0)) this.#columns.tallies.changed(this.row);
+    if ((this.holders?.length === 0) !== (holders.length === 0)) this.#columns.kindChanged(this.row);
+    else this.#columns.suspects.changed(this.row);
     this.#columns.holders[this.row] = holders;
     this.#columns.fd[this.row] = fd;
     this.#columns.inode[this.row] = inode;
   }
 
-  /** Takes a count of all bytes moved, decimal. The first is only the base line: it does not tell when these moved. */
-  move(bytes: string, atMs: number): void {
+  /**
+   * Takes a count of all bytes moved, decimal. The first is only the base line: it does not tell when these moved.
+   * @param atMs null: of what has moved since the count before it does not matter when
+   */
+  move(bytes: string, atMs: number | null): void {
     const columns = this.#columns;
     // Of up to twenty digits, as an instant has them.
     const { seconds, nanoseconds } = parseInstant(bytes);
     const isAnother = columns.bytesHigh[this.row] !== seconds || columns.bytesLow[this.row] !== nanoseconds;
     const flags = columns.flags[this.row] as number;
-    if ((flags & HAS_BASE_LINE) !== 0 && isAnother) columns.movedMs[this.row] = atMs;
-    columns.flags[this.row] = flags | HAS_BASE_LINE;
+    if ((flags & IS_COUNTED) !== 0 && isAnother && atMs !== null) {
+      columns.movedMs[this.row] = atMs;
+      columns.suspects.changed(this.row);
+    }
+    columns.flags[this.row] = flags | IS_COUNTED;
     columns.bytesHigh[this.row] = seconds;
     columns.bytesLow[this.row] = nanoseconds;
   }
@@ -208,6 +247,8 @@ class Columns {
   /** shared by those that one walk saw with the same holders */
   holders: (readonly ProcessId[] | null)[] = [];
   readonly tallies = new BlockSums<Tally[]>();
+  readonly suspects = new BlockSums<SuspectSum[]>();
+  readonly kinds = new BlockSums<KindCount[]>();
 
   constructor(capacity: number) {
     this.birthSeconds = new Float64Array(capacity);
@@ -237,14 +278,21 @@ class Columns {
     this.movedMs[row] = socket.movedMs ?? Number.NaN;
     this.traits[row] = socket.traits;
     this.holders[row] = socket.holders;
-    this.tallies.changed(row);
+    this.kindChanged(row);
   }
 
   /** Lets go of what others may still have. */
   clear(row: number): void {
     this.traits[row] = undefined;
     this.holders[row] = null;
+    this.kindChanged(row);
+  }
+
+  /** This row may be of another kind, or in it for another time. */
+  kindChanged(row: number): void {
     this.tallies.changed(row);
+    this.suspects.changed(row);
+    this.kinds.changed(row);
   }
 
   /** Keeps these rows, in this order. */
@@ -265,5 +313,7 @@ class Columns {
     this.traits = Array.from(kept, (row) => this.traits[row]);
     this.holders = Array.from(kept, (row) => this.holders[row] ?? null);
     this.tallies.allChanged();
+    this.suspects.allChanged();
+    this.kinds.allChanged();
   }
 }

@@ -2,7 +2,16 @@
  * The sockets that the kernel side has told of. Level-triggered: each input carries whole facts, so repeated,
  * late and skipped versions all end in the same state.
  */
-import { birthOf, exampleHolder, isAgedByIdleness, type SocketEntry, type Traits, TraitsTable } from './entry.ts';
+import {
+  birthOf,
+  exampleHolder,
+  isAgedByIdleness,
+  type KindCount,
+  kindsOf,
+  type SocketEntry,
+  type Traits,
+  TraitsTable,
+} from './entry.ts';
 import { type ExitEntry, ExitStore } from './exits.ts';
 import {
   compareInstants,
@@ -18,15 +27,28 @@ import {
 import { isWasteful } from './kinds.ts';
 import { betterKnown } from './path-refs.ts';
 import { type NewSocket, type SocketRow, SocketTable } from './socket-table.ts';
+import { type SuspectSum, sumSuspects } from './suspect-sums.ts';
 import type { Tally } from './suspects.ts';
 import { Tombstones } from './tombstones.ts';
-import type { HeldSocket, Holder, ProcessId, SocketFacts, SocketId } from './types.ts';
+import type { HeldSocket, Holder, LedgerInput, ProcessId, SocketFacts, SocketId, Thresholds } from './types.ts';
+
+type Pass = Extract<LedgerInput, { type: 'holders' }>;
+
+/** A socket as a walk saw it that began at `atMs`; the walk before began at `beforeMs`. */
+interface Observation {
+  held: HeldSocket;
+  atMs: number;
+  beforeMs: number;
+}
 
 export class SocketStore {
   readonly #live = new SocketTable();
   readonly exits = new ExitStore();
   readonly #tombstones = new Tombstones();
   readonly #traits = new TraitsTable();
+  readonly #holderSets = new HolderSets();
+  /** What walks saw of sockets that nobody has told of yet: the next walk may not show it again. */
+  readonly #early = new Map<SocketId, Observation>();
   #lastPassMs = Number.NEGATIVE_INFINITY;
 
   /** when the last walk of descriptors began; null before the first */
@@ -41,6 +63,18 @@ export class SocketStore {
   /** How many of those that have not ended are suspects: see SocketTable. */
   tallySuspects(nowMs: number, minAgeMs: number): Tally[] {
     return this.#live.tallySuspects(nowMs, minAgeMs);
+  }
+
+  /** The suspects at a time, in sums. */
+  suspectSums(nowMs: number, thresholds: Thresholds): SuspectSum[] {
+    return [...this.#live.suspectSums(nowMs, thresholds), ...sumSuspects(this.exits.entries(), nowMs, thresholds).sums];
+  }
+
+  /** How many there are of each kind, in parts. */
+  *kinds(): Generator<KindCount> {
+    yield* this.#live.kinds();
+    yield* kindsOf(this.exits.entries());
+    for (const { traits, count } of this.exits.sums()) yield { kind: traits.kind, count };
   }
 
   /** The one at an address of the kernel, of those that have not ended; valid until the next input. */
@@ -72,6 +106,7 @@ export class SocketStore {
     if (live === undefined || age > 0) {
       // A newer birth at the address: the older socket there has been destroyed, though nobody said so.
       this.#live.put(newSocket(facts, identity, this.#traits.of(facts), watchedSinceMs));
+      this.#observeEarly(facts.id);
       return;
     }
     const told = toldAgain(facts, live);
@@ -86,23 +121,45 @@ export class SocketStore {
     this.#end(facts, parseSocketId(facts.id), atMs);
   }
 
-  /** Takes one walk of descriptors, which began at `atMs`. Walks older than the last are ignored. */
-  confirm(atMs: number, complete: boolean, sockets: readonly HeldSocket[]): void {
+  /** Takes what a walk of descriptors, which began at `atMs`, saw otherwise. Walks older than the last are ignored. */
+  confirm({ atMs, complete, sockets, gone }: Pass): void {
     if (atMs < this.#lastPassMs) return;
+    const beforeMs = this.#lastPassMs;
     this.#lastPassMs = atMs;
-    const sets = new HolderSets();
-    const seen = new Uint8Array(this.#live.end);
     for (const held of sockets) {
       const row = this.#find(held.id);
-      if (row === undefined) continue;
-      seen[row.row] = 1;
-      observe(row, held, atMs, sets);
+      if (row === undefined) this.#early.set(held.id, { held, atMs, beforeMs });
+      else this.#observe(row, { held, atMs, beforeMs });
     }
     if (!complete) return;
-    for (const row of this.#live.entries()) {
-      // Born during the walk: it may have missed the descriptor.
-      if (seen[row.row] === 0 && instantToMs(birthOf(row)) < atMs) row.hold(NOBODY, -1, row.inode);
+    for (const id of gone) {
+      this.#early.delete(id);
+      const row = this.#find(id);
+      row?.hold(NOBODY, -1, row.inode);
     }
+    for (const row of this.#live.unconfirmed()) {
+      // Born during the walk: it may have missed the descriptor.
+      if (instantToMs(birthOf(row)) < atMs) row.hold(NOBODY, -1, row.inode);
+    }
+  }
+
+  #observeEarly(id: SocketId): void {
+    const early = this.#early.size === 0 ? undefined : this.#early.get(id);
+    const row = early === undefined ? undefined : this.#find(id);
+    if (early === undefined || row === undefined) return;
+    this.#early.delete(id);
+    this.#observe(row, early);
+  }
+
+  #observe(row: SocketRow, { held, atMs, beforeMs }: Observation): void {
+    const { owner, kind } = row.traits;
+    const holders = this.#holderSets.of(held.holders);
+    const shown = exampleHolder(holders, owner);
+    const descriptor = held.holders.find(({ process }) => process === shown);
+    row.hold(holders, descriptor?.fd ?? -1, Number(descriptor?.inode ?? 0));
+    // What has moved since the pass before has moved in this kind when that pass saw the socket in it.
+    const isAgeing = isAgedByIdleness(kind) && row.sinceMs <= beforeMs;
+    row.move(held.bytesMoved, isAgeing ? atMs : null);
   }
 
   #find(id: SocketId): SocketRow | undefined {
@@ -117,6 +174,7 @@ export class SocketStore {
     const older = live === undefined ? 1 : compareInstants(birthOf(live), birth);
     if (facts.heldAtExit) this.#keepHeldAtExit(facts, identity, older === 0 ? (live ?? null) : null, atMs);
     if (older <= 0) this.#live.delete(address);
+    this.#early.delete(facts.id);
     this.#tombstones.bury(identity);
   }
 
@@ -226,17 +284,10 @@ function existedFromStart(facts: SocketFacts, birth: Instant, version: Instant, 
   return facts.origin === 'seeded' && instantToMs(birth) <= watchedSinceMs && compareInstants(version, birth) <= 0;
 }
 
-function observe(row: SocketRow, held: HeldSocket, atMs: number, sets: HolderSets): void {
-  const { owner, kind } = row.traits;
-  const holders = sets.of(held.holders);
-  const shown = exampleHolder(holders, owner);
-  const descriptor = held.holders.find(({ process }) => process === shown);
-  row.hold(holders, descriptor?.fd ?? -1, Number(descriptor?.inode ?? 0));
-  if (isAgedByIdleness(kind)) row.move(held.bytesMoved, atMs);
-}
-
-/** Gives equal sets of holders one array; lives as long as one walk. */
+/** Gives equal sets of holders one array. */
 class HolderSets {
+  /** Forgetting costs only some sharing. */
+  static readonly #MOST = 10_000;
   readonly #byKey = new Map<string, readonly ProcessId[]>();
 
   of(holders: readonly Holder[]): readonly ProcessId[] {
@@ -248,6 +299,7 @@ class HolderSets {
     const key = processes.join(' ');
     const shared = this.#byKey.get(key);
     if (shared !== undefined) return shared;
+    if (this.#byKey.size >= HolderSets.#MOST) this.#byKey.clear();
     this.#byKey.set(key, processes);
     return processes;
   }

@@ -105,17 +105,17 @@ export function groupTallies(tallies: readonly Tally[]): (SuspectCount & Suspect
 }
 
 /** Null for what cannot be a suspect, at any age. */
-function suspectKind(entry: SocketEntry): SuspectKind | null {
+export function suspectKind(entry: SocketEntry): SuspectKind | null {
   const kind = shownKind(entry);
   return isWasteful(kind) || kind === 'released' ? kind : null;
 }
 
-function isYoung(entry: SocketEntry, nowMs: number, minAgeMs: number): boolean {
+export function isYoung(entry: SocketEntry, nowMs: number, minAgeMs: number): boolean {
   return entry.endedMs === null && ageOf(entry, nowMs) < minAgeMs;
 }
 
 /** What suspects of a kind and traits are added to. Traits are shared, so most find it without a string being built. */
-class ByTraits<Group> {
+export class ByTraits<Group> {
   readonly #ofOwnKind = new Map<Traits, Group>();
   readonly #abandoned = new Map<Traits, Group>();
   readonly #make: (kind: SuspectKind, traits: Traits) => Group;
@@ -135,7 +135,7 @@ class ByTraits<Group> {
   }
 }
 
-function suspectIds(kind: SuspectKind, traits: Traits): SuspectIds {
+export function suspectIds(kind: SuspectKind, traits: Traits): SuspectIds {
   const ofOwner = [kind, traits.errno ?? '-', knownKey(traits.owner)].join('|');
   return { ofOwner, id: [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|') };
 }
@@ -150,7 +150,7 @@ function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: 
   return group;
 }
 
-function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thresholds: Thresholds): boolean {
+export function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thresholds: Thresholds): boolean {
   if (isAgedByIdleness(kind)) return idleAgeOf(entry, nowMs) >= thresholds.idleLeakAgeMs;
   return ageOf(entry, nowMs) >= thresholds.leakAgeMs;
 }

@@ -188,7 +188,7 @@ export interface Holder {
   inode: string;
 }
 
-/** What one confirm pass saw of one socket. */
+/** What a confirm pass saw of one socket. */
 export interface HeldSocket {
   id: SocketId;
   holders: Holder[];
@@ -434,8 +434,11 @@ export type LedgerInput =
   | { type: 'ended'; facts: SocketFacts; atMs: number }
   /** activity is unavailable for a process that is not traced, only named as a holder or by a failure */
   | { type: 'process'; facts: ProcessFacts; activity: Known<ProcessActivity> }
-  /** one whole confirm pass: a known socket that is not in it has no descriptor */
-  | { type: 'holders'; atMs: number; complete: boolean; sockets: HeldSocket[] }
+  /**
+   * A confirm pass: which sockets are held otherwise than in the passes before, and which are held no more. When it is
+   * complete, a known socket that was in none of them has no descriptor.
+   */
+  | { type: 'holders'; atMs: number; complete: boolean; sockets: HeldSocket[]; gone: SocketId[] }
   | { type: 'failure'; facts: FailureFacts }
   /** comes before what refers to it; again when more of its names are known */
   | { type: 'path'; path: CallPath }

@@ -33,7 +33,6 @@ class LatestFacts {
 /** The writing end. */
 export class Compactor {
   readonly #processes = new LatestFacts();
-  #held = new Map<SocketId, HeldSocket>();
   #walks = 0;
   #losses = '[]';
 
@@ -67,16 +66,9 @@ export class Compactor {
     return input;
   }
 
-  #holders({ atMs, complete, sockets }: HoldersInput): HoldersLine[] {
-    const held = new Map(sockets.map((socket) => [socket.id, socket]));
-    const changed = sockets.filter((socket) => {
-      const before = this.#held.get(socket.id);
-      return before === undefined || !isHeldAlike(socket, before);
-    });
-    const gone = [...this.#held.keys()].filter((id) => !held.has(id));
-    this.#held = held;
+  #holders({ atMs, complete, sockets, gone }: HoldersInput): HoldersLine[] {
     this.#walks += 1;
-    const parts = partsOf(changed, gone);
+    const parts = partsOf(sockets, gone);
     return parts.map((part, i) => ({
       type: 'holders',
       atMs,
@@ -91,24 +83,6 @@ export class Compactor {
 /** The fields of a process are read once, so what did not change is the same object. */
 function isSame(a: ProcessFacts, b: ProcessFacts): boolean {
   return (Object.keys(a) as (keyof ProcessFacts)[]).every((name) => a[name] === b[name]);
-}
-
-function isHeldAlike(a: HeldSocket, b: HeldSocket): boolean {
-  return (
-    a.bytesMoved === b.bytesMoved &&
-    a.receiveQueue === b.receiveQueue &&
-    a.sendQueue === b.sendQueue &&
-    a.holders.length === b.holders.length &&
-    a.holders.every((holder, i) => {
-      const other = b.holders[i];
-      return (
-        holder.process === other?.process &&
-        holder.pid === other.pid &&
-        holder.fd === other.fd &&
-        holder.inode === other.inode
-      );
-    })
-  );
 }
 
 type Part = Pick<HoldersLine, 'sockets' | 'gone'>;
@@ -172,7 +146,9 @@ function closedFacts(id: SocketId): SocketFacts {
 /** The reading end. */
 export class Expander {
   readonly #processes = new LatestFacts();
-  readonly #held = new Map<SocketId, HeldSocket>();
+  #sockets = new Map<SocketId, HeldSocket>();
+  /** Also in walks that were not whole: what these did not come to may be held still. */
+  #gone = new Set<SocketId>();
   #walk = 0;
   #inWalk = false;
   #isGapless = true;
@@ -204,9 +180,22 @@ export class Expander {
     if (walk !== (this.#inWalk ? this.#walk : this.#walk + 1)) this.#isGapless = false;
     this.#walk = walk;
     this.#inWalk = more;
-    for (const socket of sockets) this.#held.set(socket.id, socket);
-    for (const id of gone) this.#held.delete(id);
+    for (const socket of sockets) {
+      this.#sockets.set(socket.id, socket);
+      this.#gone.delete(socket.id);
+    }
+    for (const id of gone) this.#gone.add(id);
     if (more) return null;
-    return { type: 'holders', atMs, complete: complete && this.#isGapless, sockets: [...this.#held.values()] };
+    const isWhole = complete && this.#isGapless;
+    const input: HoldersInput = {
+      type: 'holders',
+      atMs,
+      complete: isWhole,
+      sockets: [...this.#sockets.values()],
+      gone: isWhole ? [...this.#gone] : [],
+    };
+    this.#sockets = new Map();
+    if (isWhole) this.#gone = new Set();
+    return input;
   }
 }

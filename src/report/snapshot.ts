@@ -9,6 +9,7 @@ import { formatCount } from '../ledger/format-count.ts';
 import { isWasteful, SOCKET_KINDS } from '../ledger/kinds.ts';
 import { Ledger } from '../ledger/ledger.ts';
 import { compareText } from '../ledger/order.ts';
+import { sumSuspects } from '../ledger/suspect-sums.ts';
 import type { Known, LedgerInput, ProcessId, SessionFacts, SocketKind, Sockstat, Verdict } from '../ledger/types.ts';
 import { entriesOf, kindsOf } from './one-look.ts';
 import { reportedProcesses } from './processes.ts';
@@ -61,7 +62,7 @@ export function buildSnapshotReport(inputs: SnapshotInputs): Report {
     {
       nowMs: atMs,
       thresholds: session.thresholds,
-      sockets: () => entriesOf(selected, atMs),
+      suspectSums: (nowMs) => sumSuspects(entriesOf(selected, atMs), nowMs, session.thresholds).sums,
       exitSums: () => [],
       growthOf: () => undefined,
       confirmedAt: null,

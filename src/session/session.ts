@@ -12,6 +12,7 @@ import {
   type WantedProcess,
 } from '../kernel/binding.ts';
 import { type DecodedFailure, type DecodedSocket, Decoder, type SocketEvent } from '../kernel/decode.ts';
+import { HolderWalks } from '../kernel/holder-walks.ts';
 import { BLIND_SPOTS, COUNTING_PROGRAMS } from '../kernel/hook-sets.ts';
 import { EVENT_RECORD, HOLDER_RECORD, SOCKET_RECORD } from '../kernel/layout.ts';
 import { Ledger } from '../ledger/ledger.ts';
@@ -88,11 +89,11 @@ const BUFFER_BYTES = 1 << 20;
 /** Some 1,700 stacks of the usual size: all that the budget of the host lets through in a second. */
 const STACK_RING_BYTES = 1 << 24;
 /**
- * Everything that is done again and again shares 2% of a core: what the sweep may take is half of what a Pace permits,
- * and looking for who holds the sockets too.
+ * Everything that is done again and again, the live view too, shares 2% of a core, with some left for the collection of
+ * garbage: the sweep may take half of what a Pace permits, looking for who holds the sockets a third.
  */
 const SWEEP_WEIGHT = 2;
-const CONFIRM_WEIGHT = 2;
+const CONFIRM_WEIGHT = 3;
 const HOST_SAMPLE_MS = 1_000;
 /** Each takes about 0.2 ms. */
 const SAMPLE_READINGS = 9;
@@ -134,7 +135,8 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #buffer = new Uint8Array(BUFFER_BYTES - (BUFFER_BYTES % (SOCKET_RECORD.size * HOLDER_RECORD.size)));
   readonly #sweepPace: Pace;
-  /** Who holds each of the suspects is taken in anew each time, too: with many of them that costs as much as the walk. */
+  readonly #holderWalks = new HolderWalks();
+  /** Taking in what has changed costs as much again where much has. */
   readonly #confirmJob: PacedJob;
   readonly #samplePace: Pace;
   readonly #selectors = new Set<string>();
@@ -494,16 +496,16 @@ export class Session {
   #confirm(): void {
     this.#selectAgain();
     const atMs = monotonicMs();
+    const complete = this.#walkDescriptors((bytes) => this.#holderWalks.take(this.#buffer, bytes));
+    const { records, gone } = this.#holderWalks.end(complete);
     const held = new Map<string, HeldSocket>();
-    const complete = this.#walkDescriptors((bytes) => {
-      for (const { socket, holder } of this.#decoder.holders(this.#buffer, bytes)) {
-        this.#introduce(holder.process, holder.pid, null);
-        const known = held.get(socket.id);
-        if (known === undefined) held.set(socket.id, { ...socket, holders: [holder] });
-        else known.holders.push(holder);
-      }
-    });
-    this.#feed({ type: 'holders', atMs, complete, sockets: [...held.values()] });
+    for (const { socket, holder } of this.#decoder.holders(records, records.length)) {
+      this.#introduce(holder.process, holder.pid, null);
+      const known = held.get(socket.id);
+      if (known === undefined) held.set(socket.id, { ...socket, holders: [holder] });
+      else known.holders.push(holder);
+    }
+    this.#feed({ type: 'holders', atMs, complete, sockets: [...held.values()], gone });
     this.#read('vanished', (bytes) => this.#sockets(bytes));
   }
 

@@ -18,6 +18,7 @@ import {
   type RecordLayout,
   SOCKET_RECORD,
 } from '../../src/kernel/layout.ts';
+import { record } from './records.ts';
 
 const BOOT = '11111111-2222-3333-4444-555555555555';
 const OFF = { status: 'unavailable', reason: 'off' } as const;
@@ -39,20 +40,6 @@ function native(): NativeLayout {
     counters: [...COUNTERS],
     censusCounters: [...CENSUS_COUNTERS],
   }) as unknown as NativeLayout;
-}
-
-/** One record whose fields are set by name, in the machine's byte order. */
-function record<L extends RecordLayout>(
-  layout: L,
-  fields: Partial<Record<keyof L['fields'], bigint | Uint8Array>>,
-): Uint8Array {
-  const bytes = new Uint8Array(layout.size);
-  for (const [name, value] of Object.entries(fields) as [string, bigint | Uint8Array][]) {
-    const [offset, size] = layout.fields[name] as readonly [number, number];
-    if (typeof value !== 'bigint') bytes.set(value.subarray(0, size), offset);
-    else for (let i = 0; i < size; i++) bytes[offset + i] = Number((value >> BigInt(8 * i)) & 0xffn);
-  }
-  return bytes;
 }
 
 describe('layout', () => {

@@ -80,8 +80,16 @@ export function tick(atMs: number): LedgerInput {
   return { type: 'tick', atMs };
 }
 
-/** A walk of descriptors in which OWNER has one descriptor for each of `sockets`. */
-export function walk(atMs: number, sockets: SocketFacts[], complete = true, bytesMoved = '0'): LedgerInput {
+/** A walk of descriptors in which OWNER has one descriptor for each of `sockets`, which it had not before, or otherwise. */
+export function walk(
+  atMs: number,
+  sockets: SocketFacts[],
+  {
+    complete = true,
+    bytesMoved = '0',
+    gone = [],
+  }: { complete?: boolean; bytesMoved?: string; gone?: SocketFacts[] } = {},
+): LedgerInput {
   return {
     type: 'holders',
     atMs,
@@ -93,6 +101,7 @@ export function walk(atMs: number, sockets: SocketFacts[], complete = true, byte
       sendQueue: 0,
       bytesMoved,
     })),
+    gone: gone.map(({ id }) => id),
   };
 }
 

@@ -286,6 +286,7 @@ function holders(atMs: number, paths: number): LedgerInput {
       sendQueue: 0,
       bytesMoved: '0',
     })),
+    gone: [],
   };
 }
 

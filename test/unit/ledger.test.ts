@@ -15,6 +15,7 @@ function summary(ledger: Ledger): string[] {
   return findingsOf(ledger).map(({ kind, count }) => `${kind} ${count}`);
 }
 
+const ESTABLISHED = { state: 'ESTABLISHED', ever: history({ established: true }), port: 443 } as const;
 const CLOSE_WAIT = { state: 'CLOSE_WAIT', ever: history({ established: true }), port: 443 } as const;
 
 describe('versions of one socket', () => {
@@ -109,9 +110,31 @@ describe('descriptors', () => {
   });
 
   it('absence from an incomplete, an older or a too early walk means nothing', () => {
-    expect(summary(ledgerOf(row(unused), walk(5_000, [], false), tick(10_000)))).toEqual(['unused 1']);
+    expect(summary(ledgerOf(row(unused), walk(5_000, [], { complete: false }), tick(10_000)))).toEqual(['unused 1']);
     expect(summary(ledgerOf(row(unused), walk(6_000, [unused]), walk(5_000, []), tick(10_000)))).toEqual(['unused 1']);
     expect(summary(ledgerOf(row(unused), walk(1_000, []), tick(10_000)))).toEqual(['unused 1']);
+  });
+
+  it('what a walk does not tell of is held as it was, until one tells that it is gone', () => {
+    const ledger = ledgerOf(row(unused), walk(5_000, [unused]), walk(7_000, []), tick(40_000));
+    expect(findingsOf(ledger)[0]).toMatchObject({ kind: 'unused', holders: [{ process: OWNER, count: 1 }] });
+    ledger.apply(walk(41_000, [], { complete: false, gone: [unused] }));
+    expect(summary(ledger)).toEqual(['unused 1']);
+    ledger.apply(walk(42_000, [], { gone: [unused] }));
+    expect(summary(ledger)).toEqual(['released 1']);
+  });
+
+  it('a walk may tell of a socket before anybody else does', () => {
+    const later = socket(2, 1_000);
+    const ledger = ledgerOf(walk(5_000, [unused, later]), row(unused), walk(7_000, [], { gone: [later] }), row(later));
+    ledger.apply(walk(9_000, []));
+    ledger.apply(tick(40_000));
+    expect(findingsOf(ledger)).toMatchObject([
+      { kind: 'released', holders: [] },
+      { kind: 'unused', holders: [{ process: OWNER, count: 1 }] },
+    ]);
+    const reborn = ledgerOf(walk(5_000, [unused]), ended(unused, 6_000), row(socket(1, 1_500)), tick(40_000));
+    expect(findingsOf(reborn)).toMatchObject([{ kind: 'unused', holders: [] }]);
   });
 
   it('prefers a descriptor of the owner, and counts each holder once', () => {
@@ -144,14 +167,26 @@ describe('leaks', () => {
 
   it('close-wait ages only while no byte moves', () => {
     const sockets = Array.from({ length: 10 }, (_, i) => socket(i, 1_000, CLOSE_WAIT));
-    const ledger = ledgerOf(...sockets.map(row), walk(10_000, sockets, true, '5'), tick(60_999));
+    const ledger = ledgerOf(...sockets.map(row), walk(10_000, sockets, { bytesMoved: '5' }), tick(60_999));
     expect(findingsOf(ledger)[0]?.leak).toBe(false);
     ledger.apply(tick(61_000));
     expect(findingsOf(ledger)[0]?.leak).toBe(true);
-    ledger.apply(walk(62_000, sockets, true, '6'));
+    ledger.apply(walk(62_000, sockets, { bytesMoved: '6' }));
     expect(findingsOf(ledger)[0]).toMatchObject({ leak: false, oldestMs: 61_000 });
-    ledger.apply(walk(122_000, sockets, true, '6'));
+    ledger.apply(walk(122_000, sockets, { bytesMoved: '6' }));
     expect(findingsOf(ledger)[0]?.leak).toBe(true);
+  });
+
+  it('bytes that move after a walk has seen the socket in close-wait move in it, those before do not', () => {
+    const used = Array.from({ length: 10 }, (_, i) => socket(i, 1_000, ESTABLISHED));
+    const waiting = used.map((facts) => row({ ...facts, ...CLOSE_WAIT, changedMs: 20_000, version: '20000000000' }));
+    const before = [...used.map(row), walk(10_000, used, { bytesMoved: '5' }), ...waiting];
+    const moved = ledgerOf(...before, walk(21_000, []), walk(60_000, used, { bytesMoved: '6' }), tick(119_999));
+    expect(findingsOf(moved)[0]).toMatchObject({ kind: 'close-wait', leak: false });
+    moved.apply(tick(120_000));
+    expect(findingsOf(moved)[0]?.leak).toBe(true);
+    const still = ledgerOf(...before, walk(30_000, used, { bytesMoved: '6' }), tick(80_000));
+    expect(findingsOf(still)[0]?.leak).toBe(true);
   });
 
   it('a few that keep growing leak; a few of one moment do not', () => {

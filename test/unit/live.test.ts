@@ -112,6 +112,7 @@ const DOWN: Key = { is: 'down' };
 describe('columns of a terminal', () => {
   it('are counted as it shows them', () => {
     expect(widthOf('日本')).toBe(4);
+    expect(widthOf(BLOCKS)).toBe(stringWidth(BLOCKS));
     expect(cut('日本語', 5)).toBe('日本~');
     expect(cut('日本語', 4)).toBe('日~');
     expect(toWidth('ab', 4)).toBe('ab  ');

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import type { CensusHolder, CensusSocket } from '../../src/accounting/census.ts';
 import { findingsOf } from '../../src/ledger/findings.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
+import { sumSuspects } from '../../src/ledger/suspect-sums.ts';
 import type { SocketFacts } from '../../src/ledger/types.ts';
 import { entriesOf, kindsOf } from '../../src/report/one-look.ts';
 import { census, censusSocket } from './census-facts.ts';
@@ -87,6 +88,7 @@ function ledgerTold(sockets: readonly CensusSocket[]): Ledger {
       sendQueue: 0,
       bytesMoved: '0',
     })),
+    gone: [],
   });
   return ledger;
 }
@@ -103,7 +105,7 @@ it('findings and kinds are those of a ledger that was told of each socket', () =
       const look = {
         nowMs: AT_MS,
         thresholds: ledger.thresholds,
-        sockets: () => entries,
+        suspectSums: (atMs: number) => sumSuspects(entries, atMs, ledger.thresholds).sums,
         exitSums: () => [],
         growthOf: () => undefined,
         confirmedAt: null,

@@ -106,7 +106,7 @@ it('whoever holds the sockets now is named, not who opened them', () => {
     process({ ...child(77), comm: 'heir' }),
     hostSample(0, 1),
     row(facts),
-    { type: 'holders', atMs: 69_000, complete: true, sockets: [{ ...held, holders }] },
+    { type: 'holders', atMs: 69_000, complete: true, sockets: [{ ...held, holders }], gone: [] },
     tick(70_000),
   ]);
   expect(renderText(report)).toMatch(/^LEAK {2}leakyd\[1234\] opened, and heir\[77\] now holds, 1 socket never used/);

@@ -7,7 +7,7 @@ import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput, SocketFacts } from '../../src/ledger/types.ts';
 import { Compactor, Expander } from '../../src/recording/compact.ts';
 import { createFile, FileRefusedError } from '../../src/recording/file.ts';
-import { RecordingError } from '../../src/recording/format.ts';
+import { type HoldersLine, RecordingError } from '../../src/recording/format.ts';
 import { parseLine } from '../../src/recording/line.ts';
 import { loadRecording, spanOf } from '../../src/recording/load.ts';
 import { replay } from '../../src/recording/replay.ts';
@@ -51,7 +51,9 @@ function busySession(): LedgerInput[] {
     const atMs = 81_000 + turn * 1_000;
     const alive = sockets.slice(turn * 5);
     inputs.push(...alive.map((facts) => row({ ...facts, version: `${BigInt(facts.version) + BigInt(turn)}` })));
-    inputs.push(walk(atMs, alive, turn % 4 !== 3, String(turn)));
+    const complete = turn % 4 !== 3;
+    const gone = complete ? sockets.slice(0, turn * 5) : [];
+    inputs.push(walk(atMs, alive, { complete, bytesMoved: String(turn), gone }));
     inputs.push(...sockets.slice(turn * 5, turn * 5 + 5).map((facts) => ended(facts, atMs)));
     inputs.push(process({}, { opened: 41 + turn, bound: 12 }), process({ comm: `leakyd-${turn >> 1}` }));
     inputs.push({ type: 'loss', losses: turn < 3 ? [] : [{ code: 'event-ring-full', count: turn }] });
@@ -92,15 +94,36 @@ describe('what was recorded is replayed', () => {
     }
   });
 
-  it('walks that repeat themselves cost nothing', () => {
+  it('a long walk is several lines, which are one again', () => {
     const sockets = Array.from({ length: 5_000 }, (_, i) => socket(i, 1_000));
+    const gone = Array.from({ length: 15_000 }, (_, i) => socket(10_000 + i, 1_000));
     const compactor = new Compactor();
-    const first = compactor.linesOf(walk(2_000, sockets));
-    expect(first.length).toBeGreaterThan(1);
-    expect(compactor.linesOf(walk(4_000, sockets))).toMatchObject([{ sockets: [], gone: [], walk: 2, more: false }]);
-    const third = compactor.linesOf(walk(6_000, sockets.slice(0, -1)));
-    expect(third).toHaveLength(1);
-    expect(third[0]).toMatchObject({ gone: [sockets.at(-1)?.id] });
+    const input = walk(2_000, sockets, { gone });
+    const lines = compactor.linesOf(input);
+    expect(lines.length).toBeGreaterThan(2);
+    const expander = new Expander();
+    const again = lines.map((line) => expander.expand(line as HoldersLine));
+    expect(again.slice(0, -1).every((one) => one === null)).toBe(true);
+    const last = again.at(-1);
+    if (last?.type !== 'holders') throw new Error('not a walk');
+    expect({ ...last, gone: last.gone.toSorted() }).toEqual({ ...input, gone: gone.map(({ id }) => id).toSorted() });
+    expect(compactor.linesOf(walk(4_000, []))).toMatchObject([{ sockets: [], gone: [], walk: 2, more: false }]);
+  });
+
+  it('what a walk that was not whole did not show is gone when a whole one does not show it either', () => {
+    const [kept, lost] = [socket(1, 1_000), socket(2, 1_000)];
+    const expander = new Expander();
+    const line = (number: number, complete: boolean, sockets: SocketFacts[], gone: SocketFacts[]): HoldersLine => {
+      const { type, ...held } = walk(2_000 * number, sockets, { complete, gone }) as Extract<
+        LedgerInput,
+        { type: 'holders' }
+      >;
+      return { type, ...held, walk: number, more: false };
+    };
+    expander.expand(line(1, true, [kept, lost], []));
+    expect(expander.expand(line(2, false, [], [kept, lost]))).toMatchObject({ complete: false, gone: [] });
+    expect(expander.expand(line(3, true, [kept], []))).toMatchObject({ complete: true, gone: [lost.id] });
+    expect(expander.expand(line(4, true, [], []))).toMatchObject({ gone: [] });
   });
 
   it('a walk with a gap before it is no whole walk: no socket is called released for it', () => {
@@ -108,9 +131,9 @@ describe('what was recorded is replayed', () => {
     const compactor = new Compactor();
     const expander = new Expander();
     compactor.linesOf(walk(2_000, sockets));
-    const [line] = compactor.linesOf(walk(4_000, sockets));
+    const [line] = compactor.linesOf(walk(4_000, [], { gone: sockets }));
     if (line?.type !== 'holders') throw new Error('not a walk');
-    expect(expander.expand(line)).toMatchObject({ complete: false, sockets: [] });
+    expect(expander.expand(line)).toMatchObject({ complete: false, sockets: [], gone: [] });
   });
 
   it('a control character of a traced process does not reach a terminal that shows the file', async () => {

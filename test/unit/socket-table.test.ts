@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AddressRows } from '../../src/ledger/address-rows.ts';
-import type { Traits } from '../../src/ledger/entry.ts';
+import { countByKind, kindsOf, type Traits } from '../../src/ledger/entry.ts';
 import { type Address, formatAddress } from '../../src/ledger/identity.ts';
 import { type NewSocket, SocketTable } from '../../src/ledger/socket-table.ts';
+import { groupSums, type SuspectGroup, sumSuspects } from '../../src/ledger/suspect-sums.ts';
 import { groupSuspects, groupTallies } from '../../src/ledger/suspects.ts';
 import { measured, THRESHOLDS } from './facts.ts';
 
@@ -39,14 +40,13 @@ class Model {
     if (change.is === 'version') this.#sockets.set(key, { ...socket, version: change.version, port: change.port });
     if (change.is === 'hold')
       this.#sockets.set(key, { ...socket, holders: change.holders, fd: change.fd, inode: change.inode });
-    if (change.is === 'kind') {
+    if (change.is === 'kind')
       this.#sockets.set(key, { ...socket, sinceMs: change.sinceMs, fromStart: false, movedMs: null });
-      this.#bytes.delete(key);
-    }
     if (change.is === 'move') {
       const before = this.#bytes.get(key);
       this.#bytes.set(key, change.bytes);
-      if (before !== undefined && before !== change.bytes) this.#sockets.set(key, { ...socket, movedMs: change.atMs });
+      if (before !== undefined && before !== change.bytes && change.atMs !== null)
+        this.#sockets.set(key, { ...socket, movedMs: change.atMs });
     }
     return true;
   }
@@ -60,7 +60,7 @@ type Change =
   | { is: 'version'; version: NewSocket['version']; port: number }
   | { is: 'hold'; holders: readonly string[]; fd: number; inode: number }
   | { is: 'kind'; sinceMs: number }
-  | { is: 'move'; bytes: string; atMs: number };
+  | { is: 'move'; bytes: string; atMs: number | null };
 
 function told(table: SocketTable): Told[] {
   return [...table.entries()].map((row) => ({
@@ -143,7 +143,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   fc.record({ is: fc.constant('version' as const), version: instant, port }),
   fc.record({ is: fc.constant('hold' as const), holders, fd: fc.nat(1_000), inode }),
   fc.record({ is: fc.constant('kind' as const), sinceMs: timeMs }),
-  fc.record({ is: fc.constant('move' as const), bytes, atMs: timeMs }),
+  fc.record({ is: fc.constant('move' as const), bytes, atMs: fc.option(timeMs) }),
 );
 
 const step = fc.oneof(
@@ -189,12 +189,36 @@ describe('SocketTable', () => {
 
 const KINDS = ['unused', 'close-wait', 'disconnected', 'established', 'released'] as const;
 
+/** What was kept is what there is. */
+function expectSums({ table, nowMs }: { table: SocketTable; nowMs: number }): void {
+  const tallies = groupTallies(table.tallySuspects(nowMs, THRESHOLDS.minAgeMs));
+  expect(counted(tallies)).toEqual(counted(groupSuspects(table.entries(), nowMs, THRESHOLDS)));
+  // A report may be of an earlier time than the one before.
+  for (const atMs of [nowMs, nowMs - 50_000, nowMs]) {
+    const { sums } = sumSuspects(table.entries(), atMs, THRESHOLDS);
+    expect(shown(groupSums(table.suspectSums(atMs, THRESHOLDS), atMs))).toEqual(shown(groupSums(sums, atMs)));
+  }
+  expect(countByKind(table.kinds())).toEqual(countByKind(kindsOf(table.entries())));
+}
+
+/** All that a finding shows of a group, by what is read of its sockets now. */
+function shown(groups: readonly SuspectGroup[]): unknown[] {
+  return groups
+    .map(({ details, ...group }) => ({
+      ...group,
+      ports: details.ports,
+      holders: [...details.holders].sort(),
+      oldest: details.oldest.entries.map(({ address: at, fd, port: of }) => [at, fd, of]),
+    }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
 /** Suspects by group, however they are counted. */
 function counted(groups: readonly { id: string; count: number; fromStart: number }[]): unknown[] {
   return groups.map(({ id, count, fromStart }) => [id, count, fromStart]).sort();
 }
 
-describe('tallies of suspects', () => {
+describe('suspects, in parts that are kept', () => {
   const many = 2_000;
   const aged = fc.record({
     kind: fc.constantFrom(...KINDS),
@@ -207,8 +231,10 @@ describe('tallies of suspects', () => {
     fc.record({ do: fc.constant('put' as const), n: fc.nat(2 * many), which: fc.nat() }),
     fc.record({ do: fc.constant('delete' as const), n: fc.nat(2 * many) }),
     fc.record({ do: fc.constant('traits' as const), n: fc.nat(many), which: fc.nat() }),
-    fc.record({ do: fc.constant('hold' as const), n: fc.nat(many), holders }),
-    fc.record({ do: fc.constant('later' as const), ms: fc.nat(10_000) }),
+    fc.record({ do: fc.constant('hold' as const), n: fc.nat(many), holders, fd: fc.nat(3) }),
+    fc.record({ do: fc.constant('port' as const), n: fc.nat(many), port: fc.nat(3) }),
+    fc.record({ do: fc.constant('move' as const), n: fc.nat(1), bytes }),
+    fc.record({ do: fc.constant('later' as const), ms: fc.oneof(fc.nat(10_000), fc.constant(100_000)) }),
   );
 
   type Sort = { kind: (typeof KINDS)[number]; sinceMs: number; fromStart: boolean; netns: number };
@@ -249,7 +275,10 @@ describe('tallies of suspects', () => {
     if (one.do === 'later') changing.nowMs += one.ms;
     if (one.do === 'put') changing.put(one.n, one.which);
     if (one.do === 'delete') changing.table.delete(addressOf(one.n));
-    if (one.do === 'hold') changing.table.get(addressOf(one.n))?.hold(one.holders, 3, 1);
+    if (one.do === 'hold') changing.table.get(addressOf(one.n))?.hold(one.holders, one.fd, 1);
+    const row = one.do === 'port' || one.do === 'move' ? changing.table.get(addressOf(one.n)) : undefined;
+    if (one.do === 'port' && row !== undefined) row.port = one.port;
+    if (one.do === 'move') row?.move(one.bytes, changing.nowMs);
     if (one.do === 'traits') changing.changeTraits(one.n, one.which);
   }
 
@@ -259,13 +288,22 @@ describe('tallies of suspects', () => {
         const changing = new Changing(sorts);
         for (const acts of rounds) {
           for (const one of acts) perform(changing, one);
-          const { table, nowMs } = changing;
-          const tallies = groupTallies(table.tallySuspects(nowMs, THRESHOLDS.minAgeMs));
-          expect(counted(tallies)).toEqual(counted(groupSuspects(table.entries(), nowMs, THRESHOLDS)));
+          expectSums(changing);
         }
       }),
       { numRuns: 60 },
     );
+  });
+
+  it('are those of the rows as they are packed', () => {
+    const sorts = KINDS.map((kind) => ({ kind, sinceMs: 1_000, fromStart: false, netns: 1 }));
+    const changing = new Changing(sorts);
+    changing.nowMs = 100_000;
+    for (let n = many; n < 2_048; n++) changing.put(n, n);
+    expectSums(changing);
+    changing.table.delete(addressOf(3));
+    changing.put(3_000, 3);
+    expectSums(changing);
   });
 
   it('are counted anew for another age', () => {

@@ -1,14 +1,15 @@
 /** Text in terminal columns: wide characters take two, combining ones none. Text must be escaped already. */
 import stringWidth from 'string-width';
 
-const ASCII = /^[\x20-\x7e]*$/;
+/** ASCII, and the blocks of a sparkline: a column each, which need not be found out again for each screen. */
+const NARROW = /^[\x20-\x7e\u2581-\u2588]*$/;
 /** Stands for what was cut. */
 const CUT = '~';
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
 
 export function widthOf(text: string): number {
-  return ASCII.test(text) ? text.length : stringWidth(text);
+  return NARROW.test(text) ? text.length : stringWidth(text);
 }
 
 /** The text in at most `width` columns; what does not fit shows as `~`. */
@@ -60,7 +61,7 @@ export function wrap(text: string, width: number, indent = ''): string[] {
 
 /** The longest beginning that fits. */
 function head(text: string, width: number): string {
-  if (ASCII.test(text)) return text.slice(0, width);
+  if (NARROW.test(text)) return text.slice(0, width);
   let used = 0;
   let length = 0;
   for (const { segment } of graphemes.segment(text)) {
