@@ -207,6 +207,26 @@ describe('r', () => {
     }
   });
 
+  it('says in whole why it cannot, on a terminal of the usual size', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await using terminal = await Terminal.open(USUAL);
+    // Where nobody can make a file.
+    await terminal.type('cd /proc');
+    await terminal.keys('Enter');
+    await terminal.socktrace(`--pid ${puppet.pid} ${SHORT}`);
+    await terminal.shows(LIVE);
+    await terminal.type('r');
+    const screen = await terminal.shows('cannot be written');
+    const lines = screen.split('\n');
+    const traced = lines.findIndex((line) => line.startsWith(`pid ${puppet.pid} `));
+    expect(lines.slice(0, traced).join(' ')).toMatch(
+      /^(socktrace-\d+-\d{8}T\d{6}Z\.ndjson) cannot be written: ENOENT: no such file or directory, open '\1'$/,
+    );
+    expect(lines[traced]).toMatch(/ no loss {2}hooks \w+$/);
+    await terminal.type('q');
+    await terminal.isRestored(0);
+  });
+
   it('again ends the recording, which is whole as of then', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'socktrace-live-'));
     try {

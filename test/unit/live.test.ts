@@ -226,6 +226,43 @@ describe('a screen', () => {
     expect(lines[6]).toMatch(/^> {4}29 {2}bind-failed {5}leakyd\[1234\]/);
   });
 
+  it('says how many ports the selected row has where there is no column for them', () => {
+    const report = reportOf(incidentWithPaths());
+    for (let columns = 80; columns <= 220; columns++) {
+      const { lines } = frame(report, pressed(report, [DOWN], { columns, rows: 24 }), { columns, rows: 24 });
+      const hasColumn = lines[5]?.includes('PORTS') ?? false;
+      if (hasColumn) expect(lines[7]).toMatch(/bound-inactive +- +12 /);
+      else expect(lines[22]).toMatch(/^> leakyd\[1234\], 12 ports, opened at /);
+    }
+    expect(frame(report, FIRST_STATE, USUAL).lines[5]).not.toContain('PORTS');
+    expect(frame(report, FIRST_STATE, LARGE).lines[5]).toContain('PORTS');
+  });
+
+  it('cuts no key of the last line: what has no room is left out', () => {
+    const report = reportOf(incidentInputs());
+    const long = { ...FIRST_STATE, filter: 'a filter that is longer than the terminal is wide, by whoever typed it' };
+    const keys = /^(\/[^ ].* \(0 of 2\)|\d\/\d|q leave|\? help|enter open|s sort: \w+( reversed)?|\/ filter|p pause)$/;
+    for (let columns = 40; columns <= 120; columns++)
+      for (const state of [FIRST_STATE, { ...FIRST_STATE, sort: 'growth', reversed: true } as const, long]) {
+        const last = frame(report, state, { columns, rows: 24 }).lines.at(-1) ?? '';
+        const shown = last.split(/ {2}/);
+        for (const text of shown) expect(text, `${columns}: ${last}`).toMatch(keys);
+        expect(shown).toContain('q leave');
+        expect(shown).toContain('? help');
+      }
+  });
+
+  it('has lines of its own for a note that would be cut', () => {
+    const text =
+      'socktrace-12345-20261130T120000Z.ndjson cannot be written: EACCES: permission denied, open it elsewhere';
+    const header = { history: rising(), blocks: BLOCKS, lookedMs: 3_000, note: { text, tone: 'yellow' } as const };
+    const { lines } = frameOf(new LiveReport(reportOf(incidentInputs())), FIRST_STATE, header, USUAL, PLAIN);
+    expect(`${lines[0]} ${lines[1]}`).toBe(text);
+    expect(lines[2]).toMatch(/^pid 1234 .* hooks fentry$/);
+    const wide = frameOf(new LiveReport(reportOf(incidentInputs())), FIRST_STATE, header, LARGE, PLAIN);
+    expect(wide.lines[0]).toMatch(/elsewhere {2}pid 1234 and its children .* hooks fentry$/);
+  });
+
   it('says in which code on a wide one', () => {
     expect(frame(reportOf(incidentWithPaths()), FIRST_STATE, LARGE).lines[6]).toMatch(
       /EADDRINUSE .* leakyd\[1234\] +acquire_port \(leak_worker\.c:41\)/,

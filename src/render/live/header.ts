@@ -8,7 +8,7 @@ import { Victims } from '../text/victims.ts';
 import type { History } from './history.ts';
 import { joined, type Line, type Span } from './line.ts';
 import { suspectsOf } from './live-report.ts';
-import { cut, widthOf } from './width.ts';
+import { cut, widthOf, wrap } from './width.ts';
 
 export interface HeaderFacts {
   report: Report;
@@ -25,10 +25,13 @@ export interface HeaderFacts {
 const LONGEST_SPARKLINE = 60;
 const SHORTEST_TARGET = 24;
 
-/** Lines in the order of what matters: a low terminal shows the first ones only. */
+/** Lines in the order of what matters: a low terminal shows the first ones only. A long note has lines of its own. */
 export function headerLines(facts: HeaderFacts, width: number): Line[] {
+  const { note } = facts;
+  const isLong = note !== null && widthOf(note.text) + SHORTEST_TARGET > width;
   return [
-    observation(facts, width),
+    ...(isLong ? wrap(note.text, width).map((text): Line => [{ ...note, text }]) : []),
+    observation(isLong ? { ...facts, note: null } : facts, width),
     suspects(facts, width),
     ports(facts, width),
     ...victims(facts.report),
