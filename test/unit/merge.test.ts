@@ -86,6 +86,19 @@ describe('one report of several recordings', () => {
     expect(seen.status === 'measured' && seen.value.map(({ source }) => source)).toContain('web8.ndjson');
   });
 
+  it('tells the allowances that matched nothing in any of them', () => {
+    const unused = (...lists: (string[] | undefined)[]): string[] | undefined => {
+      const [first, second] = lists.map((list) => ({ ...web7, ...(list && { unusedAllowances: list }) }));
+      return mergeReports([
+        { name: 'a', report: first as Report },
+        { name: 'b', report: second as Report },
+      ]).unusedAllowances;
+    };
+    expect(unused(['gone', 'one'], ['other', 'gone'])).toEqual(['gone']);
+    expect(unused(['gone'], undefined)).toBeUndefined();
+    expect(unused(['one'], ['other'])).toBeUndefined();
+  });
+
   it('says in its text which finding is of which recording', () => {
     const text = renderText(merged);
     expect(text).toMatch(/^RECORDINGS$/m);
