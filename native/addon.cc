@@ -496,6 +496,11 @@ Napi::Value stop_passing_signals_door(const Napi::CallbackInfo &info) {
   return done(info.Env());
 }
 
+// reapHelpers() -> whether none is left of those that were killed and did not end at once
+Napi::Value reap_helpers_door(const Napi::CallbackInfo &info) {
+  return Napi::Boolean::New(info.Env(), reap_given_up());
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("layout", describe_layout(env));
   exports.Set("tryProgram", Napi::Function::New(env, try_program_door, "tryProgram"));
@@ -507,6 +512,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("passSignalsTo", Napi::Function::New(env, pass_signals_to_door, "passSignalsTo"));
   exports.Set("stopPassingSignals",
               Napi::Function::New(env, stop_passing_signals_door, "stopPassingSignals"));
+  exports.Set("reapHelpers", Napi::Function::New(env, reap_helpers_door, "reapHelpers"));
   exports.Set("ArgumentReader", ArgumentReaderDoor::define(env));
   exports.Set("Tracer", TracerDoor::define(env));
   return exports;

@@ -34,7 +34,6 @@ Failure failure_of(int error) {
 } // namespace
 
 ArgumentReader::~ArgumentReader() {
-  reap(&stuck_);
   helper_.socket.reset();
   std::vector<pid_t> ending;
   if (helper_.pid > 0) {
@@ -43,6 +42,8 @@ ArgumentReader::~ArgumentReader() {
   }
   for (int tries = 0; tries < kReapTries && !reap(&ending); tries++)
     usleep(kReapPause);
+  give_up(&stuck_);
+  give_up(&ending);
 }
 
 Status ArgumentReader::launch() {

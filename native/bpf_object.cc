@@ -49,6 +49,16 @@ int collect(enum libbpf_print_level level, const char *format, va_list arguments
   return written;
 }
 
+// libbpf guesses at locked memory whatever was refused. Whether that limit counts here is known to who explains a refusal.
+constexpr std::string_view kGuesses[] = {". Make sure your kernel supports BPF", "; try raising 'ulimit -l'",
+                                         "libbpf: Failed to bump RLIMIT_MEMLOCK"};
+
+std::string_view without_guesses(std::string_view line) {
+  for (std::string_view guess : kGuesses)
+    line = line.substr(0, line.find(guess));
+  return line;
+}
+
 } // namespace
 
 LibbpfLog::LibbpfLog() {
@@ -66,7 +76,7 @@ std::string LibbpfLog::telling_line() const {
   std::string_view text(log_text, log_used), first, before_processed, previous;
   while (!text.empty()) {
     size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
+    std::string_view line = without_guesses(text.substr(0, end));
     text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
     if (line.empty())
       continue;

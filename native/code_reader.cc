@@ -102,9 +102,10 @@ CodeReader::~CodeReader() {
     kill(reader.process.pid, SIGKILL);
     ended_.push_back(reader.process.pid);
   }
-  reap(&stuck_);
   for (int tries = 0; tries < kReapTries && !reap(&ended_); tries++)
     usleep(kReapPause);
+  give_up(&stuck_);
+  give_up(&ended_);
 }
 
 bool CodeReader::may_launch() const {

@@ -12,10 +12,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
 
 namespace socktrace {
 
 namespace {
+
+std::mutex given_up_mutex;
+std::vector<pid_t> &given_up() {
+  static auto *pids = new std::vector<pid_t>; // of the process: never freed
+  return *pids;
+}
 
 // Above what the helper gets: dup2 onto itself would leave close-on-exec set.
 constexpr int kOwnDescriptors = kHelperSocket + 2;
@@ -128,6 +135,17 @@ bool reap(std::vector<pid_t> *dying) {
   };
   dying->erase(std::remove_if(dying->begin(), dying->end(), is_gone), dying->end());
   return dying->empty();
+}
+
+void give_up(std::vector<pid_t> *dying) {
+  std::lock_guard<std::mutex> lock(given_up_mutex);
+  given_up().insert(given_up().end(), dying->begin(), dying->end());
+  dying->clear();
+}
+
+bool reap_given_up() {
+  std::lock_guard<std::mutex> lock(given_up_mutex);
+  return reap(&given_up());
 }
 
 } // namespace socktrace

@@ -37,4 +37,10 @@ private:
 // Forgets those of these killed children that have ended. True: none is left.
 bool reap(std::vector<pid_t> *dying);
 
+// Takes over killed children that whoever started them has not the time to wait for: they end when what they wait for does.
+void give_up(std::vector<pid_t> *dying);
+
+// Forgets those given up that have ended. True: none is left.
+bool reap_given_up();
+
 } // namespace socktrace

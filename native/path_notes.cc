@@ -17,7 +17,7 @@ const char *path_note_text(PathNote note) {
   case kNotePython:
     return "Python functions are not told apart: run it with -X perf (3.12 or newer)";
   case kNoteNode:
-    return "JavaScript functions are not named: run it with --perf-basic-prof "
+    return "JavaScript functions are not named: run it with --perf-basic-prof-only-functions "
            "--interpreted-frames-native-stack (in NODE_OPTIONS for what npm and others start)";
   case kNoteJavaNames:
     return "Java methods are not named: jcmd PID Compiler.perfmap (JDK 17 or newer) writes their names";

@@ -171,6 +171,7 @@ UnwinderClient::~UnwinderClient() {
   // It has been killed; to wait for it without an end would hand it the tracer.
   for (int tries = 0; tries < kReapTries && !reap(&dying_); tries++)
     usleep(kReapPause);
+  give_up(&dying_);
 }
 
 Status UnwinderClient::launch() {

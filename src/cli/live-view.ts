@@ -3,7 +3,7 @@ import { emitKeypressEvents, type Interface } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
 import { type Frame, frameOf } from '../render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
-import { LiveReport, suspectsOf } from '../render/live/live-report.ts';
+import { LiveReport, portlessCalls, suspectsOf } from '../render/live/live-report.ts';
 import { FIRST_STATE, type Key, type LiveState, type NamedKey, NOTHING_SHOWN, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
 import { PacedJob } from '../session/pace.ts';
@@ -59,6 +59,9 @@ export class LiveView implements Display {
   #censusAt = performance.now();
   /** since the last census, as of what is shown */
   #lookedMs = 0;
+  /** calls that had found no free port by the last census, and since then */
+  #portlessThen = 0;
+  #portlessSince = 0;
   #state: LiveState = FIRST_STATE;
   #sortAt = performance.now();
   #live: LiveReport | null = null;
@@ -99,12 +102,14 @@ export class LiveView implements Display {
     this.#census.whenDue(() => {
       this.#session.takeCensus();
       this.#censusAt = performance.now();
-    });
+      this.#portlessThen = portlessCalls(report());
+    }, this.#portlessSince > 0);
     this.#refresh.whenDue(() => {
       const now = report();
       if (performance.now() >= this.#sortAt) this.#state = { ...this.#state, order: null };
       this.#live = new LiveReport(now);
       this.#lookedMs = performance.now() - this.#censusAt;
+      this.#portlessSince = portlessCalls(now) - this.#portlessThen;
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });
@@ -127,7 +132,13 @@ export class LiveView implements Display {
   #draw(): void {
     if (this.#live === null || !this.#screen.isEntered) return;
     const note = this.#recorder?.note ?? null;
-    const header = { history: this.#history, blocks: blocks(), lookedMs: this.#lookedMs, note };
+    const header = {
+      history: this.#history,
+      blocks: blocks(),
+      lookedMs: this.#lookedMs,
+      portlessSince: this.#portlessSince,
+      note,
+    };
     this.#frame = frameOf(this.#live, this.#state, header, this.#screen.size, styleFor(this.#output));
     this.#screen.draw(this.#frame.lines);
     if (this.#state.order === null) this.#holdOrder();

@@ -27,7 +27,7 @@ import { GROUPS, withExamples } from './help.ts';
 import { ProgressBar } from './progress.ts';
 import { shellWord } from './shell-word.ts';
 import { styleFor } from './style.ts';
-import { instantOf, isRelative, type Span, type TimeArgument, timeArgument } from './time-argument.ts';
+import { instantsOf, isRelative, type Span, type TimeArgument, timeArgument } from './time-argument.ts';
 
 const FORMATS = ['text', 'json', 'html', 'folded', 'pprof', 'speedscope'] as const;
 type Format = (typeof FORMATS)[number];
@@ -209,8 +209,14 @@ async function partOf(file: string, { since, until }: ReportOptions): Promise<Pa
 }
 
 function meant(option: string, time: TimeArgument, span: Span, file: string): number {
-  const ms = instantOf(time, span);
-  if (ms !== null) return ms;
+  const [ms, earlier] = instantsOf(time, span);
+  if (ms !== undefined && earlier !== undefined && time.is === 'time-of-day') {
+    const [taken, other] = [ms, earlier].map((at) => new Date(at).toISOString());
+    process.stderr.write(
+      `socktrace: ${escapeText(`${option} ${time.text} comes twice in ${file}, since clocks were set back: ${taken} is taken, not ${other}`)}\n`,
+    );
+  }
+  if (ms !== undefined) return ms;
   const [start, end] = [span.startMs, span.endMs].map((at) => new Date(at).toISOString());
   const typed = time.is === 'time-of-day' ? time.text : '';
   const zone = time.is === 'time-of-day' && time.zone === 'local' ? `, local time (${typed}Z is UTC)` : '';

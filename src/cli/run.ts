@@ -9,6 +9,7 @@ import { type Command, Option } from 'commander';
 import { KernelError, launcherPath, letGo, passSignalsTo, stopPassingSignals } from '../kernel/binding.ts';
 import { errnoName } from '../ledger/errno.ts';
 import { inheritedDescriptors } from '../procfs/inherited.ts';
+import { memoryInWords } from '../recording/memory.ts';
 import { renderJson } from '../render/json.ts';
 import { renderRun, renderRunSummary } from '../render/run.ts';
 import { renderText } from '../render/text.ts';
@@ -18,6 +19,7 @@ import { ExitCode, exitCodeOf, RunFailure, UsageError } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { createLog } from './log.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
+import { Room } from './room.ts';
 import { repeated } from './selection.ts';
 import { styleFor } from './style.ts';
 import { checkedTargets, requireOwnPids } from './targets.ts';
@@ -48,6 +50,9 @@ const POLL_MS = 5;
 const EXIT_PATIENCE_MS = 3_000;
 /** For children that go on: they are no reason to wait. */
 const CHILD_PATIENCE_MS = 500;
+/** While there is nothing but its end to wait for. */
+const LONG_MS = 60_000;
+
 export function addRun(program: Command): void {
   const run = program
     .command('run')
@@ -97,27 +102,35 @@ async function runCommand(words: string[], options: RunOptions): Promise<number>
     // The command has been started, and keeps its own.
     dropPrivileges(stillToDo(options, { look: whole, command: true }), log);
     if (whole) session.takeCensus();
-    const code = await followToEnd(session, command);
-    if (code === null) return command.refused();
+    const isWhole = await follow(session, command);
+    if (command.error !== null) return command.refused();
     await session.settle((ms) => sleep(ms));
     const report = session.finish({ census: whole });
     session.close();
+    const code = await command.end();
+    if (!isWhole)
+      process.stderr.write(`socktrace: the trace ended before the command, it needs more than ${memoryInWords()}\n`);
     tell(report, options, output);
-    return code === ExitCode.done ? exitCodeOf(report, options.failOnLeak ?? false) : code;
+    if (code !== ExitCode.done) return code;
+    const concluded = exitCodeOf(report, options.failOnLeak ?? false);
+    // What leaked later nobody knows; a leak is one all the same.
+    return isWhole || concluded === ExitCode.leak ? concluded : ExitCode.runFailed;
   } finally {
     session.close();
   }
 }
 
-/** Lets the command go, and polls until it has ended. Its exit status; null when it could not be executed. */
-async function followToEnd(session: Session, command: HeldCommand): Promise<number | null> {
+/** Lets the command go, and polls until it has ended, or could not be executed. False: it goes on, and no memory is left. */
+async function follow(session: Session, command: HeldCommand): Promise<boolean> {
   command.go();
+  const room = new Room();
   while (command.code === null) {
     session.poll();
+    if (!room.isLeft) return false;
     await command.wait(POLL_MS);
   }
-  stopPassingSignals();
-  if (command.error !== null) return null;
+  await command.end();
+  if (command.error !== null) return true;
   const ended = performance.now();
   const since = (): number => performance.now() - ended;
   session.poll();
@@ -126,7 +139,7 @@ async function followToEnd(session: Session, command: HeldCommand): Promise<numb
     await command.wait(POLL_MS);
     session.poll();
   }
-  return command.code;
+  return true;
 }
 
 function tell(report: Report, { json, output: name, verbose }: RunOptions, output: number | null): void {
@@ -247,6 +260,13 @@ class HeldCommand {
   abandon(): void {
     stopPassingSignals();
     this.#door.destroy();
+  }
+
+  /** Resolves when it has ended, with its exit status. */
+  async end(): Promise<number> {
+    while (this.#code === null) await this.wait(LONG_MS);
+    stopPassingSignals();
+    return this.#code;
   }
 
   /** Resolves after `ms`, or at once when it ends. */

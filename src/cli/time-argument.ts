@@ -18,6 +18,9 @@ export interface Span {
 const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/;
 const TIME_OF_DAY = /^([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?([Zz]?)$/;
 
+const MS_PER_MINUTE = 60_000;
+const HALF_DAY_MS = 12 * 60 * MS_PER_MINUTE;
+
 /** commander parser */
 export function timeArgument(text: string): TimeArgument {
   if (RFC_3339.test(text)) {
@@ -46,20 +49,31 @@ export function isRelative(time: TimeArgument | undefined): boolean {
 }
 
 /**
- * The instant that is meant: of a time of day the latest one within the span.
- * @returns null when the span has no such time of day
+ * The instant that is meant: of a time of day the latest one within the span. A second one where the span has both of a
+ * night in which clocks are set back; none where it has no such time of day.
  */
-export function instantOf(time: TimeArgument, { startMs, endMs }: Span): number | null {
+export function instantsOf(time: TimeArgument, { startMs, endMs }: Span): number[] {
   switch (time.is) {
     case 'instant':
-      return time.ms;
+      return [time.ms];
     case 'before-end':
-      return endMs - time.ms;
+      return [endMs - time.ms];
     case 'time-of-day': {
-      const latest = [0, 1, 2].map((days) => onDay(time, endMs, days)).find((ms) => ms <= endMs);
-      return latest === undefined || latest < startMs ? null : latest;
+      const isIn = (ms: number): boolean => ms >= startMs && ms <= endMs;
+      const days = [0, 1, 2].map((before) => timesOnDay(time, endMs, before));
+      return (days.find((times) => times.some((ms) => ms <= endMs)) ?? []).filter(isIn);
     }
   }
+}
+
+/** Latest first. Of a time that comes twice, JavaScript gives the first. */
+function timesOnDay(time: Extract<TimeArgument, { is: 'time-of-day' }>, endMs: number, before: number): number[] {
+  const ms = onDay(time, endMs, before);
+  if (time.zone === 'UTC') return [ms];
+  const offset = (at: number): number => new Date(at).getTimezoneOffset();
+  const setBack = offset(ms + HALF_DAY_MS) - offset(ms);
+  const again = ms + setBack * MS_PER_MINUTE;
+  return setBack > 0 && offset(again) - offset(ms) === setBack ? [again, ms] : [ms];
 }
 
 /** The days before that of `endMs`, since clocks may be set back on it. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import { type HookSetName, KernelError } from '../kernel/binding.ts';
 import { DEFAULT_THRESHOLDS } from '../ledger/thresholds.ts';
-import { isMemoryUsedUp, memoryInWords } from '../recording/memory.ts';
+import { memoryInWords } from '../recording/memory.ts';
 import { escapeText } from '../render/escape.ts';
 import { targetName } from '../render/names.ts';
 import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
@@ -24,6 +24,7 @@ import { GROUPS } from './help.ts';
 import type { Log } from './log.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
+import { Room } from './room.ts';
 import { addSelectionOptions, nobodyMatches, type SelectionOptions, selectionOf } from './selection.ts';
 import type { StopRequest } from './stop.ts';
 import { checkedTargets } from './targets.ts';
@@ -201,31 +202,6 @@ export interface Watching {
   turn: () => string | null;
 }
 
-/** To look whether there is memory may cost a collection of all garbage. */
-const MEMORY_MS = 1_000;
-/** A walk of all descriptors takes more for a moment than what is known of the same sockets, and the report comes after it. */
-const MOST_MEMORY = 0.4;
-
-/** V8 ends a process whose heap is full, and its report would be lost: the trace ends before that. */
-class Room {
-  readonly #stop: StopRequest;
-  #lookedMs = Number.NEGATIVE_INFINITY;
-
-  constructor(stop: StopRequest) {
-    this.#stop = stop;
-  }
-
-  /** Why nothing more can be taken; null while there is room. */
-  whyNone(): string | null {
-    const now = performance.now();
-    if (now - this.#lookedMs < MEMORY_MS) return null;
-    this.#lookedMs = now;
-    if (!isMemoryUsedUp(MOST_MEMORY)) return null;
-    this.#stop.giveUp();
-    return 'no memory was left';
-  }
-}
-
 /** Where every socket of the host is: at once, and now and then, so that of the ports it is known how they grew of late. */
 class Looks {
   readonly #session: Session;
@@ -258,7 +234,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
   const looks = new Looks(session, watching.display);
   const display = watching.display === null ? null : await openDisplay(session, stop, watching.display);
-  const room = new Room(stop);
+  const room = new Room();
   let reason: string | null = null;
   try {
     while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
@@ -266,7 +242,11 @@ export async function watch(session: Session, options: WatchOptions, watching: W
         session.poll();
         looks.whenDue();
       }
-      reason = turn() ?? room.whyNone();
+      reason = turn();
+      if (reason === null && !room.isLeft) {
+        stop.giveUp();
+        reason = 'no memory was left';
+      }
       display?.show(() => session.report());
       const pollMs = session.isBusy ? POLL_MS : QUIET_POLL_MS;
       await stop.wait(Math.min(pollMs, Math.max(0, end - performance.now())));

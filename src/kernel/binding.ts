@@ -95,6 +95,7 @@ interface NativeAddon {
   letGo(descriptors: number[]): NativeAnswer<object>;
   passSignalsTo(pid: number): NativeAnswer<object>;
   stopPassingSignals(): NativeAnswer<object>;
+  reapHelpers(): boolean;
   ArgumentReader: new (path: string) => NativeArgumentReader;
   Tracer: new () => NativeTracer;
 }
@@ -391,6 +392,7 @@ export class ArgumentReader {
   /** Ends its process. It may be used again. */
   close(): void {
     this.#native.close();
+    reapLater();
   }
 }
 
@@ -401,6 +403,22 @@ const UNREAD_ARGUMENTS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'could not be read in time',
   EBUSY: 'not read: too many processes keep those waiting who read their arguments',
 };
+
+const REAP_MS = 1_000;
+let reaping: NodeJS.Timeout | null = null;
+
+/**
+ * Helpers that wait where no signal reaches them end some time after whoever started them was closed: in a process that
+ * goes on, somebody has to ask for their exit status. Nothing waits for it.
+ */
+function reapLater(): void {
+  if (addon().reapHelpers() || reaping !== null) return;
+  reaping = setInterval(() => {
+    if (reaping === null || !addon().reapHelpers()) return;
+    clearInterval(reaping);
+    reaping = null;
+  }, REAP_MS).unref();
+}
 
 /** The loaded programs of one session. Every method throws KernelError when the kernel refuses. */
 export class Tracer {
@@ -523,6 +541,7 @@ export class Tracer {
   /** Detaches and unloads everything. May be called again. */
   close(): void {
     this.#native.close();
+    reapLater();
   }
 
   [Symbol.dispose](): void {

@@ -109,7 +109,11 @@ function monotonicOf({ clock }: SessionFacts, wallMs: number): number {
 }
 
 function baselineOf(ledger: Ledger): Baseline {
-  return { report: buildReport(ledger), counters: new Map(ledger.callPaths.counted()) };
+  return {
+    report: buildReport(ledger),
+    counters: new Map(ledger.callPaths.counted()),
+    failedCalls: ledger.session?.failedCalls,
+  };
 }
 
 /** When a recording begins and ends, at its last tick: wall clock. Looks at no more than it must. */

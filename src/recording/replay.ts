@@ -10,7 +10,7 @@ import {
   type RecordingLine,
 } from './format.ts';
 import { isNewerLine } from './line.ts';
-import { checkMemory } from './memory.ts';
+import { MemoryGuard, memoryInWords } from './memory.ts';
 import { readLine } from './quick.ts';
 import { LineSource } from './source.ts';
 
@@ -40,6 +40,9 @@ export interface ReplayOptions {
   progress?: (bytes: number) => void;
 }
 
+/** For what is read: a report of it takes the rest. */
+const MOST_OF_MEMORY = 0.7;
+
 /**
  * Gives every input of a recording to `take`. A line that is torn or not valid is counted and left out: the last input
  * is the loss of them.
@@ -51,11 +54,12 @@ export async function replay(
   options: ReplayOptions = {},
 ): Promise<Replayed> {
   const source = new LineSource(path);
+  const memory = new MemoryGuard(MOST_OF_MEMORY);
   const player = new Player(path, take, options.untilMs ?? Number.POSITIVE_INFINITY);
   for await (const { lines, tooLong, cut } of source.batches()) {
     player.skip(tooLong);
     for (const line of lines) player.play(line, cut);
-    checkMemory(path);
+    if (memory.isUsedUp) throw new RecordingError(`${path} holds more than fits into ${memoryInWords()}`);
     options.progress?.(source.bytesRead);
     if (player.isOver) break;
   }

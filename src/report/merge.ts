@@ -39,11 +39,19 @@ export function mergeReports(named: readonly [NamedReport, ...NamedReport[]]): R
     ],
     ...callPathsOf(reports),
     findings,
+    ...unusedOf(reports),
     failures: failuresOf(named),
     sockstat: { status: 'unavailable', reason: OF_ITS_OWN },
     ports: { status: 'unavailable', reason: OF_ITS_OWN },
     sources: named.map(sourceOf),
   };
+}
+
+/** Patterns that matched nothing in any of them: what one recording has no use for may be for another. */
+function unusedOf(reports: readonly Report[]): Pick<Report, 'unusedAllowances'> {
+  const [first = [], ...others] = reports.map(({ unusedAllowances = [] }) => unusedAllowances);
+  const unused = first.filter((pattern) => others.every((patterns) => patterns.includes(pattern)));
+  return unused.length === 0 ? {} : { unusedAllowances: unused };
 }
 
 function withSource(finding: Finding, source: string): Finding {

@@ -1,6 +1,7 @@
 /** The report of a later part of a trace: what happened before it is taken off the totals. */
-import type { PathCounters, PathId, ProcessActivity } from '../ledger/types.ts';
+import type { Known, PathCounters, PathId, ProcessActivity } from '../ledger/types.ts';
 import { NOT_SAMPLED } from '../ledger/types.ts';
+import { seenFailures } from './failures.ts';
 import type { Failure, Finding, PathTotals, Report, ReportPorts, ReportProcess, SockstatReport } from './types.ts';
 
 const MS_PER_MINUTE = 60_000;
@@ -12,13 +13,15 @@ const NO_CENSUS_THEN = 'where that part of the trace begins, no census of the ho
 export interface Baseline {
   report: Report;
   counters: ReadonlyMap<PathId, PathCounters>;
+  /** whether calls are seen as they fail */
+  failedCalls: Known<true> | undefined;
 }
 
 /**
  * What `after` says, less what had happened until `before`, an earlier time of the same trace. Suspects are those there
  * are at the end, however old; their growth is that of the part. What was lost may have been lost in it.
  */
-export function reportSince({ report: before, counters }: Baseline, after: Report): Report {
+export function reportSince({ report: before, counters, failedCalls }: Baseline, after: Report): Report {
   const durationMs = after.window.durationMs - before.window.durationMs;
   return {
     ...after,
@@ -37,7 +40,7 @@ export function reportSince({ report: before, counters }: Baseline, after: Repor
     findings: findingsSince(before.findings, after.findings, durationMs),
     failures:
       before.failures.status === 'measured' && after.failures.status === 'measured'
-        ? { status: 'measured', value: failuresSince(before.failures.value, after.failures.value) }
+        ? seenFailures(failedCalls, failuresSince(before.failures.value, after.failures.value))
         : after.failures,
     sockstat: sockstatSince(before.sockstat, after.sockstat),
     ports:

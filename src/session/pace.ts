@@ -6,20 +6,24 @@ const SHARE = 100;
 export class Pace {
   readonly #shortestMs: number;
   #dueMs: number;
+  #soonestMs: number;
 
   /** Due for the first time `shortestMs` after `startMs`. */
   constructor(shortestMs: number, startMs: number) {
     this.#shortestMs = shortestMs;
     this.#dueMs = startMs + shortestMs;
+    this.#soonestMs = startMs;
   }
 
-  isDue(nowMs: number): boolean {
-    return nowMs >= this.#dueMs;
+  /** @param isWanted there is a reason to do it before the shortest interval is over, if its cost permits */
+  isDue(nowMs: number, isWanted = false): boolean {
+    return nowMs >= (isWanted ? this.#soonestMs : this.#dueMs);
   }
 
   /** The job cost `durationMs` and ended at `endedMs`; the next run comes at least 100 times that duration later. */
   ran(durationMs: number, endedMs: number): void {
-    this.#dueMs = endedMs + Math.max(this.#shortestMs, SHARE * durationMs);
+    this.#soonestMs = endedMs + SHARE * durationMs;
+    this.#dueMs = Math.max(endedMs + this.#shortestMs, this.#soonestMs);
   }
 }
 
@@ -64,13 +68,9 @@ export class PacedJob {
     this.#weight = weight;
   }
 
-  get isDue(): boolean {
-    return this.#pace.isDue(this.#clock());
-  }
-
-  /** Does the job if it is due. */
-  whenDue(job: () => void): void {
-    if (!this.isDue) return;
+  /** Does the job if it is due, or is wanted and its cost permits it. */
+  whenDue(job: () => void, isWanted = false): void {
+    if (!this.#pace.isDue(this.#clock(), isWanted)) return;
     const costMs = this.#cost.of(job);
     this.#pace.ran(this.#weight * costMs, this.#clock());
   }

@@ -174,10 +174,12 @@ export class Session {
       selectBy: options.selection?.types ?? [],
       selectAll: options.selection?.all ?? false,
     });
+    const session = new Session(tracer, bootId.value, options, sinks);
     try {
-      return new Session(tracer, bootId.value, options, sinks);
+      session.#start();
+      return session;
     } catch (error) {
-      tracer.close();
+      session.close();
       throw error;
     }
   }
@@ -205,8 +207,6 @@ export class Session {
     this.#confirmJob = new PacedJob(options.confirmMs, now, monotonicMs, CONFIRM_WEIGHT);
     this.#samplePace = new Pace(HOST_SAMPLE_MS, now);
     this.#hints = new Hints(options.thresholds.minAgeMs);
-    this.#feed({ type: 'session', session: this.#facts(bootId) });
-    this.#start();
   }
 
   /** Whether something is on its way that poll() wants to take soon. */
@@ -338,13 +338,13 @@ export class Session {
     this.close();
   }
 
-  #facts(bootId: string): SessionFacts {
+  #facts(): SessionFacts {
     const kernel = readKernelRelease();
     return {
       tool: { name: 'socktrace', version: VERSION },
       host: {
         hostname: hostname(),
-        bootId,
+        bootId: this.#bootId,
         kernel: kernel.status === 'measured' ? kernel.value : 'unknown',
         hooks: this.hooks,
       },
@@ -362,6 +362,7 @@ export class Session {
    * the switch on, whatever is opened makes its own row, so seeding afterwards leaves no gap.
    */
   #start(): void {
+    this.#feed({ type: 'session', session: this.#facts() });
     for (const target of this.#options.targets) this.#tracer.wantProcess(target);
     this.#addSelectors();
     this.#read('tasks', () => {});

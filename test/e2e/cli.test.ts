@@ -69,6 +69,7 @@ describe('bad input', () => {
     // The words of libbpf are of no use to who lacks rights.
     expect(others.findIndex((line) => line.includes('EPERM'))).toBe(others.length - 1);
     expect(others.at(-1)).toMatch(/^The kernel refused: /);
+    expect(stderr).not.toMatch(/RLIMIT_MEMLOCK|ulimit/);
     expect(stderr).toMatch(/^ {2}sudo setpriv .*\+bpf,\+perfmon,\+net_admin/m);
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
   });

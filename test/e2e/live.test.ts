@@ -108,6 +108,21 @@ describe('every key', () => {
   });
 });
 
+it('says of no port that it is free while others find none', async () => {
+  await using puppet = await Puppet.start({ netns: true });
+  await using other = await Puppet.start({ netnsOf: puppet });
+  await puppet.commands('port-range 50000 50019', 'open g v4 15', 'bind g zero');
+  await using terminal = await Terminal.open({ columns: 120, rows: 30 });
+  await terminal.socktrace(`--pid ${puppet.pid} ${SHORT}`);
+  await terminal.shows(/^ports 15 of 20 in 50000-50019 {2}5 free/m);
+  await puppet.commands('open h v4 5', 'bind h zero');
+  await other.commands('open o v4 3', 'bind o zero');
+  const screen = await terminal.shows('NO FREE PORT');
+  expect(screen).toMatch(/^ports (15 of 20 in 50000-50019 {2}3 calls found none free since|20 of 20 .* FULL)/m);
+  await terminal.type('q');
+  await terminal.isRestored(0);
+});
+
 describe('a crowd', () => {
   const PROGRAMS = 20;
   const LOW = 16;
@@ -205,6 +220,26 @@ describe('r', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it('says in whole why it cannot, on a terminal of the usual size', async () => {
+    await using puppet = await Puppet.start({ netns: true });
+    await using terminal = await Terminal.open(USUAL);
+    // Where nobody can make a file.
+    await terminal.type('cd /proc');
+    await terminal.keys('Enter');
+    await terminal.socktrace(`--pid ${puppet.pid} ${SHORT}`);
+    await terminal.shows(LIVE);
+    await terminal.type('r');
+    const screen = await terminal.shows('cannot be written');
+    const lines = screen.split('\n');
+    const traced = lines.findIndex((line) => line.startsWith(`pid ${puppet.pid} `));
+    expect(lines.slice(0, traced).join(' ')).toMatch(
+      /^(socktrace-\d+-\d{8}T\d{6}Z\.ndjson) cannot be written: ENOENT: no such file or directory, open '\1'$/,
+    );
+    expect(lines[traced]).toMatch(/ no loss {2}hooks \w+$/);
+    await terminal.type('q');
+    await terminal.isRestored(0);
   });
 
   it('again ends the recording, which is whole as of then', async () => {

@@ -8,6 +8,7 @@ import type { PathRef } from '../../src/ledger/types.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
 import { notRun } from '../host/not-run.ts';
 import { builtProgram, Puppet } from '../host/puppet.ts';
+import { Tracing } from '../host/tracing.ts';
 import { Program, until } from './programs.ts';
 import { heldBy, nothingLeft, Socktrace, socktrace } from './socktrace.ts';
 
@@ -138,4 +139,21 @@ it('locked: nobody waits for the lock of its mappings, which its arguments canno
   expect(processes.find((process) => process.pid === pid)?.cmdline).toEqual(inTime);
   expect(processes.find((process) => process.pid === other.pid)?.cmdline.status).toBe('measured');
   await nothingLeft();
+});
+
+it('detached: who goes on after a trace keeps no zombie of the reader that was stuck', async (context) => {
+  requireFuse(context);
+  const { server, pid } = await startSilent('detached');
+  let stuck: number[] = [];
+  {
+    using tracing = Tracing.of([pid]);
+    expect(await server.tell(`first ${COUNT}`)).toBe('ok');
+    await tracing.until('a reader that is stuck', () => {
+      stuck = readersOf(process.pid).filter(isStuck);
+      return stuck.length > 0;
+    });
+  }
+  expect(stuck.filter(isStuck)).toEqual(stuck);
+  await server.kill();
+  await until('the end of the reader', () => stuck.every((reader) => statusOf(reader) === ''));
 });

@@ -29,6 +29,25 @@ function hooksWanted(): SessionOptions['hooks'] {
   return set;
 }
 
+/** Of a trace of these processes, with short ages. */
+export function sessionOptions(pids: readonly number[], changed: Partial<SessionOptions> = {}): SessionOptions {
+  return {
+    targets: changed.targets ?? pids.map(targetOf),
+    follow: true,
+    thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
+    hooks: hooksWanted(),
+    victims: true,
+    callPaths: true,
+    hideArguments: false,
+    maxSockets: 65_536,
+    maxProcesses: 4_096,
+    sweepMs: 20,
+    confirmMs: 50,
+    eventRingBytes: null,
+    ...changed,
+  };
+}
+
 export class Tracing {
   readonly session: Session;
   /** every input since the start, as a recording would hold it */
@@ -39,21 +58,7 @@ export class Tracing {
   }
 
   static of(pids: readonly number[], changed: Partial<SessionOptions> = {}): Tracing {
-    return new Tracing({
-      targets: changed.targets ?? pids.map(targetOf),
-      follow: true,
-      thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
-      hooks: hooksWanted(),
-      victims: true,
-      callPaths: true,
-      hideArguments: false,
-      maxSockets: 65_536,
-      maxProcesses: 4_096,
-      sweepMs: 20,
-      confirmMs: 50,
-      eventRingBytes: null,
-      ...changed,
-    });
+    return new Tracing(sessionOptions(pids, changed));
   }
 
   /** Polls until `holds` does; fails with `what` and the last report after 20 s. */

@@ -163,7 +163,7 @@ test('Python with -X perf: its functions, in order', (context) => {
   expect(path.frames.every(({ flags }) => (flags & 2) === 0)).toBe(true);
 });
 
-const nodeFlags = ['--perf-basic-prof', '--interpreted-frames-native-stack', '--no-logfile-per-isolate'];
+const nodeFlags = ['--perf-basic-prof-only-functions', '--interpreted-frames-native-stack'];
 test('node: with its perf flags the functions, without them the advice', (context) => {
   requireTools(context);
   const cwd = workshop.folder;
@@ -175,10 +175,11 @@ test('node: with its perf flags the functions, without them the advice', (contex
   expect(own.slice(0, 2)).toEqual(['inner', 'outer']);
   expect(functions.some((name) => name.includes('node:net'))).toBe(true);
   expect(functionsOf(named.names).at(-1)).toBe('_start');
+  expect(readdirSync(cwd).filter((name) => name.endsWith('.log'))).toEqual([]);
 
   const bare = probeOne([process.execPath, source('chain.mjs')], { cwd });
   expect(bare.quality).toBe('complete');
-  expect(bare.notes).toEqual([expect.stringContaining('--perf-basic-prof')]);
+  expect(bare.notes).toEqual([expect.stringContaining(nodeFlags.join(' '))]);
   expect(functionsOf(bare.names)).toContain('Builtins_InterpreterEntryTrampoline');
   expect(bare.frames.some(({ flags }) => (flags & 2) !== 0)).toBe(true);
 });

@@ -4,13 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { fitOwner, fitPlace } from '../../src/render/live/fit.ts';
 import { frameOf, type Size } from '../../src/render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../../src/render/live/history.ts';
-import { LiveReport } from '../../src/render/live/live-report.ts';
+import { LiveReport, portlessCalls } from '../../src/render/live/live-report.ts';
 import { rowsOf } from '../../src/render/live/rows.ts';
 import { FIRST_STATE, type Key, type LiveState, press, SORTS } from '../../src/render/live/state.ts';
 import { cut, cutStart, toWidth, widthOf, wrap } from '../../src/render/live/width.ts';
 import { FindingNews } from '../../src/render/news.ts';
 import { ANSI, PLAIN } from '../../src/render/style.ts';
-import type { Report } from '../../src/report/types.ts';
+import type { Report, ReportPorts } from '../../src/report/types.ts';
 import {
   frame as callFrame,
   history,
@@ -90,7 +90,7 @@ function frame(report: Report, state: LiveState, size: Size, style = PLAIN) {
   return frameOf(
     new LiveReport(report),
     state,
-    { history: rising(), blocks: BLOCKS, lookedMs: 3_000, note: null },
+    { history: rising(), blocks: BLOCKS, lookedMs: 3_000, portlessSince: 0, note: null },
     size,
     style,
   );
@@ -214,6 +214,36 @@ describe('a screen', () => {
     expect(lines).toHaveLength(24);
   });
 
+  it('says of no port that it is free when calls have found none since', () => {
+    const report = reportOf(incidentInputs());
+    const ports: ReportPorts = {
+      netns: 4026531840,
+      path: '/proc/1234/ns/net',
+      range: measured([50_000, 50_119]),
+      inuse: measured(0),
+      reserved: measured([]),
+      inUse: 31,
+      inRange: 31,
+      outOfRange: 0,
+      free: measured(89),
+      holders: [],
+      destinations: [],
+      perMinute: measured(60),
+      msToFull: measured(89_000),
+    };
+    const line = (portlessSince: number): string | undefined =>
+      frameOf(
+        new LiveReport({ ...report, ports: measured([ports]) }),
+        FIRST_STATE,
+        { history: rising(), blocks: BLOCKS, lookedMs: 3_000, portlessSince, note: null },
+        USUAL,
+        PLAIN,
+      ).lines[2];
+    expect(line(0)).toBe('ports 31 of 120 in 50000-50119  89 free  full in 1m 29s  +60/min  seen 3s ago');
+    expect(line(7)).toBe('ports 31 of 120 in 50000-50119  7 calls found none free since  +60/min');
+    expect(portlessCalls(report)).toBe(29 + 7);
+  });
+
   it('says how long and what was lost behind however many processes', () => {
     const report = reportOf(incidentInputs());
     const pids = Array.from({ length: 40 }, (_, i) => 10_000 + i);
@@ -225,6 +255,49 @@ describe('a screen', () => {
     const { lines } = frame(reportOf(incidentInputs()), FIRST_STATE, NARROWEST);
     expect(lines).toHaveLength(10);
     expect(lines[6]).toMatch(/^> {4}29 {2}bind-failed {5}leakyd\[1234\]/);
+  });
+
+  it('says how many ports the selected row has where there is no column for them', () => {
+    const report = reportOf(incidentWithPaths());
+    for (let columns = 80; columns <= 220; columns++) {
+      const { lines } = frame(report, pressed(report, [DOWN], { columns, rows: 24 }), { columns, rows: 24 });
+      const hasColumn = lines[5]?.includes('PORTS') ?? false;
+      if (hasColumn) expect(lines[7]).toMatch(/bound-inactive +- +12 /);
+      else expect(lines[22]).toMatch(/^> leakyd\[1234\], 12 ports, opened at /);
+    }
+    expect(frame(report, FIRST_STATE, USUAL).lines[5]).not.toContain('PORTS');
+    expect(frame(report, FIRST_STATE, LARGE).lines[5]).toContain('PORTS');
+  });
+
+  it('cuts no key of the last line: what has no room is left out', () => {
+    const report = reportOf(incidentInputs());
+    const long = { ...FIRST_STATE, filter: 'a filter that is longer than the terminal is wide, by whoever typed it' };
+    const keys = /^(\/[^ ].* \(0 of 2\)|\d\/\d|q leave|\? help|enter open|s sort: \w+( reversed)?|\/ filter|p pause)$/;
+    for (let columns = 40; columns <= 120; columns++)
+      for (const state of [FIRST_STATE, { ...FIRST_STATE, sort: 'growth', reversed: true } as const, long]) {
+        const last = frame(report, state, { columns, rows: 24 }).lines.at(-1) ?? '';
+        const shown = last.split(/ {2}/);
+        for (const text of shown) expect(text, `${columns}: ${last}`).toMatch(keys);
+        expect(shown).toContain('q leave');
+        expect(shown).toContain('? help');
+      }
+  });
+
+  it('has lines of its own for a note that would be cut', () => {
+    const text =
+      'socktrace-12345-20261130T120000Z.ndjson cannot be written: EACCES: permission denied, open it elsewhere';
+    const header = {
+      history: rising(),
+      blocks: BLOCKS,
+      lookedMs: 3_000,
+      portlessSince: 0,
+      note: { text, tone: 'yellow' } as const,
+    };
+    const { lines } = frameOf(new LiveReport(reportOf(incidentInputs())), FIRST_STATE, header, USUAL, PLAIN);
+    expect(`${lines[0]} ${lines[1]}`).toBe(text);
+    expect(lines[2]).toMatch(/^pid 1234 .* hooks fentry$/);
+    const wide = frameOf(new LiveReport(reportOf(incidentInputs())), FIRST_STATE, header, LARGE, PLAIN);
+    expect(wide.lines[0]).toMatch(/elsewhere {2}pid 1234 and its children .* hooks fentry$/);
   });
 
   it('says in which code on a wide one', () => {

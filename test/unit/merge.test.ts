@@ -7,7 +7,7 @@ import { renderText } from '../../src/render/text.ts';
 import { diffReports } from '../../src/report/diff.ts';
 import { mergeReports } from '../../src/report/merge.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
-import { BOOT, measured, session } from './facts.ts';
+import { BOOT, measured, OTHER, session } from './facts.ts';
 import { incidentInputs, incidentWithPaths, reportOf } from './sample-report.ts';
 
 const schema = JSON.parse(readFileSync(new URL('../../src/report/report.schema.json', import.meta.url), 'utf8'));
@@ -84,6 +84,19 @@ describe('one report of several recordings', () => {
     expect(mergeReports([blind, { name: 'web8.ndjson', report: { ...web8, failures } }]).failures).toEqual(failures);
     const seen = mergeReports([blind, { name: 'web8.ndjson', report: web8 }]).failures;
     expect(seen.status === 'measured' && seen.value.map(({ source }) => source)).toContain('web8.ndjson');
+  });
+
+  it('tells the allowances that matched nothing in any of them', () => {
+    const unused = (...lists: (string[] | undefined)[]): string[] | undefined => {
+      const [first, second] = lists.map((list) => ({ ...web7, ...(list && { unusedAllowances: list }) }));
+      return mergeReports([
+        { name: 'a', report: first as Report },
+        { name: 'b', report: second as Report },
+      ]).unusedAllowances;
+    };
+    expect(unused(['gone', 'one'], ['other', 'gone'])).toEqual(['gone']);
+    expect(unused(['gone'], undefined)).toBeUndefined();
+    expect(unused(['one'], ['other'])).toBeUndefined();
   });
 
   it('says in its text which finding is of which recording', () => {
@@ -199,6 +212,17 @@ describe('the difference of two reports', () => {
     expect(codes(web8, web7)).toEqual(['reversed', 'other-host']);
     const processes = web7.processes.map((process) => ({ ...process, exe: measured('/usr/bin/other') }));
     expect(codes(web7, { ...web7, processes })).toEqual(['other-program']);
+    const traced = (target: Partial<Report['target']>): Report => ({ ...web7, target: { ...web7.target, ...target } });
+    const again = traced({ pids: [77], processes: [OTHER] });
+    expect(codes(web7, again)).toEqual(['other-selection']);
+    expect(codes(web7, traced({ processes: [OTHER] }))).toEqual(['other-selection']);
+    expect(codes(web7, traced({ selectors: [{ by: 'comm', value: 'nginx' }] }))).toEqual(['other-selection']);
+    expect(codes(web7, traced({ follow: false }))).toEqual(['other-selection']);
+    const command = ['npm', 'test'];
+    expect(codes(traced({ command }), { ...again, target: { ...again.target, command } })).toEqual([]);
+    expect(renderDiff(diffReports(web7, again), [again, web7])).toMatch(
+      /^note: +different processes were traced: --pid 1234, and --pid 77$/m,
+    );
     expect(codes(web7, { ...web7, window: { ...web7.window, leakCount: 99 } })).toEqual(['other-thresholds']);
     expect(renderDiff(diffReports(web8, web7), [web7, web8])).toMatch(/^note: .*older one.*03:01:20/m);
   });

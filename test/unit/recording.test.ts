@@ -16,7 +16,7 @@ import { renderJson } from '../../src/render/json.ts';
 import { renderText } from '../../src/render/text.ts';
 import { buildReport } from '../../src/report/report.ts';
 import type { Report } from '../../src/report/types.ts';
-import { ended, hostSample, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
+import { ended, failure, hostSample, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
 import { directory, HEADER, newPath, WHOLE } from './recordings.ts';
 import { incidentWithPaths, reportOf } from './sample-report.ts';
 
@@ -350,6 +350,20 @@ describe('a part of a recording', () => {
     const last = inputs.findLastIndex((input) => input.type === 'tick' && input.atMs <= 40_000);
     expect(report).toEqual(reportOf(inputs.slice(0, last + 1)));
     expect(replayed.cutShort).toBe(true);
+  });
+
+  it('since a time knows of no failed calls where calls were not seen', async () => {
+    const refused = { status: 'unavailable', reason: 'refused' } as const;
+    const late = failure({ count: 2 });
+    const inputs = [session({ failedCalls: refused }), hostSample(0, 0), tick(1_000), late, tick(2_000), tick(3_000)];
+    const path = await record(inputs);
+    const wallMs = Date.UTC(2026, 10, 23, 3, 0, 0);
+    const since = async (sinceMs: number) => {
+      const { report } = await loadRecording(path, { part: { sinceMs: wallMs + sinceMs, untilMs: null } });
+      return report.failures;
+    };
+    expect(await since(1_500)).toMatchObject({ status: 'measured', value: [{ count: 2 }] });
+    expect(await since(2_500)).toEqual(refused);
   });
 
   it('since a time has the counts since then, and the suspects there are', async () => {

@@ -312,7 +312,7 @@ describe('buildReport', () => {
       const [before, after] = [looks([0, 0]), looks([0, 0], [10, 500])].map((inputs) => reportOf(inputs));
       if (before === undefined || after === undefined) throw new Error('no report');
       expect(renderText(after)).toContain('+3,000/min');
-      const part = reportSince({ report: before, counters: new Map() }, after);
+      const part = reportSince({ report: before, counters: new Map(), failedCalls: undefined }, after);
       expect(renderText(part)).not.toContain('/min');
       expect(part.ports).toMatchObject({ value: [{ holders: [{ before: null, perMinute: null }, {}] }] });
     });

@@ -60,6 +60,18 @@ describe('pace', () => {
     expect(pace.isDue(501)).toBe(true);
   });
 
+  it('what is wanted runs as soon as its cost permits', () => {
+    const pace = new Pace(250, 0);
+    expect(pace.isDue(1, true)).toBe(true);
+    pace.ran(1, 1);
+    expect(pace.isDue(100, true)).toBe(false);
+    expect(pace.isDue(101, true)).toBe(true);
+    expect(pace.isDue(101)).toBe(false);
+    pace.ran(30, 1030);
+    expect(pace.isDue(4029, true)).toBe(false);
+    expect(pace.isDue(4030, true)).toBe(true);
+  });
+
   it('a slow job takes a hundredth of the time', () => {
     const pace = new Pace(250, 0);
     pace.ran(30, 1030);

@@ -1,14 +1,14 @@
 import { InvalidArgumentError } from 'commander';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { instantOf, isRelative, timeArgument } from '../../src/cli/time-argument.ts';
+import { instantsOf, isRelative, type Span, timeArgument } from '../../src/cli/time-argument.ts';
 
 const at = Date.parse;
 /** From the evening of one day to the morning of the next but one. */
 const TWO_NIGHTS = { startMs: at('2026-11-22T21:30:00Z'), endMs: at('2026-11-24T03:15:20Z') };
 
 function meant(text: string, span = TWO_NIGHTS): string | null {
-  const ms = instantOf(timeArgument(text), span);
-  return ms === null ? null : new Date(ms).toISOString().replace('.000', '');
+  const [ms] = instantsOf(timeArgument(text), span);
+  return ms === undefined ? null : new Date(ms).toISOString().replace('.000', '');
 }
 
 afterEach(() => vi.unstubAllEnvs());
@@ -49,6 +49,41 @@ describe('a time of day', () => {
     const night = { startMs: at('2026-10-24T20:00:00Z'), endMs: at('2026-10-25T05:00:00Z') };
     expect(meant('01:30', night)).toBe('2026-10-24T23:30:00Z');
     expect(meant('04:30', night)).toBe('2026-10-25T03:30:00Z');
+  });
+
+  describe('that comes twice, as clocks are set back', () => {
+    const first = at('2026-10-25T00:30:00Z');
+    const second = at('2026-10-25T01:30:00Z');
+    const night = { startMs: at('2026-10-24T20:00:00Z'), endMs: at('2026-10-25T05:00:00Z') };
+    const both = (text: string, span: Span) => {
+      vi.stubEnv('TZ', 'Europe/Berlin');
+      return instantsOf(timeArgument(text), span);
+    };
+
+    it.each([
+      { name: 'is the second', span: night, is: [second, first] },
+      { name: 'is the first where it ends before the second', span: { ...night, endMs: second - 1 }, is: [first] },
+      { name: 'is the second where it begins after the first', span: { ...night, startMs: first + 1 }, is: [second] },
+    ])('$name', ({ span, is }) => {
+      expect(both('02:30', span)).toEqual(is);
+    });
+
+    it('is both only of one night', () => {
+      expect(both('02:30', { ...night, startMs: at('2026-10-23T20:00:00Z') })).toEqual([second, first]);
+      expect(both('03:30', night)).toEqual([at('2026-10-25T02:30:00Z')]);
+    });
+
+    it('half an hour, too', () => {
+      vi.stubEnv('TZ', 'Australia/Lord_Howe');
+      const span = { startMs: at('2026-04-04T10:00:00Z'), endMs: at('2026-04-04T20:00:00Z') };
+      expect(instantsOf(timeArgument('01:45'), span)).toEqual([at('2026-04-04T15:15:00Z'), at('2026-04-04T14:45:00Z')]);
+    });
+  });
+
+  it('that is left out as clocks are set forward is when they are set', () => {
+    vi.stubEnv('TZ', 'Europe/Berlin');
+    const night = { startMs: at('2026-03-28T20:00:00Z'), endMs: at('2026-03-29T05:00:00Z') };
+    expect(instantsOf(timeArgument('02:30'), night)).toEqual([at('2026-03-29T01:30:00Z')]);
   });
 });
 

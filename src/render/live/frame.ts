@@ -1,16 +1,16 @@
 /** The whole screen of the live view as lines, from a report and what the viewer chose. */
 import { escapeText } from '../escape.ts';
-import { formatCount } from '../numbers.ts';
+import { countOf, formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { detailLines } from './detail.ts';
 import { type HeaderFacts, headerLines } from './header.ts';
-import { type Line, paint, plain, toned } from './line.ts';
+import { joined, type Line, paint, plain, toned } from './line.ts';
 import type { LiveReport, Row } from './live-report.ts';
 import { rowsOf } from './rows.ts';
 import { selectedText } from './selected.ts';
 import { firstOf, type LiveState, rowOf, type Shown } from './state.ts';
 import { tableLines } from './table.ts';
-import { wrap } from './width.ts';
+import { cut, widthOf, wrap } from './width.ts';
 
 export interface Size {
   columns: number;
@@ -94,12 +94,13 @@ function findingsPage(live: LiveReport, state: LiveState, rows: readonly Row[], 
     rows.map(({ id }) => id),
   );
   const first = firstOf(state, at, fitting, rows.length);
-  const { title, rows: lines } = tableLines(live, rows.slice(first, first + fitting), at - first, state.sort, columns);
+  const shown = rows.slice(first, first + fitting);
+  const { title, rows: lines, hasPorts } = tableLines(live, shown, at - first, state.sort, columns);
   const body = [title, ...(rows.length === 0 ? [toned('dim', noRows(live, state))] : lines)];
   const selected = rows[at];
   if (hasLine && selected !== undefined) {
     while (body.length < height - 1) body.push(plain(''));
-    body.push(plain(selectedText(selected, live, columns)));
+    body.push(plain(selectedText(selected, live, columns, !hasPorts)));
   }
   return {
     lines: body,
@@ -115,11 +116,23 @@ function noRows({ report }: LiveReport, { filter }: LiveState): string {
 
 function findingsHint(live: LiveReport, state: LiveState, at: number, count: number, columns: number): string {
   if (state.typing) return `/${endOf(state.filter, columns - 2)}_`;
-  const place = count === 0 ? '' : `${at + 1}/${count}  `;
-  const filter =
-    state.filter === '' ? '' : `/${escapeText(state.filter)} (${count} of ${live.report.findings.length})  `;
-  const sort = `s sort: ${state.sort}${state.reversed ? ' reversed' : ''}`;
-  return `${place}${filter}q leave  ? help  enter open  ${sort}  / filter  p ${state.paused ? 'go on' : 'pause'}`;
+  const place = count === 0 ? [] : [`${at + 1}/${count}`];
+  const keys = ['q leave', '? help', 'enter open', `s sort: ${state.sort}${state.reversed ? ' reversed' : ''}`];
+  const others = ['/ filter', `p ${state.paused ? 'go on' : 'pause'}`];
+  if (state.filter === '') return fitted([...place, ...keys, ...others], columns);
+  const matching = ` (${count} of ${live.report.findings.length})`;
+  const room = columns - widthOf(fitted([...place, matching, ...keys.slice(0, 2)], Number.POSITIVE_INFINITY)) - 1;
+  return fitted([...place, `/${cut(escapeText(state.filter), room)}${matching}`, ...keys, ...others], columns);
+}
+
+/** As many of the first as fit, whole. */
+function fitted(texts: readonly string[], width: number): string {
+  return joined(
+    texts.map((text) => ({ text })),
+    width,
+  )
+    .map(({ text }) => text)
+    .join('');
 }
 
 /** Of a text that is being typed, its end is what counts. */
@@ -151,7 +164,15 @@ function findingPage(
   return {
     lines: all.slice(from, from + height),
     shown: shownOf(rows, { height, mostScroll }),
-    hint: `esc back  ${mostScroll === 0 ? '' : `up down scroll${more > 0 ? ` (${more} more lines)` : ''}  `}q leave`,
+    hint: fitted(
+      [
+        'esc back',
+        'q leave',
+        ...(mostScroll === 0 ? [] : ['up down scroll']),
+        ...(more === 0 ? [] : [countOf(more, 'more line')]),
+      ],
+      columns,
+    ),
   };
 }
 

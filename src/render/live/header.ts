@@ -8,7 +8,7 @@ import { Victims } from '../text/victims.ts';
 import type { History } from './history.ts';
 import { joined, type Line, type Span } from './line.ts';
 import { suspectsOf } from './live-report.ts';
-import { cut, widthOf } from './width.ts';
+import { cut, widthOf, wrap } from './width.ts';
 
 export interface HeaderFacts {
   report: Report;
@@ -18,6 +18,8 @@ export interface HeaderFacts {
   paused: boolean;
   /** since the last look at the ports */
   lookedMs: number | null;
+  /** calls that found no free port since then: what was free is not any more */
+  portlessSince: number;
   /** what else there is to say, such as that it is recorded */
   note: Span | null;
 }
@@ -25,10 +27,13 @@ export interface HeaderFacts {
 const LONGEST_SPARKLINE = 60;
 const SHORTEST_TARGET = 24;
 
-/** Lines in the order of what matters: a low terminal shows the first ones only. */
+/** Lines in the order of what matters: a low terminal shows the first ones only. A long note has lines of its own. */
 export function headerLines(facts: HeaderFacts, width: number): Line[] {
+  const { note } = facts;
+  const isLong = note !== null && widthOf(note.text) + SHORTEST_TARGET > width;
   return [
-    observation(facts, width),
+    ...(isLong ? wrap(note.text, width).map((text): Line => [{ ...note, text }]) : []),
+    observation(isLong ? { ...facts, note: null } : facts, width),
     suspects(facts, width),
     ports(facts, width),
     ...victims(facts.report),
@@ -66,7 +71,7 @@ function suspects({ report, history, blocks }: HeaderFacts, width: number): Line
   return joined([...spans, ...(sparkline === '' ? [] : [{ text: sparkline }])], width);
 }
 
-function ports({ report, lookedMs }: HeaderFacts, width: number): Line {
+function ports({ report, lookedMs, portlessSince }: HeaderFacts, width: number): Line {
   if (report.ports.status === 'unavailable') return [{ text: `ports not known: ${report.ports.reason}`, tone: 'dim' }];
   const own = namespacesOf(report);
   const [tightest] = report.ports.value
@@ -76,7 +81,7 @@ function ports({ report, lookedMs }: HeaderFacts, width: number): Line {
   const where = `netns ${namespaceShort(tightest)}, the fullest of ${formatCount(own.size)}`;
   const others = own.size > 1 ? [{ text: where }] : [];
   const looked = lookedMs === null ? [] : [{ text: `seen ${formatDuration(lookedMs)} ago`, tone: 'dim' } as const];
-  return joined([...range(tightest), ...others, ...looked], width);
+  return joined([...range(tightest, portlessSince), ...others, ...looked], width);
 }
 
 /** Only where there are some: others fail for want of ports. */
@@ -98,12 +103,12 @@ function freeOf({ free }: ReportPorts): number {
   return free.status === 'measured' ? free.value : Number.POSITIVE_INFINITY;
 }
 
-function range({ range, inRange, inUse, free, perMinute, msToFull }: ReportPorts): Span[] {
+function range({ range, inRange, inUse, free, perMinute, msToFull }: ReportPorts, portlessSince: number): Span[] {
   if (range.status === 'unavailable' || inRange === null) return [{ text: `ports ${formatCount(inUse)} in use` }];
   const [low, high] = range.value;
   return [
     { text: `ports ${formatCount(inRange)} of ${formatCount(high - low + 1)} in ${low}-${high}` },
-    ...left(free, msToFull),
+    ...left(free, msToFull, portlessSince),
     // Of a full range there is none, and of one that is not on its way there nobody asks.
     ...(perMinute.status === 'measured' && msToFull.status === 'measured' && msToFull.value > 0
       ? [{ text: formatRate(perMinute.value) }]
@@ -111,9 +116,10 @@ function range({ range, inRange, inUse, free, perMinute, msToFull }: ReportPorts
   ];
 }
 
-function left(free: ReportPorts['free'], msToFull: ReportPorts['msToFull']): Span[] {
+function left(free: ReportPorts['free'], msToFull: ReportPorts['msToFull'], portlessSince: number): Span[] {
   if (free.status === 'unavailable') return [];
   if (free.value <= 0) return [{ text: 'FULL', tone: 'red' }];
+  if (portlessSince > 0) return [{ text: `${countOf(portlessSince, 'call')} found none free since`, tone: 'yellow' }];
   return [
     { text: `${formatCount(free.value)} free` },
     ...(msToFull.status === 'measured'

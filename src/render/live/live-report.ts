@@ -1,5 +1,6 @@
 /** One report, with what finds names and call paths in it: built once a report, not once a key. */
 import type { Finding, Report } from '../../report/types.ts';
+import { FailingProcesses } from '../failing-processes.ts';
 import { identitiesOf } from '../finding-identity.ts';
 import { ProcessNames } from '../names.ts';
 import { CallPathTexts } from '../text/call-path.ts';
@@ -26,6 +27,15 @@ export class LiveReport {
     this.rows = report.findings.map((finding, i) => ({ id: ids[i] ?? '', finding }));
     this.hasErrnos = report.findings.some(({ errno }) => errno !== null);
   }
+}
+
+/** Calls that found no free port, where the traced processes are. */
+export function portlessCalls(report: Report): number {
+  if (report.failures.status === 'unavailable') return 0;
+  const failing = new FailingProcesses(report);
+  return report.failures.value
+    .filter((failure) => failure.cause === 'no-free-port' && failing.elsewhere(failure) === null)
+    .reduce((sum, { count }) => sum + count, 0);
 }
 
 /** Sockets of all findings that are of no use to anybody. */

@@ -1,15 +1,20 @@
-/** What the table has no room to say of the selected row: whose it is, and the code that opened it. */
+/** What the table has no room to say of the selected row: whose it is, its ports, and the code that opened it. */
 import { escapeText } from '../escape.ts';
+import { countOf } from '../numbers.ts';
 import { withoutPath } from '../text/call-path.ts';
 import { fitOwner, fitPlace } from './fit.ts';
 import type { LiveReport, Row } from './live-report.ts';
 import { cut, widthOf } from './width.ts';
 
-/** `> leaky-service[1234], opened at acquire_port (pool.c:41)`, in at most `width` columns. */
-export function selectedText({ finding }: Row, live: LiveReport, width: number): string {
+/**
+ * `> leaky-service[1234], 12 ports, opened at acquire_port (pool.c:41)`, in at most `width` columns.
+ * @param withPorts where the table has no room for their column
+ */
+export function selectedText({ finding }: Row, live: LiveReport, width: number, withPorts: boolean): string {
   const { names, paths } = live;
   const place = paths.placeOf(finding.openPath);
-  const label = place === null ? '' : `${paths.openLabel(finding.openPath)} `;
+  const ports = withPorts && finding.ports > 0 ? `${countOf(finding.ports, 'port')}, ` : '';
+  const label = `${ports}${place === null ? '' : `${paths.openLabel(finding.openPath)} `}`;
   const code = place ?? withoutPlace(finding, live);
   const long = names.ofOwners(finding);
   const fixed = widthOf(`> , ${label}`);

@@ -79,7 +79,7 @@ const GAP = 2;
 const MARK_WIDTH = 1;
 
 /**
- * Title and rows in `width` columns.
+ * Title and rows in `width` columns, and whether there was room for the ports.
  * @param rows those on the screen only: the others cost nothing
  * @param selected index into `rows`
  */
@@ -89,7 +89,7 @@ export function tableLines(
   selected: number,
   sort: Sort,
   width: number,
-): { title: Line; rows: Line[] } {
+): { title: Line; rows: Line[]; hasPorts: boolean } {
   const all = COLUMNS.filter(({ name }) => isFor(name, live)).map((column) => {
     const cells = rows.map((row) => column.text(row, live));
     return { ...column, cells, widest: Math.max(column.least, ...cells.map(widthOf)) };
@@ -110,6 +110,7 @@ export function tableLines(
       if (row === selected) return [{ text: `>${text}`, tone: 'inverse' }];
       return [finding.leak ? { text: ` ${text}`, tone: 'red' } : { text: ` ${text}` }];
     }),
+    hasPorts: columns.some(({ name }) => name === 'ports'),
   };
 }
 
