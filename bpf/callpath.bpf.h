@@ -133,7 +133,7 @@ static __always_inline bool may_capture(const struct path_key *place, const stru
 }
 
 /*
- * Whether the stack at `sp` has the words of a path at their places: 1 or 0. A global function, as capture_path() is:
+ * Whether the stack at `sp` has the words of a path at their places: 1 or 0. A global function, as known_path() is:
  * verified once, not for each place in the slots.
  */
 int __attribute__((noinline)) came_by(__u64 ref, __u64 instruction, __u64 sp)
@@ -158,9 +158,68 @@ int __attribute__((noinline)) came_by(__u64 ref, __u64 instruction, __u64 sp)
 	return 1;
 }
 
-static __always_inline __u64 cached_path(const struct path_key *key, __u64 instruction, __u64 sp)
+/* Only in the first thread is the beginning of the stack known. `depth` is 0 in others. */
+static __always_inline __u64 stack_depth(__u64 sp)
 {
-	struct path_slots *slots = bpf_map_lookup_elem(&path_slots, key);
+	__u64 start = first_stack_start();
+
+	return start > sp && start - sp < (1ULL << 30) ? start - sp : 0;
+}
+
+/* Where in its program the current task makes a call, and what tells of its stack. */
+struct call_site {
+	struct path_key place;
+	const struct pt_regs *registers;
+	__u64 instruction;
+	__u64 sp;
+	__u64 depth;
+	struct process_key process;
+	__u32 execs;
+};
+
+/*
+ * Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. The place has
+ * no fingerprint yet.
+ */
+static __always_inline __u64 fingerprint_of(const struct call_site *site)
+{
+	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, &site->place);
+	__u64 word = 0;
+
+	if (leaf && leaf->instruction == site->instruction)
+		bpf_probe_read_user(&word, sizeof(word), (void *)(site->sp + leaf->offset));
+	return path_fingerprint(site->instruction, word, site->depth, site->sp);
+}
+
+/* Of a task of user space. False when its registers cannot be had. */
+static __always_inline bool find_call_site(const struct actor *actor, __u32 operation, struct call_site *site)
+{
+	const struct pt_regs *registers = user_registers();
+	struct process_row *process;
+
+	if (!registers)
+		return false;
+	site->registers = registers;
+	site->process = actor->process;
+	site->place.operation = operation;
+	process = traced_process(&actor->process);
+	if (process) {
+		site->place.code = code_of(&actor->process, process);
+		site->execs = process->execs;
+	} else {
+		site->place.code.start_ns = actor->process.start_ns;
+		site->place.code.tgid = actor->process.tgid;
+	}
+	site->instruction = USER_INSTRUCTION(registers);
+	site->sp = USER_STACK_POINTER(registers);
+	site->depth = stack_depth(site->sp);
+	site->place.fingerprint = fingerprint_of(site);
+	return true;
+}
+
+static __always_inline __u64 cached_path(const struct call_site *site)
+{
+	struct path_slots *slots = bpf_map_lookup_elem(&path_slots, &site->place);
 	__u64 ref;
 	__u32 i;
 
@@ -170,51 +229,21 @@ static __always_inline __u64 cached_path(const struct path_key *key, __u64 instr
 		ref = slots->refs[i];
 		if (!ref)
 			break;
-		if (came_by(ref, instruction, sp))
+		if (came_by(ref, site->instruction, site->sp))
 			return ref;
 	}
 	return 0;
 }
 
-/*
- * Tells places apart: the instruction, how deep the stack is, and the word that the caller's address lies at. `place` has
- * no fingerprint yet.
- */
-static __always_inline __u64 fingerprint_of(const struct path_key *place, __u64 instruction, __u64 sp, __u64 depth)
-{
-	struct path_leaf *leaf = bpf_map_lookup_elem(&path_leaves, place);
-	__u64 word = 0;
-
-	if (leaf && leaf->instruction == instruction)
-		bpf_probe_read_user(&word, sizeof(word), (void *)(sp + leaf->offset));
-	return path_fingerprint(instruction, word, depth, sp);
-}
-
-/* Only in the first thread is the beginning of the stack known. `depth` is 0 in others. */
-static __always_inline __u64 stack_depth(__u64 sp)
-{
-	__u64 start = first_stack_start();
-
-	return start > sp && start - sp < (1ULL << 30) ? start - sp : 0;
-}
-
-/* What is captured. */
 struct capture {
-	const struct path_key *place;
-	const struct pt_regs *registers;
 	__u64 ref;
-	__u64 cached_ref;
-	__u64 now;
-	__u64 sp;
-	__u64 depth;
-	struct process_key process;
-	__u32 execs;
+	__u64 cached_ref; /* an audit: what the cache answered; else 0 */
+	__u64 at_ns;
 };
 
 /* Gives a whole stack to user space. `most` is a constant. False when the ring is full. */
-static __always_inline bool send_stack(const struct capture *capture, const __u32 most)
+static __always_inline bool send_stack(const struct call_site *site, const struct capture *capture, const __u32 most)
 {
-	const struct path_key *place = capture->place;
 	__u64 used = ~0ULL;
 	struct stack_sample *sample;
 	__u32 i;
@@ -223,23 +252,23 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 	if (!sample)
 		return false;
 	sample->ref = capture->ref;
-	sample->at_ns = capture->now;
-	sample->start_ns = capture->process.start_ns;
-	sample->tgid = capture->process.tgid;
+	sample->at_ns = capture->at_ns;
+	sample->start_ns = site->process.start_ns;
+	sample->tgid = site->process.tgid;
 	sample->tid = (__u32)bpf_get_current_pid_tgid();
-	sample->execs = capture->execs;
-	sample->operation = place->operation;
-	sample->fingerprint = place->fingerprint;
+	sample->execs = site->execs;
+	sample->operation = site->place.operation;
+	sample->fingerprint = site->place.fingerprint;
 	sample->cached_ref = capture->cached_ref;
-	sample->code = place->code;
-	sample->depth = capture->depth;
+	sample->code = site->place.code;
+	sample->depth = site->depth;
 	sample->compat = HAS_HELPER(get_current_task_btf) && in_compat_syscall();
-	copy_user_registers(capture->registers, sample->registers);
-	sample->stack_start = capture->sp & ~(STACK_CHUNK_BYTES - 1ULL);
+	copy_user_registers(site->registers, sample->registers);
+	sample->stack_start = site->sp & ~(STACK_CHUNK_BYTES - 1ULL);
 	sample->unread = 0;
 	/* Up to and with the word at the first frame; argc and what follows is no frame. */
-	if (capture->depth)
-		used = (capture->sp - sample->stack_start + capture->depth) / STACK_CHUNK_BYTES + 1;
+	if (site->depth)
+		used = (site->sp - sample->stack_start + site->depth) / STACK_CHUNK_BYTES + 1;
 	for (i = 0; i < most; i++) {
 		if (i >= used)
 			break;
@@ -252,13 +281,13 @@ static __always_inline bool send_stack(const struct capture *capture, const __u3
 	return true;
 }
 
-static __always_inline bool send_whole(const struct capture *capture)
+static __always_inline bool send_whole(const struct call_site *site, const struct capture *capture)
 {
-	if (bpf_map_lookup_elem(&deep_stacks, &capture->place->code))
-		return send_stack(capture, STACK_CHUNKS_DEEP);
-	if (capture->depth && capture->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
-		return send_stack(capture, STACK_CHUNKS_SHALLOW);
-	return send_stack(capture, STACK_CHUNKS_USUAL);
+	if (bpf_map_lookup_elem(&deep_stacks, &site->place.code))
+		return send_stack(site, capture, STACK_CHUNKS_DEEP);
+	if (site->depth && site->depth <= (STACK_CHUNKS_SHALLOW - 2) * STACK_CHUNK_BYTES)
+		return send_stack(site, capture, STACK_CHUNKS_SHALLOW);
+	return send_stack(site, capture, STACK_CHUNKS_USUAL);
 }
 
 /*
@@ -271,57 +300,48 @@ static __always_inline __u64 new_reference(__u64 now)
 }
 
 /*
- * The reference of the current task's user stack. Only in process context. Not inlined: a global function is verified
- * once for itself, whatever calls it.
+ * The reference by which the cache knows the current task's user stack, 0 when it does not. This and sample_path() are
+ * global functions: each is verified for itself once, whatever calls it, and they are never on the kernel's stack together.
  */
-__u64 __attribute__((noinline)) capture_path(__u32 operation)
+__u64 __attribute__((noinline)) known_path(__u32 operation)
 {
-	struct path_key place = { .operation = operation };
-	const struct pt_regs *registers;
+	struct call_site site = {};
 	struct actor actor;
-	struct capture capture = { .place = &place };
-	struct process_row *process;
-	__u64 instruction, known;
+	__u64 ref;
 
 	if (!config.call_paths)
-		return PATH_REF_NONE;
+		return 0;
 	actor = current_actor();
 	/* Threads of the kernel, and io_uring's in its name, have no user stack that led here. */
 	if (actor.flags & (PF_KTHREAD | PF_IO_WORKER))
 		return PATH_REF_KERNEL;
-	registers = user_registers();
-	if (!registers)
+	if (!find_call_site(&actor, operation, &site))
 		return PATH_REF_NOT_SAMPLED;
-	process = traced_process(&actor.process);
-	capture.process = actor.process;
-	if (process) {
-		place.code = code_of(&actor.process, process);
-		capture.execs = process->execs;
-	} else {
-		place.code.start_ns = actor.process.start_ns;
-		place.code.tgid = actor.process.tgid;
-	}
-	capture.registers = registers;
-	capture.sp = USER_STACK_POINTER(registers);
-	capture.depth = stack_depth(capture.sp);
-	instruction = USER_INSTRUCTION(registers);
-	place.fingerprint = fingerprint_of(&place, instruction, capture.sp, capture.depth);
-	known = config.every_stack ? 0 : cached_path(&place, instruction, capture.sp);
-	if (known) {
+	ref = config.every_stack ? 0 : cached_path(&site);
+	if (ref)
 		table_count(COUNTER_PATHS_CACHED);
-		if (bpf_get_prandom_u32() % AUDIT_INTERVAL)
-			return known;
+	return ref;
+}
+
+/* The same by a copy of the stack, if that may be taken now. `known`: what the cache answered, 0 for nothing. */
+__u64 __attribute__((noinline)) sample_path(__u32 operation, __u64 known)
+{
+	struct capture capture = { .cached_ref = known };
+	struct call_site site = {};
+	struct actor actor;
+
+	if (!config.call_paths)
+		return 0;
+	actor = current_actor();
+	capture.at_ns = table_now();
+	capture.ref = new_reference(capture.at_ns);
+	if (!find_call_site(&actor, operation, &site) ||
+	    (!config.every_stack && !may_capture(&site.place, &actor.process, capture.at_ns))) {
+		if (!known)
+			table_count(COUNTER_PATHS_NOT_SAMPLED);
+		return known ? known : PATH_REF_NOT_SAMPLED;
 	}
-	capture.now = table_now();
-	if (!config.every_stack && !may_capture(&place, &actor.process, capture.now)) {
-		if (known)
-			return known;
-		table_count(COUNTER_PATHS_NOT_SAMPLED);
-		return PATH_REF_NOT_SAMPLED;
-	}
-	capture.cached_ref = known;
-	capture.ref = new_reference(capture.now);
-	if (!send_whole(&capture)) {
+	if (!send_whole(&site, &capture)) {
 		table_count(COUNTER_LOSS_STACK_RING);
 		return known ? known : PATH_REF_NOT_SAMPLED;
 	}
@@ -329,22 +349,32 @@ __u64 __attribute__((noinline)) capture_path(__u32 operation)
 	return known ? known : capture.ref;
 }
 
-/* `config` is constant when the programs load: switched off, this is no code at all. */
+/*
+ * The reference of the current task's user stack. Only in process context. `config` is constant when the programs load:
+ * switched off, this is no code at all.
+ */
 static __always_inline __u64 current_path(__u32 operation)
 {
-	return config.call_paths ? capture_path(operation) : PATH_REF_NONE;
+	__u64 known;
+
+	if (!config.call_paths)
+		return PATH_REF_NONE;
+	known = known_path(operation);
+	if (known && (known < PATH_REF_FIRST || bpf_get_prandom_u32() % AUDIT_INTERVAL))
+		return known;
+	return sample_path(operation, known);
 }
 
 /* Of a call that failed: strangers' paths are nobody's question. */
 static __always_inline __u64 path_of_failure(const struct actor *actor, __u32 operation)
 {
-	return config.call_paths && traced_process(&actor->process) ? capture_path(operation) : PATH_REF_NONE;
+	return config.call_paths && traced_process(&actor->process) ? current_path(operation) : PATH_REF_NONE;
 }
 
 #define COUNT(which) (1U << PATH_##which)
 
 /*
- * Adds `by` to those counts of a path that `which` has a bit for. A global function, like capture_path(): hooks have many
+ * Adds `by` to those counts of a path that `which` has a bit for. A global function, like known_path(): hooks have many
  * of these.
  */
 int __attribute__((noinline)) add_to_path(__u64 ref, __u32 which, __u64 by)
