@@ -13,7 +13,10 @@ export function layOut(
   rows: readonly (readonly string[])[],
 ): { title: string; rows: string[] } {
   const titles = columns.map(({ title }) => title);
-  const widths = columns.map((_, i) => Math.max(...[titles, ...rows].map((cells) => cells[i]?.length ?? 0)));
+  // There may be more rows than a call takes arguments.
+  const widths = titles.map((title, i) =>
+    rows.reduce((most, cells) => Math.max(most, cells[i]?.length ?? 0), title.length),
+  );
   const line = (cells: readonly string[]): string =>
     columns
       .map(({ align }, i) => {

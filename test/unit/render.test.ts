@@ -484,6 +484,14 @@ describe('call paths as text', () => {
     ]);
   });
 
+  it('of one leak through more places than a call takes arguments make one headline', () => {
+    const report = reportOf([CAPTURED, process(), path('a', [main]), ...leakOf('a', 12, 0), tick(40_000)]);
+    const [finding] = report.findings;
+    if (finding === undefined) throw new Error('no finding');
+    const text = renderText({ ...report, findings: Array.from({ length: 200_000 }, () => finding) });
+    expect(text).toMatch(/^LEAK {2}leakyd\[1234\] holds 2,400,000 sockets /);
+  });
+
   it('let no name, file, module, note or id reach the terminal raw, nor at length', () => {
     const long = HOSTILE.repeat(2_000);
     const hostile = { module: `/${long}`, buildId: long, offset: long, file: long, line: 3, how: 'guess' } as const;

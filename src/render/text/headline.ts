@@ -56,7 +56,7 @@ function leakLines(report: Report, style: Style): string[] {
 export type Leak = readonly [Finding, ...Finding[]];
 
 export function leaksByProcess(findings: readonly Finding[]): Leak[] {
-  const leaks = new Map<string, Leak>();
+  const leaks = new Map<string, [Finding, ...Finding[]]>();
   for (const finding of findings) {
     const { kind, errno, process, processes, heldAtExit, count, key, source } = finding;
     // Which processes a shared finding is of is not told, so two of them cannot be added up.
@@ -64,7 +64,8 @@ export function leaksByProcess(findings: readonly Finding[]): Leak[] {
     // Another recording may have the very same sockets.
     const id = `${kind}|${errno}|${heldAtExit === count}|${owner}|${source}`;
     const known = leaks.get(id);
-    leaks.set(id, known === undefined ? [finding] : [...known, finding]);
+    if (known === undefined) leaks.set(id, [finding]);
+    else known.push(finding);
   }
   return [...leaks.values()].sort((a, b) => total(b, ({ count }) => count) - total(a, ({ count }) => count));
 }
@@ -79,7 +80,7 @@ function sentence(leak: Leak, names: ProcessNames): string {
   const { kind, errno } = first;
   const count = total(leak, (finding) => finding.count);
   const ports = total(leak, (finding) => finding.ports);
-  const oldestMs = Math.max(...leak.map((finding) => finding.oldestMs));
+  const oldestMs = leak.reduce((oldest, finding) => Math.max(oldest, finding.oldestMs), 0);
   const rates = leak.flatMap(({ perMinute }) => perMinute ?? []);
   const atExit = isAtExit(first);
   const facts = [

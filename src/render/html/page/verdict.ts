@@ -110,7 +110,7 @@ function card(
 
 function since({ window }: Report, culprit: Culprit): string {
   const findings = culprit.flat();
-  const oldestMs = Math.max(...findings.map((finding) => finding.oldestMs));
+  const oldestMs = findings.reduce((oldest, finding) => Math.max(oldest, finding.oldestMs), 0);
   const isBound = findings.some(({ oldestIsLowerBound }) => oldestIsLowerBound);
   const at = moment(Date.parse(window.endedAt) - oldestMs);
   return `${isBound ? 'before ' : ''}${at} (the oldest ${isBound ? 'at least ' : ''}${formatDuration(oldestMs)} before the end)`;
