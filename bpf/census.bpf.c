@@ -212,6 +212,8 @@ static __always_inline void describe(const struct sock *sk, struct census_row *r
 	row->segments_out = BPF_CORE_READ(tcp, segs_out);
 	row->bytes_received = BPF_CORE_READ(tcp, bytes_received);
 	row->bytes_acked = BPF_CORE_READ(tcp, bytes_acked);
+	if (was_connected(row->bytes_received, row->bytes_acked, row->segments_out, BPF_CORE_READ(tcp, rcv_nxt)))
+		row->flags |= CENSUS_WAS_CONNECTED;
 	row->memory = BPF_CORE_READ(more, sk_backlog.rmem_alloc.counter) + BPF_CORE_READ(more, sk_wmem_queued);
 	if (row->state == TCP_LISTEN) {
 		row->receive_queue = BPF_CORE_READ(more, sk_ack_backlog);

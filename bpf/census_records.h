@@ -18,9 +18,10 @@ enum census_way {
 };
 
 enum census_flag {
-	CENSUS_DEAD = 1,       /* SOCK_DEAD: its socket has been closed */
-	CENSUS_HAS_SOCKET = 2, /* sk_socket */
-	CENSUS_HAS_FILE = 4,   /* sk_socket->file */
+	CENSUS_DEAD = 1,          /* SOCK_DEAD: its socket has been closed */
+	CENSUS_HAS_SOCKET = 2,    /* sk_socket */
+	CENSUS_HAS_FILE = 4,      /* sk_socket->file */
+	CENSUS_WAS_CONNECTED = 8, /* since it was opened or disconnected */
 };
 
 struct census_row {
@@ -29,7 +30,7 @@ struct census_row {
 	__u64 via_sk;    /* the listener in whose queue it waits */
 	__u64 active_us; /* CLOCK_MONOTONIC of its last segment (tcp_mstamp), 0 for none */
 	__u64 bytes_received;
-	__u64 bytes_acked;   /* 1 and more: a connection was established */
+	__u64 bytes_acked;
 	__u32 segments_out;  /* 0: not even a SYN, since it was opened or disconnected */
 	__u32 netns;         /* inode number */
 	__u32 uid;           /* in the initial user namespace */

@@ -46,7 +46,7 @@ static __always_inline void count_failure_of(struct process_key process, bool tr
  * inlined: programs that capture a path as well would need more stack than there is.
  */
 static __attribute__((noinline)) void count_failure(const struct actor *actor, __u8 operation, __u16 error, __u8 detail,
-					  __u64 path)
+						    __u64 path)
 {
 	bool traced = traced_process(&actor->process) != NULL;
 	char comm[SOCKTRACE_COMM_LENGTH];

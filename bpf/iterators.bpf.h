@@ -338,8 +338,8 @@ static __always_inline bool find_socket(struct file *file, const struct process_
 /* What a connection's own counters tell of its past: since it was opened or disconnected. */
 struct past {
 	__u64 active_us;
-	bool moved_bytes; /* a SYN that was acknowledged counts */
-	bool sent;        /* a SYN at least */
+	bool connected;
+	bool sent; /* a SYN at least */
 	__u16 error;
 };
 
@@ -354,13 +354,14 @@ static __always_inline struct past past_of(const struct found_socket *found, boo
 		if (!tcp)
 			return past;
 		past.active_us = tcp->tcp_mstamp;
-		past.moved_bytes = tcp->bytes_acked || tcp->bytes_received;
+		past.connected = was_connected(tcp->bytes_received, tcp->bytes_acked, tcp->segs_out, tcp->rcv_nxt);
 		past.sent = tcp->segs_out;
 		past.error = found->sk->sk_err;
 	} else if (probes) {
 		tcp = (void *)found->address;
 		past.active_us = BPF_CORE_READ(tcp, tcp_mstamp);
-		past.moved_bytes = BPF_CORE_READ(tcp, bytes_acked) || BPF_CORE_READ(tcp, bytes_received);
+		past.connected = was_connected(BPF_CORE_READ(tcp, bytes_received), BPF_CORE_READ(tcp, bytes_acked),
+					       BPF_CORE_READ(tcp, segs_out), BPF_CORE_READ(tcp, rcv_nxt));
 		past.sent = BPF_CORE_READ(tcp, segs_out);
 		past.error = BPF_CORE_READ(sk, sk_err);
 	}
@@ -374,10 +375,10 @@ static __always_inline struct past past_of(const struct found_socket *found, boo
 static __always_inline void learn_from_past(struct socket_row *row, const struct past *past)
 {
 	if (row->state == TCP_CLOSE) {
-		row->history_unknown = !past->moved_bytes && !past->sent;
+		row->history_unknown = !past->connected && !past->sent;
 		row->ever_connecting = past->sent;
-		row->ever_established = past->moved_bytes;
-		if (past->moved_bytes)
+		row->ever_established = past->connected;
+		if (past->connected)
 			row->socket_errno = past->error;
 		else if (past->sent)
 			row->connect_errno = past->error;

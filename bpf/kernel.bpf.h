@@ -472,6 +472,16 @@ static __always_inline bool whole_process_exits(const struct task_struct *task)
 	return task->signal->live.counter == 0;
 }
 
+/*
+ * Whether a socket was connected since it was opened or disconnected, told by its counters. A SYN that was acknowledged is a
+ * byte. Of what an accepted one has sent nothing need have been: it knows the peer's sequence number, which connect(2)
+ * begins without (tcp_connect_init).
+ */
+static __always_inline bool was_connected(__u64 bytes_received, __u64 bytes_acked, __u32 segments_out, __u32 rcv_nxt)
+{
+	return bytes_received || bytes_acked || (segments_out && rcv_nxt);
+}
+
 /* Where the registers of the current task lie that it had in user space: at the top of its kernel stack. */
 static __always_inline const struct pt_regs *user_registers(void)
 {

@@ -22,6 +22,7 @@ const WAY_DESCRIPTOR = 1;
 const FLAG_DEAD = 1;
 const FLAG_HAS_SOCKET = 2;
 const FLAG_HAS_FILE = 4;
+const FLAG_WAS_CONNECTED = 8;
 
 /**
  * The sockets of a census, each with its holders. A socket in a state that no kernel has is a broken record: thrown.
@@ -183,7 +184,7 @@ class CensusRecord implements CensusSocket {
   }
 
   get wasEstablished(): boolean {
-    return this.#number('bytes_acked') > 0 || this.#number('bytes_received') > 0;
+    return (this.#u8('flags') & FLAG_WAS_CONNECTED) !== 0;
   }
 
   get hasSent(): boolean {
@@ -233,8 +234,6 @@ function wordOf([offset]: readonly [number, number]): number {
 const ROW = {
   sk: wordOf(PLACE.sk),
   inode: wordOf(PLACE.inode),
-  received: wordOf(PLACE.bytes_received),
-  acked: wordOf(PLACE.bytes_acked),
   segmentsOut: wordOf(PLACE.segments_out),
   netns: wordOf(PLACE.netns),
   receiveQueue: wordOf(PLACE.receive_queue),
@@ -257,9 +256,8 @@ const DESCRIPTOR = {
 
 /** What a sum asks of the numbers of a socket. */
 const HOLDS_PORT = 1;
-const WAS_ESTABLISHED = 2;
-const HAS_SENT = 4;
-const HAS_UNREAD = 8;
+const HAS_SENT = 2;
+const HAS_UNREAD = 4;
 /** It counts as one byte of a receive queue. */
 const END_OF_STREAM = 1;
 
@@ -311,10 +309,8 @@ class Alike {
 }
 
 function factsAt(words: Uint32Array, at: number): number {
-  const isSet = (word: number): boolean => words[at + word] !== 0 || words[at + word + 1] !== 0;
   let facts = (words[at + ROW.error] ?? 0) & 0xffff_0000;
   if (((words[at + ROW.localPort] ?? 0) & 0xffff) !== 0) facts |= HOLDS_PORT;
-  if (isSet(ROW.received) || isSet(ROW.acked)) facts |= WAS_ESTABLISHED;
   if (words[at + ROW.segmentsOut] !== 0) facts |= HAS_SENT;
   if ((words[at + ROW.receiveQueue] ?? 0) > END_OF_STREAM && words[at + ROW.memory] !== 0) facts |= HAS_UNREAD;
   return facts;

@@ -661,6 +661,19 @@ static void do_reset(struct answer *answer, int argc, char **argv) {
   close_all(answer, group);
 }
 
+// As if its host were gone: the peer hears nothing, and what it sends next is answered by a reset.
+static void do_vanish(struct answer *answer, int argc, char **argv) {
+  (void)argc;
+  struct socket_group *group = open_group(answer, argv[1]);
+  if (group == NULL)
+    return;
+  for (size_t index = 0; index < group->count; index++) {
+    int on = 1;
+    setsockopt(group->fds[index], IPPROTO_TCP, TCP_REPAIR, &on, sizeof on);
+  }
+  close_all(answer, group);
+}
+
 static void do_dup(struct answer *answer, int argc, char **argv) {
   (void)argc;
   struct socket_group *group = open_group(answer, argv[1]);
@@ -1620,6 +1633,7 @@ static const struct command {
     {"recv", 2, 2, do_recv, "recv GROUP"},
     {"wait-state", 3, 3, do_wait_state, "wait-state GROUP STATE"},
     {"reset", 2, 2, do_reset, "reset GROUP"},
+    {"vanish", 2, 2, do_vanish, "vanish GROUP"},
     {"close", 2, 2, do_close, "close GROUP"},
     {"dup", 3, 3, do_dup, "dup GROUP INTO"},
     {"take", 4, 4, do_take, "take GROUP COUNT INTO"},

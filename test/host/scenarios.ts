@@ -109,6 +109,11 @@ const TEMPLATES: Scenario[] = [
     expected: [{ kind: 'disconnected', count: N, ports: N, errno: 'ECONNRESET' }],
   },
   {
+    name: 'accepted, and reset before a byte of theirs was acknowledged',
+    commands: [...pair(), 'vanish g', 'send s 11', 'wait-state s CLOSE'],
+    expected: [{ kind: 'disconnected', count: N, ports: 0, errno: 'ECONNRESET' }],
+  },
+  {
     name: 'shut down by both sides, descriptors open',
     // The side that shuts down second has no TIME_WAIT and falls to CLOSE; the first goes through TIME_WAIT.
     commands: [...pair(), 'shutdown g rdwr', 'wait-state s CLOSE_WAIT', 'shutdown s rdwr', 'wait-state s CLOSE'],
