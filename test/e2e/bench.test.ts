@@ -104,7 +104,7 @@ describe('npm run bench', () => {
     const { code, stderr } = await bench(['--only', 'everything']);
     expect(code).toBe(2);
     expect(stderr).toMatch(
-      /^there is no benchmark everything\nnpm run bench -- \[options\]\n {2}--only NAME .*: cycles, /,
+      /^there is no benchmark everything\nnpm run bench -- \[options\]\n {2}--only NAME .*: start, cycles, /,
     );
   });
 });
