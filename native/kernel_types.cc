@@ -2,12 +2,15 @@
 
 #include <errno.h>
 
+#include "bpf_object.h"
+
 namespace socktrace {
 
 Result<KernelTypes> KernelTypes::read() {
+  LibbpfLog log;
   btf *types = btf__load_vmlinux_btf();
   if (!types)
-    return Failure{"read the kernel's types (BTF)", errno, ""};
+    return Failure{"read the kernel's types (BTF)", errno, log.telling_line()};
   return KernelTypes(types);
 }
 

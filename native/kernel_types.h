@@ -11,7 +11,7 @@ namespace socktrace {
 
 class KernelTypes {
 public:
-  // Takes some 10 ms. Errors: no BTF, no memory.
+  // Takes some 10 ms. Errors: what libbpf says; want of memory is ESRCH, too (libbpf 1.1).
   static Result<KernelTypes> read();
 
   bool has_struct(const char *name) const;
