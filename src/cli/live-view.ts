@@ -103,6 +103,7 @@ export class LiveView implements Display {
       this.#session.takeCensus();
       this.#censusAt = performance.now();
       this.#portlessThen = portlessCalls(report());
+      this.#portlessSince = 0;
     }, this.#portlessSince > 0);
     this.#refresh.whenDue(() => {
       const now = report();

@@ -451,7 +451,9 @@ export class Tracer {
     const selectTypes = selectBy.reduce((types, name) => types | (1 << SELECTOR_TYPES[name]), 0);
     const nestedPids = !inInitialPidNamespace();
     const helpers = { unwinder: built('socktrace-unwinder'), codeReader: built('socktrace-reader') };
-    const answer = succeed(native.open({ ...rest, selectTypes, nestedPids, ...helpers }));
+    const opened = native.open({ ...rest, selectTypes, nestedPids, ...helpers });
+    reapLater();
+    const answer = succeed(opened);
     const set = HOOK_SETS.find((name) => name === answer.set);
     if (set === undefined) throw new Error(`the addon chose an unknown hook set: ${answer.set}`);
     const { refused, unseen, failuresRefused, pathsRefused } = answer;

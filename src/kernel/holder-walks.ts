@@ -21,17 +21,21 @@ export interface HolderChanges {
 export class HolderWalks {
   #before = new Records(0);
   #now = new Records(0);
+  #touched = new Touched();
 
   /** Takes a part of the walk that is under way: whole records, in the order of the walk. */
   take(buffer: Uint8Array, bytes: number): void {
     this.#now.add(new Int32Array(buffer.buffer, buffer.byteOffset, bytes / 4));
   }
 
-  /** The walk is over. What one that is not `complete` did not show is as it was. */
+  /**
+   * The walk is over. What one that is not `complete` did not show is as it was, and only the next whole one can tell what
+   * is gone.
+   */
   end(complete: boolean): HolderChanges {
     const before = this.#before;
     const now = this.#now;
-    const touched = new Touched();
+    const touched = this.#touched;
     const kept = complete ? null : new Records(before.size + now.size);
     let old = 0;
     const passOld = (): void => {
@@ -53,7 +57,10 @@ export class HolderWalks {
     this.#before = kept ?? now;
     this.#now = kept === null ? before : now;
     this.#now.clear();
-    return touched.of(this.#before);
+    const changes = touched.of(this.#before);
+    if (!complete) return { ...changes, gone: [] };
+    this.#touched = new Touched();
+    return changes;
   }
 }
 

@@ -46,14 +46,14 @@ export class SocketStore {
   readonly exits = new ExitStore();
   readonly #tombstones = new Tombstones();
   readonly #traits = new TraitsTable();
-  readonly #holderSets = new HolderSets();
   /** What walks saw of sockets that nobody has told of yet: the next walk may not show it again. */
   readonly #early = new Map<SocketId, Observation>();
   #lastPassMs = Number.NEGATIVE_INFINITY;
+  #confirmedMs: number | null = null;
 
-  /** when the last walk of descriptors began; null before the first */
+  /** when the last whole walk of descriptors began; null before the first */
   get confirmedMs(): number | null {
-    return this.#lastPassMs === Number.NEGATIVE_INFINITY ? null : this.#lastPassMs;
+    return this.#confirmedMs;
   }
 
   get size(): number {
@@ -126,12 +126,14 @@ export class SocketStore {
     if (atMs < this.#lastPassMs) return;
     const beforeMs = this.#lastPassMs;
     this.#lastPassMs = atMs;
+    const sets = new HolderSets();
     for (const held of sockets) {
       const row = this.#find(held.id);
       if (row === undefined) this.#early.set(held.id, { held, atMs, beforeMs });
-      else this.#observe(row, { held, atMs, beforeMs });
+      else observe(row, { held, atMs, beforeMs }, sets);
     }
     if (!complete) return;
+    this.#confirmedMs = atMs;
     for (const id of gone) {
       this.#early.delete(id);
       const row = this.#find(id);
@@ -148,18 +150,7 @@ export class SocketStore {
     const row = early === undefined ? undefined : this.#find(id);
     if (early === undefined || row === undefined) return;
     this.#early.delete(id);
-    this.#observe(row, early);
-  }
-
-  #observe(row: SocketRow, { held, atMs, beforeMs }: Observation): void {
-    const { owner, kind } = row.traits;
-    const holders = this.#holderSets.of(held.holders);
-    const shown = exampleHolder(holders, owner);
-    const descriptor = held.holders.find(({ process }) => process === shown);
-    row.hold(holders, descriptor?.fd ?? -1, Number(descriptor?.inode ?? 0));
-    // What has moved since the pass before has moved in this kind when that pass saw the socket in it.
-    const isAgeing = isAgedByIdleness(kind) && row.sinceMs <= beforeMs;
-    row.move(held.bytesMoved, isAgeing ? atMs : null);
+    observe(row, early, new HolderSets());
   }
 
   #find(id: SocketId): SocketRow | undefined {
@@ -284,10 +275,19 @@ function existedFromStart(facts: SocketFacts, birth: Instant, version: Instant, 
   return facts.origin === 'seeded' && instantToMs(birth) <= watchedSinceMs && compareInstants(version, birth) <= 0;
 }
 
-/** Gives equal sets of holders one array. */
+function observe(row: SocketRow, { held, atMs, beforeMs }: Observation, sets: HolderSets): void {
+  const { owner, kind } = row.traits;
+  const holders = sets.of(held.holders);
+  const shown = exampleHolder(holders, owner);
+  const descriptor = held.holders.find(({ process }) => process === shown);
+  row.hold(holders, descriptor?.fd ?? -1, Number(descriptor?.inode ?? 0));
+  // What has moved since the pass before has moved in this kind when that pass saw the socket in it.
+  const isAgeing = isAgedByIdleness(kind) && row.sinceMs <= beforeMs;
+  row.move(held.bytesMoved, isAgeing ? atMs : null);
+}
+
+/** Gives equal sets of holders one array; lives as long as one walk is taken in. */
 class HolderSets {
-  /** Forgetting costs only some sharing. */
-  static readonly #MOST = 10_000;
   readonly #byKey = new Map<string, readonly ProcessId[]>();
 
   of(holders: readonly Holder[]): readonly ProcessId[] {
@@ -299,7 +299,6 @@ class HolderSets {
     const key = processes.join(' ');
     const shared = this.#byKey.get(key);
     if (shared !== undefined) return shared;
-    if (this.#byKey.size >= HolderSets.#MOST) this.#byKey.clear();
     this.#byKey.set(key, processes);
     return processes;
   }

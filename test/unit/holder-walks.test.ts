@@ -46,6 +46,7 @@ class Held {
     const { records, gone } = this.#walks.end(complete);
     const told = grouped(decoder.holders(records, records.length));
     for (const [id, holders] of told) this.sockets.set(id, holders);
+    if (!complete) expect(gone).toEqual([]);
     for (const id of gone) {
       expect(told.has(id)).toBe(false);
       this.sockets.delete(id);
@@ -115,6 +116,15 @@ describe('walks of descriptors', () => {
     expect(held.walk(many(50))).toEqual([]);
     held.walk(many(40));
     expect(held.sockets).toEqual(stateOf(many(40)));
+  });
+
+  it('whose descriptor one that broke off saw taken by another socket is gone by the next whole walk', () => {
+    const held = new Held();
+    held.walk([{ tgid: 7, fd: 3, sk: 1, birth: 1, moved: 0 }]);
+    const taken = [{ tgid: 7, fd: 3, sk: 2, birth: 1, moved: 0 }];
+    held.walk(taken, false);
+    held.walk(taken);
+    expect(held.sockets).toEqual(stateOf(taken));
   });
 
   it('what was told is what a whole walk shows, whatever came before it', () => {
