@@ -18,6 +18,7 @@ import type { Session } from '../session/session.ts';
 import { ExitCode, exitCodeOf, RunFailure, UsageError } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { createLog } from './log.ts';
+import { Looks } from './looks.ts';
 import { dropPrivileges, stillToDo } from './privileges.ts';
 import { Room } from './room.ts';
 import { repeated } from './selection.ts';
@@ -101,8 +102,7 @@ async function runCommand(words: string[], options: RunOptions): Promise<number>
     const whole = options.verbose || options.json || output !== null;
     // The command has been started, and keeps its own.
     dropPrivileges(stillToDo(options, { look: whole, command: true }), log);
-    if (whole) session.takeCensus();
-    const isWhole = await follow(session, command);
+    const isWhole = await follow(session, command, whole ? new Looks(session) : null);
     if (command.error !== null) return command.refused();
     await session.settle((ms) => sleep(ms));
     const report = session.finish({ census: whole });
@@ -121,11 +121,12 @@ async function runCommand(words: string[], options: RunOptions): Promise<number>
 }
 
 /** Lets the command go, and polls until it has ended, or could not be executed. False: it goes on, and no memory is left. */
-async function follow(session: Session, command: HeldCommand): Promise<boolean> {
+async function follow(session: Session, command: HeldCommand, looks: Looks | null): Promise<boolean> {
   command.go();
   const room = new Room();
   while (command.code === null) {
     session.poll();
+    looks?.whenDue();
     if (!room.isLeft) return false;
     await command.wait(POLL_MS);
   }

@@ -7,7 +7,6 @@ import { memoryInWords } from '../recording/memory.ts';
 import { escapeText } from '../render/escape.ts';
 import { targetName } from '../render/names.ts';
 import { type FetchRefusal, fetchRefusal } from '../session/debuginfod.ts';
-import { cpuMsSince, Doubling } from '../session/pace.ts';
 import {
   DEFAULT_CONFIRM_MS,
   DEFAULT_MAX_PROCESSES,
@@ -22,6 +21,7 @@ import { type DisplayOptions, isLive, openDisplay } from './display.ts';
 import { UsageError } from './exit-codes.ts';
 import { GROUPS } from './help.ts';
 import type { Log } from './log.ts';
+import { Looks } from './looks.ts';
 import { countArgument, durationArgument, durationOption, hooksOption, pidArgument } from './options.ts';
 import { explainRefusal } from './refusal.ts';
 import { Room } from './room.ts';
@@ -202,25 +202,9 @@ export interface Watching {
   turn: () => string | null;
 }
 
-/** Where every socket of the host is: at once, and now and then, so that of the ports it is known how they grew of late. */
-class Looks {
-  readonly #session: Session;
-  readonly #again: Doubling | null;
-
-  constructor(session: Session, display: DisplayOptions | null) {
-    this.#session = session;
-    const [startMs, before] = [performance.now(), process.cpuUsage()];
-    session.takeCensus();
-    // A ring of events is not read meanwhile.
-    const isDone = display !== null && (display.events || isLive(display));
-    this.#again = isDone ? null : new Doubling(startMs, cpuMsSince(before));
-  }
-
-  whenDue(): void {
-    if (this.#again?.isDue(performance.now()) !== true) return;
-    this.#session.takeCensus();
-    this.#again.ran(performance.now());
-  }
+/** A ring of events is not read during a look, and the live view looks by itself. */
+function looksAgain(display: DisplayOptions | null): boolean {
+  return display === null || !(display.events || isLive(display));
 }
 
 /** Polls until somebody asks to stop, time is up, or the last process has gone. Returns which. */
@@ -232,7 +216,8 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     );
   if (!session.ledger.hasTraced) process.stderr.write(`socktrace: ${escapeText(nobodyMatches(options))}\n`);
   const end = options.duration === undefined ? Number.POSITIVE_INFINITY : performance.now() + options.duration;
-  const looks = new Looks(session, watching.display);
+  const looks = looksAgain(watching.display) ? new Looks(session) : null;
+  if (looks === null) session.takeCensus();
   const display = watching.display === null ? null : await openDisplay(session, stop, watching.display);
   const room = new Room();
   let reason: string | null = null;
@@ -240,7 +225,7 @@ export async function watch(session: Session, options: WatchOptions, watching: W
     while (reason === null && !stop.requested && performance.now() < end && !session.targetsGone) {
       if (mayPoll()) {
         session.poll();
-        looks.whenDue();
+        looks?.whenDue();
       }
       reason = turn();
       if (reason === null && !room.isLeft) {

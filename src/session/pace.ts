@@ -77,20 +77,19 @@ export class PacedJob {
 }
 
 /**
- * When to look at what is compared with how it was half a trace ago: after 5 s, and each time after twice as long as
- * before, so that of all looks together there are few.
+ * When to look at what is compared with how it was half a trace ago: each time after twice as long as before, so that of
+ * all looks together there are few.
  */
 export class Doubling {
-  static readonly #FIRST_MS = 5_000;
   /** 5% of a core until the first, half of that until the next, and so on */
   static readonly #SHARE = 20;
   readonly #startMs: number;
   #dueMs: number;
 
   /** @param costMs CPU time of the look at the start */
-  constructor(startMs: number, costMs: number) {
+  constructor(startMs: number, firstAfterMs: number, costMs: number) {
     this.#startMs = startMs;
-    this.#dueMs = startMs + Math.max(Doubling.#FIRST_MS, Doubling.#SHARE * costMs);
+    this.#dueMs = startMs + Math.max(firstAfterMs, Doubling.#SHARE * costMs);
   }
 
   isDue(nowMs: number): boolean {

@@ -256,7 +256,12 @@ describe('buildReport', () => {
 
     it('tells how those of each holder grew between two looks, and who they are', () => {
       const elsewhere = onPort(80, { netns: 7, state: 'LISTEN' });
-      const inputs = [session(), look(0, [...idle(20), theirs]), look(30_000, [...idle(50), theirs, elsewhere])];
+      const inputs = [
+        session(),
+        look(0, [...idle(20), theirs]),
+        look(15_000, [...idle(20), theirs]),
+        look(30_000, [...idle(50), theirs, elsewhere]),
+      ];
       const { ports, processes } = reportOf(inputs);
       // Who was not looked up is named by its pid.
       expect(processes).toMatchObject([
@@ -267,10 +272,10 @@ describe('buildReport', () => {
         value: [
           {
             inRange: 50,
-            perMinute: { value: 60 },
-            msToFull: { value: 19_950_000 },
+            perMinute: { value: 120 },
+            msToFull: { value: 9_975_000 },
             holders: [
-              { process: OWNER, use: 'closed-unknown', count: 50, before: 20, perMinute: 60 },
+              { process: OWNER, use: 'closed-unknown', count: 50, before: 20, perMinute: 120 },
               { process: OTHER, use: 'listening', count: 1, before: 1, perMinute: 0 },
             ],
           },
@@ -279,7 +284,7 @@ describe('buildReport', () => {
         ],
       });
       expect(renderText(reportOf(inputs))).toMatch(
-        /^ {6}50 {2}closed-unknown {2}\?\[1234\], \+60\/min\n {7}1 {2}listening +ftp\[4321\] /m,
+        /^ {6}50 {2}closed-unknown {2}\?\[1234\], \+120\/min\n {7}1 {2}listening +ftp\[4321\] /m,
       );
       expectValid(inputs);
     });
@@ -297,19 +302,19 @@ describe('buildReport', () => {
     });
 
     it('that a few came to, or that go on for ages, have none either', () => {
-      expect(portsLine([0, 40], [300, 43])).toBe('43 of 20,000 in use, 19,957 free');
-      expect(portsLine([0, 40], [300, 55])).toBe('55 of 20,000 in use, 19,945 free');
-      expect(portsLine([0, 40], [5, 900])).toBe('900 of 20,000 in use, 19,100 free');
+      expect(portsLine([0, 40], [150, 41], [300, 43])).toBe('43 of 20,000 in use, 19,957 free');
+      expect(portsLine([0, 40], [150, 41], [300, 55])).toBe('55 of 20,000 in use, 19,945 free');
+      expect(portsLine([0, 40], [2, 40], [5, 900])).toBe('900 of 20,000 in use, 19,100 free');
     });
 
     it('of a full range cannot grow', () => {
-      const text = renderText(reportOf(looks([0, 0], [20, 20_000])));
+      const text = renderText(reportOf(looks([0, 0], [10, 10_000], [20, 20_000])));
       expect(text).toContain('20,000 of 20,000 in use, 0 free: bind to port 0 and connect() find no port\n');
       expect(text).not.toContain('/min');
     });
 
     it('of a later part have no growth of the part before', () => {
-      const [before, after] = [looks([0, 0]), looks([0, 0], [10, 500])].map((inputs) => reportOf(inputs));
+      const [before, after] = [looks([0, 0]), looks([0, 0], [5, 250], [10, 500])].map((inputs) => reportOf(inputs));
       if (before === undefined || after === undefined) throw new Error('no report');
       expect(renderText(after)).toContain('+3,000/min');
       const part = reportSince({ report: before, counters: new Map(), failedCalls: undefined }, after);

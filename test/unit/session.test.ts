@@ -103,7 +103,7 @@ describe('readings of the host', () => {
 
 describe('looks that are compared', () => {
   it('are twice as far apart each time, so that one is always within the second quarter of the time', () => {
-    const looks = new Doubling(0, 0);
+    const looks = new Doubling(0, 5_000, 0);
     const taken: number[] = [];
     for (let nowMs = 0; nowMs <= 3_600_000; nowMs += 100) {
       if (!looks.isDue(nowMs)) continue;
@@ -114,7 +114,7 @@ describe('looks that are compared', () => {
   });
 
   it('wait longer where they cost more', () => {
-    const looks = new Doubling(1_000, 900);
+    const looks = new Doubling(1_000, 5_000, 900);
     expect(looks.isDue(18_999)).toBe(false);
     expect(looks.isDue(19_000)).toBe(true);
   });

@@ -1,0 +1,28 @@
+/** When a trace looks where every socket of the host is. */
+import { cpuMsSince, Doubling } from '../session/pace.ts';
+import type { Session } from '../session/session.ts';
+
+/** The first look after that at the start. */
+const FIRST_AFTER_MS = 5_000;
+/** Ports of suspects are those of a kind once they are known as suspects: until then the kind is not told apart. */
+const UNTIL_KNOWN_MS = 1_000;
+
+/** A look at the start, and now and then, so that of the ports it is known how they grew of late. */
+export class Looks {
+  readonly #session: Session;
+  readonly #again: Doubling;
+
+  constructor(session: Session) {
+    this.#session = session;
+    const [startMs, before] = [performance.now(), process.cpuUsage()];
+    session.takeCensus();
+    const { minAgeMs } = session.ledger.thresholds;
+    this.#again = new Doubling(startMs, Math.max(FIRST_AFTER_MS, minAgeMs + UNTIL_KNOWN_MS), cpuMsSince(before));
+  }
+
+  whenDue(): void {
+    if (!this.#again.isDue(performance.now())) return;
+    this.#session.takeCensus();
+    this.#again.ran(performance.now());
+  }
+}
