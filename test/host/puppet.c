@@ -1437,6 +1437,10 @@ static void churn_connection(struct churn *churn, int listener, const union addr
   if (reset_in_queue) {
     setsockopt(client, SOL_SOCKET, SO_LINGER, &reset_on_close, sizeof reset_on_close);
     close(client);
+    // Where the thread has changed its CPU, the reset may come before the end of the handshake: there is nothing to accept.
+    struct pollfd queue = {.fd = listener, .events = POLLIN};
+    if (poll(&queue, 1, WAIT_MS) == 0)
+      return;
   }
   int served = accept(listener, NULL, NULL);
   if (churn_tally(churn, served, &churn->accepted)) {
