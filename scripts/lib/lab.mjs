@@ -6,7 +6,7 @@ import { fetchKernel, labKernels } from './lab-kernels.mjs';
 import { labBoots, planOf, readResults, warningsOf } from './lab-plan.mjs';
 import { findProgram, root, say } from './run.mjs';
 
-const bootTimeoutMs = 20 * 60_000;
+const bootTimeoutMs = 30 * 60_000;
 
 /** The boots to make, after a choice of {kernels, hooks, files, pattern}; what is not chosen is as planned. */
 export function chosenBoots({ hooks, files, pattern }) {
