@@ -4,22 +4,19 @@
  */
 import { ageOf, type SocketEntry, type Traits } from './entry.ts';
 import { compareText } from './order.ts';
-import { ByTraits, isOld, isYoung, type SuspectIds, type SuspectKind, suspectIds, suspectKind } from './suspects.ts';
+import {
+  ByTraits,
+  isOld,
+  isYoung,
+  type SuspectCounts,
+  type SuspectIds,
+  type SuspectKind,
+  suspectIds,
+  suspectKind,
+} from './suspects.ts';
 import type { ProcessId, Thresholds } from './types.ts';
 
 const MOST_EXAMPLES = 5;
-
-interface SuspectCounts {
-  kind: SuspectKind;
-  traits: Traits;
-  count: number;
-  /** of `count`: existed in this kind when watching began */
-  fromStart: number;
-  /** of `count`: ended, because their process exited */
-  heldAtExit: number;
-  /** of `count`: old enough for a leak */
-  old: number;
-}
 
 /** Suspects of some sockets that share their traits. */
 export interface SuspectSum extends SuspectCounts {

@@ -14,7 +14,7 @@ export interface SuspectIds {
   ofOwner: string;
 }
 
-export interface SuspectGroup extends SuspectIds {
+export interface SuspectCounts {
   kind: SuspectKind;
   traits: Traits;
   count: number;
@@ -24,6 +24,9 @@ export interface SuspectGroup extends SuspectIds {
   heldAtExit: number;
   /** of `count`: old enough for a leak */
   old: number;
+}
+
+export interface SuspectGroup extends SuspectCounts, SuspectIds {
   oldestMs: number;
 }
 
