@@ -135,18 +135,24 @@ export async function kernelObjects(): Promise<{ key: string; name: string }[]> 
 
 /** `prog 12`, `map 3`, `link 7` that a process holds by descriptor. */
 export function heldBy(pid: string): string[] {
-  const held: string[] = [];
-  try {
-    for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
-      for (const [, type, id] of readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8').matchAll(
-        /^(prog|map|link)_id:\s*(\d+)$/gm,
-      ))
-        held.push(`${type} ${id}`);
+  return descriptorsOf(pid).flatMap((fd) => {
+    try {
+      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+      return [...info.matchAll(/^(prog|map|link)_id:\s*(\d+)$/gm)].map(([, type, id]) => `${type} ${id}`);
+    } catch {
+      // Closed since: the others are still to be read.
+      return [];
     }
+  });
+}
+
+function descriptorsOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fdinfo`);
   } catch {
-    // It has ended, or closed that descriptor.
+    // It has ended.
+    return [];
   }
-  return held;
 }
 
 /** BPF objects that no process holds: what somebody left behind. Other tracers of this host hold theirs. */
