@@ -152,7 +152,7 @@ function toFinding(
   const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
   const rates = groups.flatMap((group) => ledger.growthOf(group.id)?.perMinute(nowMs, group) ?? []);
 
-  const { ports, holders, unconfirmed, oldest } = mergeDetails(groups.map(({ details }) => details));
+  const { portsInAll, holders, unconfirmed, oldest } = mergeDetails(groups.map(({ details }) => details));
   for (const entry of sum?.examples ?? []) oldest.add(entry);
   const finding: Finding = {
     key: findingKey(kind, program, traits),
@@ -170,7 +170,7 @@ function toFinding(
     bindPath: traits.bindPath,
     errno: traits.errno,
     count,
-    ports: ports + (sum?.ports ?? 0),
+    ports: portsInAll + (sum?.ports ?? 0),
     oldestMs: groups.reduce((oldest, group) => Math.max(oldest, group.oldestMs), sum?.oldestMs ?? 0),
     oldestIsLowerBound: kind === 'closed-unknown' || groups.some(({ fromStart }) => fromStart > 0),
     perMinute: rates.length === 0 ? null : rates.reduce((all, rate) => all + rate, 0),

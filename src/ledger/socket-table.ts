@@ -28,11 +28,6 @@ export class SocketTable {
     return this.#rows.size;
   }
 
-  /** No row has this number or one beyond. */
-  get end(): number {
-    return this.#rows.end;
-  }
-
   /** Undefined when there is none at this address. */
   get(address: Address): SocketRow | undefined {
     const row = this.#rows.find(address);

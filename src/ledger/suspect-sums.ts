@@ -24,8 +24,10 @@ export interface SuspectSum extends SuspectCounts {
   sinceMs: number;
   /** of those that ended, the longest time in the kind */
   endedAgeMs: number;
-  /** of each that has one, in the network namespace of the traits */
+  /** of each that lives and has one, in the network namespace of the traits */
   ports: number[];
+  /** of each that ended and had one */
+  formerPorts: number[];
   /** of those that live */
   holders: Map<ProcessId, number>;
   /** of those that live: no walk of descriptors has come by yet */
@@ -45,33 +47,65 @@ export class Details {
   /** of those that live: no walk of descriptors has come by yet */
   unconfirmed = 0;
   readonly oldest = new Oldest();
-  readonly #ports = new Map<number, Set<number>>();
+  /** of those that live */
+  readonly ports = new Ports();
+  readonly #formerPorts = new Ports();
 
-  /** different ones, each in its network namespace */
-  get ports(): number {
-    return [...this.#ports.values()].reduce((sum, ports) => sum + ports.size, 0);
+  /** How many ports there are or were. */
+  get portsInAll(): number {
+    return this.ports.size + this.#formerPorts.sizeWithout(this.ports);
   }
 
   add(sum: SuspectSum): void {
-    this.#addPorts(sum.traits.netns, sum.ports);
+    this.ports.add(sum.traits.netns, sum.ports);
+    this.#formerPorts.add(sum.traits.netns, sum.formerPorts);
     this.#addRest(sum);
   }
 
   merge(other: Details): void {
-    for (const [netns, ports] of other.#ports) this.#addPorts(netns, ports);
+    this.ports.merge(other.ports);
+    this.#formerPorts.merge(other.#formerPorts);
     this.#addRest(other);
-  }
-
-  #addPorts(netns: number, ports: Iterable<number>): void {
-    const known = this.#ports.get(netns) ?? new Set<number>();
-    for (const port of ports) known.add(port);
-    this.#ports.set(netns, known);
   }
 
   #addRest({ holders, unconfirmed, oldest }: Pick<SuspectSum, 'holders' | 'unconfirmed' | 'oldest'>): void {
     this.unconfirmed += unconfirmed;
     for (const [process, count] of holders) this.holders.set(process, (this.holders.get(process) ?? 0) + count);
     for (const entry of oldest.entries) this.oldest.add(entry);
+  }
+}
+
+/** Different ports, each in its network namespace. */
+export class Ports {
+  readonly #byNetns = new Map<number, Set<number>>();
+
+  get size(): number {
+    return this.sizeWithout(new Ports());
+  }
+
+  sizeWithout(others: Ports): number {
+    let size = 0;
+    for (const [netns, ports] of this.#byNetns) {
+      const those = others.#byNetns.get(netns);
+      if (those === undefined) size += ports.size;
+      else for (const port of ports) if (!those.has(port)) size += 1;
+    }
+    return size;
+  }
+
+  /** How many there are in each namespace that has some. */
+  *byNetns(): Generator<[netns: number, size: number]> {
+    for (const [netns, ports] of this.#byNetns) yield [netns, ports.size];
+  }
+
+  add(netns: number, ports: Iterable<number>): void {
+    const known = this.#byNetns.get(netns) ?? new Set<number>();
+    for (const port of ports) known.add(port);
+    if (known.size > 0) this.#byNetns.set(netns, known);
+  }
+
+  merge(other: Ports): void {
+    for (const [netns, ports] of other.#byNetns) this.add(netns, ports);
   }
 }
 
@@ -127,6 +161,7 @@ function emptySum(kind: SuspectKind, traits: Traits): SuspectSum {
     sinceMs: Number.POSITIVE_INFINITY,
     endedAgeMs: 0,
     ports: [],
+    formerPorts: [],
     holders: new Map(),
     unconfirmed: 0,
     oldest: new Oldest(),
@@ -136,7 +171,8 @@ function emptySum(kind: SuspectKind, traits: Traits): SuspectSum {
 function addTo(sum: SuspectSum, entry: SocketEntry): void {
   sum.count += 1;
   if (entry.fromStart) sum.fromStart += 1;
-  if (entry.port !== 0) sum.ports.push(entry.port);
+  const ports = entry.endedMs === null ? sum.ports : sum.formerPorts;
+  if (entry.port !== 0) ports.push(entry.port);
   sum.oldest.add(entry);
   if (entry.endedMs !== null) {
     sum.heldAtExit += 1;

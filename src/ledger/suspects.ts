@@ -26,44 +26,13 @@ export interface SuspectCounts {
   old: number;
 }
 
-export interface SuspectGroup extends SuspectCounts, SuspectIds {
-  oldestMs: number;
-}
-
 /** Suspects that share their traits. */
 export interface Tally extends SuspectCount {
   kind: SuspectKind;
   traits: Traits;
 }
 
-/**
- * A socket is a suspect when it has been of a wasteful kind for `minAgeMs`, or when no descriptor is left, or, at
- * any age, when its process exited with it.
- */
-export function groupSuspects(
-  entries: Iterable<SocketEntry>,
-  nowMs: number,
-  thresholds: Thresholds,
-  visit: (group: SuspectGroup, entry: SocketEntry) => void = () => {},
-): SuspectGroup[] {
-  const groups = new Map<string, SuspectGroup>();
-  const groupOf = new ByTraits((kind, traits) => groupFor(groups, kind, traits));
-  for (const entry of entries) {
-    const kind = suspectKind(entry);
-    if (kind === null || isYoung(entry, nowMs, thresholds.minAgeMs)) continue;
-    const ageMs = ageOf(entry, nowMs);
-    const group = groupOf.of(kind, entry.traits);
-    group.count += 1;
-    if (ageMs > group.oldestMs) group.oldestMs = ageMs;
-    if (entry.fromStart) group.fromStart += 1;
-    if (entry.endedMs !== null) group.heldAtExit += 1;
-    if (isOld(entry, kind, nowMs, thresholds)) group.old += 1;
-    visit(group, entry);
-  }
-  return [...groups.values()];
-}
-
-/** Counts the suspects that groupSuspects() would group. `young`: among the others are some that will become one. */
+/** Counts the suspects, of each sort in one or more parts. `young`: among the others are some that will become one. */
 export function tallySuspects(
   entries: Iterable<SocketEntry>,
   nowMs: number,
@@ -90,7 +59,7 @@ export function tallySuspects(
   return { tallies, young };
 }
 
-/** Sums up tallies as groupSuspects() groups. */
+/** Sums up tallies as findings show them. */
 export function groupTallies(tallies: readonly Tally[]): (SuspectCount & SuspectIds)[] {
   const groups = new Map<string, SuspectCount & SuspectIds>();
   const groupOf = new ByTraits((kind, traits) => {
@@ -107,7 +76,10 @@ export function groupTallies(tallies: readonly Tally[]): (SuspectCount & Suspect
   return [...groups.values()];
 }
 
-/** Null for what cannot be a suspect, at any age. */
+/**
+ * A socket is a suspect when it has been of a wasteful kind for `minAgeMs`, or when no descriptor is left, or, at
+ * any age, when its process exited with it. Null for what cannot be one, at any age.
+ */
 export function suspectKind(entry: SocketEntry): SuspectKind | null {
   const kind = shownKind(entry);
   return isWasteful(kind) || kind === 'released' ? kind : null;
@@ -141,16 +113,6 @@ export class ByTraits<Group> {
 export function suspectIds(kind: SuspectKind, traits: Traits): SuspectIds {
   const ofOwner = [kind, traits.errno ?? '-', knownKey(traits.owner)].join('|');
   return { ofOwner, id: [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|') };
-}
-
-function groupFor(groups: Map<string, SuspectGroup>, kind: SuspectKind, traits: Traits): SuspectGroup {
-  const ids = suspectIds(kind, traits);
-  let group = groups.get(ids.id);
-  if (group === undefined) {
-    group = { ...ids, kind, traits, count: 0, fromStart: 0, heldAtExit: 0, old: 0, oldestMs: 0 };
-    groups.set(ids.id, group);
-  }
-  return group;
 }
 
 export function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thresholds: Thresholds): boolean {

@@ -1,10 +1,11 @@
 /** Makes a Timeline: is told every input after the ledger, and asks the ledger once a bucket. Pure. */
-import { knownKey, type SocketEntry } from '../ledger/entry.ts';
+import { knownKey } from '../ledger/entry.ts';
 import { findingKey } from '../ledger/findings.ts';
 import { isWasteful } from '../ledger/kinds.ts';
 import type { CensusInput, HostSample, Ledger } from '../ledger/ledger.ts';
 import { pathKey } from '../ledger/path-refs.ts';
-import { groupSuspects, type SuspectGroup, type SuspectKind } from '../ledger/suspects.ts';
+import { groupSums, Ports } from '../ledger/suspect-sums.ts';
+import type { SuspectKind } from '../ledger/suspects.ts';
 import type { FailureFacts, Known, LedgerInput, ProcessId } from '../ledger/types.ts';
 import { type AmountColumn, Grid, type LevelColumn } from './grid.ts';
 import type { Timeline, TimelineFailure, TimelineFinding, TimelinePorts } from './timeline.ts';
@@ -39,12 +40,6 @@ interface Series {
 interface Told extends Pick<Series, 'facts' | 'key'> {
   count: number;
   ports: number;
-}
-
-interface Sampled {
-  count: number;
-  ports: Set<number>;
-  summedPorts: number;
 }
 
 interface Namespace {
@@ -146,20 +141,12 @@ export class TimelineBuilder {
 
   /** Asks the ledger for its suspects; returns how many there were. */
   #ask(bucket: number, atMs: number, { grid, asked }: Columns): number {
-    const samples = new Map<SuspectGroup, Sampled>();
-    const portsBy = new Map<number, Set<number>>();
-    const groups = groupSuspects(this.#ledger.sockets(), atMs, this.#ledger.thresholds, (group, entry) => {
-      const sample = samples.get(group) ?? { count: 0, ports: new Set<number>(), summedPorts: 0 };
-      samples.set(group, sample);
-      collect(sample, entry, portsBy);
-    });
     const told = new Map<string, Told>();
-    for (const group of groups) {
-      const sample = samples.get(group);
-      const { owner } = group.traits;
-      if (sample === undefined) continue;
-      const program = this.#ledger.programOf(owner);
-      addTo(told, factsOf(group.kind, program, owner, group.traits), sample.count, sample.ports.size);
+    const held = new Ports();
+    for (const { kind, traits, count, details } of groupSums(this.#ledger.suspectSums(atMs), atMs)) {
+      const { owner } = traits;
+      addTo(told, factsOf(kind, this.#ledger.programOf(owner), owner, traits), count, details.portsInAll);
+      held.merge(details.ports);
     }
     for (const { traits, program, count, ports } of this.#ledger.exitSums()) {
       if (!isWasteful(traits.kind)) continue;
@@ -167,18 +154,13 @@ export class TimelineBuilder {
       addTo(told, factsOf(traits.kind, program, owner, traits), count, ports);
     }
     this.#follow(told, atMs, grid);
-    this.#write(bucket, grid, told, portsBy);
+    this.#write(bucket, grid, told, new Map(held.byNetns()));
     asked.set(bucket, 1);
     this.#askedBucket = bucket;
     return [...told.values()].reduce((sum, { count }) => sum + count, 0);
   }
 
-  #write(
-    bucket: number,
-    grid: Grid,
-    told: ReadonlyMap<string, Told>,
-    portsBy: ReadonlyMap<number, ReadonlySet<number>>,
-  ): void {
+  #write(bucket: number, grid: Grid, told: ReadonlyMap<string, Told>, portsBy: ReadonlyMap<number, number>): void {
     for (const [id, series] of this.#series) {
       const now = told.get(id);
       const count = now?.count ?? 0;
@@ -191,7 +173,7 @@ export class TimelineBuilder {
     for (const kind of kinds.keys()) if (!this.#kinds.has(kind)) this.#kinds.set(kind, grid.levels());
     for (const [kind, column] of this.#kinds) column.set(bucket, kinds.get(kind) ?? 0);
     for (const netns of portsBy.keys()) this.#namespace(grid, netns);
-    for (const [netns, { bySuspects }] of this.#ports) bySuspects.set(bucket, portsBy.get(netns)?.size ?? 0);
+    for (const [netns, { bySuspects }] of this.#ports) bySuspects.set(bucket, portsBy.get(netns) ?? 0);
   }
 
   /** Starts series of what has none yet, the largest first, and while there is room or in the place of smaller ones. */
@@ -366,17 +348,6 @@ function addTo(told: Map<string, Told>, facts: Series['facts'], count: number, p
     known.count += count;
     known.ports += ports;
   }
-}
-
-function collect(sample: Sampled, entry: SocketEntry, portsBy: Map<number, Set<number>>): void {
-  sample.count += 1;
-  if (entry.port === 0) return;
-  const { netns } = entry.traits;
-  // A port number is a port of its network namespace.
-  sample.ports.add(netns * 65_536 + entry.port);
-  if (entry.endedMs !== null) return;
-  const ports = portsBy.get(netns) ?? new Set<number>();
-  portsBy.set(netns, ports.add(entry.port));
 }
 
 /** Where the ledger was asked and knew of none, there were none. */
