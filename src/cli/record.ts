@@ -86,6 +86,8 @@ async function record(options: RecordOptions): Promise<ExitCode> {
       try {
         // Not before: a file that is to be replaced must not go for a trace that the kernel refuses.
         writer.open(output, force);
+        // Whoever is told that it is recorded can read it, whatever ends it.
+        await writer.flush();
         // After: root may write where it is not the owner.
         dropPrivileges(stillToDo(options, { look: true }), log);
         const because = await watch(session, options, {

@@ -9,7 +9,7 @@ import type { Ledger } from './ledger.ts';
 import { compareText } from './order.ts';
 import { isCodeKnown, pathKey } from './path-refs.ts';
 import { Details, groupSums, type SuspectGroup } from './suspect-sums.ts';
-import { sumByOwner } from './suspects.ts';
+import { programId, sumBy } from './suspects.ts';
 import type { PathRef, SocketKind, Thresholds } from './types.ts';
 
 /** What findings are made of: a ledger, or one look at what exists. */
@@ -27,6 +27,7 @@ const MOST_HOLDERS = 100;
 /** Everything of one program, kind and errno: see leaks.ts. */
 interface Habit {
   program: string;
+  kind: SocketKind;
   clusters: Map<string, Cluster>;
 }
 
@@ -57,8 +58,9 @@ interface JudgedPart extends Part {
 export function findingsOf(ledger: FindingSource, nowMs: number = ledger.nowMs): Finding[] {
   const groups = groupSums(ledger.suspectSums(nowMs), nowMs);
   const judge = judgeOf(ledger, nowMs, groups);
-  const findings = habitsOf(ledger, groups)
-    .flatMap((habit) => judgedParts(habit, judge, ledger.thresholds))
+  const habits = habitsOf(ledger, groups);
+  const findings = habits
+    .flatMap((habit) => judgedParts(habit, alikeOnes(habit, habits), judge, ledger.thresholds))
     .flatMap((part) => toFinding(ledger, nowMs, part) ?? []);
   findings.sort(
     (a, b) =>
@@ -74,7 +76,7 @@ function habitsOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Habit
   const habits = new Map<string, Habit>();
   const clusterFor = (kind: SocketKind, { errno, openPath, bindPath }: Traits, program: string): Cluster => {
     const key = `${kind}|${errno ?? '-'}|${program}`;
-    const habit = habits.get(key) ?? { program, clusters: new Map<string, Cluster>() };
+    const habit = habits.get(key) ?? { program, kind, clusters: new Map<string, Cluster>() };
     habits.set(key, habit);
     const paths = `${pathKey(openPath)}|${pathKey(bindPath)}`;
     const cluster = habit.clusters.get(paths) ?? { groups: [], sum: null };
@@ -87,10 +89,24 @@ function habitsOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Habit
   return [...habits.values()];
 }
 
+/** What a socket may be of which it is not known whether it was ever bound. */
+const MAY_BE_UNKNOWN: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed'];
+
+/** Suspects of other habits of the program that may be of this one, were their history known; of each, one habit or more. */
+function alikeOnes({ program, kind }: Habit, habits: readonly Habit[]): SuspectGroup[][] {
+  const isAlike =
+    kind === 'closed-unknown'
+      ? (other: SocketKind) => MAY_BE_UNKNOWN.includes(other)
+      : (other: SocketKind) => MAY_BE_UNKNOWN.includes(kind) && other === 'closed-unknown';
+  return habits
+    .filter((other) => other.program === program && isAlike(other.kind))
+    .map(({ clusters }) => [...clusters.values()].flatMap(({ groups }) => groups.filter(isAlive)));
+}
+
 type Judge = (group: SuspectGroup) => JudgedGroup;
 
 function judgeOf(ledger: FindingSource, nowMs: number, groups: readonly SuspectGroup[]): Judge {
-  const ofOwners = sumByOwner(groups);
+  const ofOwners = sumBy(groups, ({ ofOwner }) => ofOwner);
   const isGrowing = (id: string, suspects: SuspectCount): boolean =>
     ledger.growthOf(id)?.isGrowing(nowMs, suspects) ?? false;
   return (group) => ({
@@ -103,9 +119,13 @@ function judgeOf(ledger: FindingSource, nowMs: number, groups: readonly SuspectG
 }
 
 /** The findings of one habit: of each pair of call paths, one for each process, or one for all where there are many. */
-function judgedParts({ program, clusters }: Habit, judge: Judge, thresholds: Thresholds): JudgedPart[] {
+function judgedParts(
+  { program, clusters }: Habit,
+  alike: readonly SuspectGroup[][],
+  judge: Judge,
+  thresholds: Thresholds,
+): JudgedPart[] {
   const all = [...clusters.values()];
-  const isAlive = ({ count, heldAtExit }: SuspectGroup): boolean => heldAtExit !== count;
   const many = all.reduce((sum, { groups }) => sum + groups.filter(isAlive).length, 0) > MOST_SEPARATE;
   const living = all.flatMap(({ groups }): Part[][] => {
     const alive = groups.filter(isAlive);
@@ -117,8 +137,9 @@ function judgedParts({ program, clusters }: Habit, judge: Judge, thresholds: Thr
     codeKnown: parts.every(({ groups }) => groups.every(({ traits }) => isCodeKnown(traits))),
     parts: parts.map((part) => ({ part, groups: part.groups.map(judge) })),
   }));
-  const leaking = leakingParts(shares, thresholds, ({ old }) => old);
-  const wouldLeak = leakingParts(shares, thresholds, ({ count }) => count);
+  const judgedAlike = alike.map((groups) => groups.map(judge));
+  const leaking = leakingParts(shares, judgedAlike, thresholds, ({ old }) => old);
+  const wouldLeak = leakingParts(shares, judgedAlike, thresholds, ({ count }) => count);
   const exited = all.flatMap(({ groups, sum }): Part[] => {
     const gone = groups.filter((group) => !isAlive(group));
     return gone.length > 0 || sum !== null ? [{ program, groups: gone, sum }] : [];
@@ -130,6 +151,10 @@ function judgedParts({ program, clusters }: Habit, judge: Judge, thresholds: Thr
     }),
     ...exited.map((part) => ({ ...part, leak: true, undecided: false })),
   ];
+}
+
+function isAlive({ count, heldAtExit }: SuspectGroup): boolean {
+  return heldAtExit !== count;
 }
 
 /** What no descriptor holds is not the program's leak. */
@@ -150,7 +175,12 @@ function toFinding(
   const total = (of: (group: SuspectGroup) => number): number => groups.reduce((all, group) => all + of(group), 0);
   const count = total((group) => group.count) + (sum?.count ?? 0);
   const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
-  const rates = groups.flatMap((group) => ledger.growthOf(group.id)?.perMinute(nowMs, group) ?? []);
+  const series = largest && (groups.length === 1 ? largest.id : programId(largest.kind, largest.traits, program));
+  const alive = {
+    count: total((group) => group.count - group.heldAtExit),
+    fromStart: total((group) => group.fromStart),
+  };
+  const perMinute = alive.count > 0 && series !== undefined ? ledger.growthOf(series)?.perMinute(nowMs, alive) : null;
 
   const { portsInAll, holders, unconfirmed, oldest } = mergeDetails(groups.map(({ details }) => details));
   for (const entry of sum?.examples ?? []) oldest.add(entry);
@@ -173,7 +203,7 @@ function toFinding(
     ports: portsInAll + (sum?.ports ?? 0),
     oldestMs: groups.reduce((oldest, group) => Math.max(oldest, group.oldestMs), sum?.oldestMs ?? 0),
     oldestIsLowerBound: kind === 'closed-unknown' || groups.some(({ fromStart }) => fromStart > 0),
-    perMinute: rates.length === 0 ? null : rates.reduce((all, rate) => all + rate, 0),
+    perMinute: perMinute ?? null,
     heldAtExit,
     examples: oldest.entries.map((entry) => toExample(entry, nowMs)),
   };

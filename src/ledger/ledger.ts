@@ -11,7 +11,7 @@ import { PortGrowth } from './port-growth.ts';
 import { type KnownProcess, ProcessStore } from './processes.ts';
 import { SocketStore } from './sockets.ts';
 import type { SuspectSum } from './suspect-sums.ts';
-import { groupTallies, sumByOwner } from './suspects.ts';
+import { groupTallies, programId, sumBy } from './suspects.ts';
 import { DEFAULT_THRESHOLDS } from './thresholds.ts';
 import type { Known, LedgerInput, Loss, LossCode, ProcessId, SessionFacts, Thresholds } from './types.ts';
 
@@ -190,7 +190,7 @@ export class Ledger {
 
   /**
    * How suspects developed; undefined when no tick has seen them yet.
-   * @param id of a group of suspects, or what it shares with the owner's other groups
+   * @param id of a group of suspects, or what it shares with the owner's other groups or the program's other processes
    */
   growthOf(id: string): GrowthSeries | undefined {
     return this.#growth.get(id);
@@ -235,7 +235,10 @@ export class Ledger {
     const groups = groupTallies(this.#sockets.tallySuspects(atMs, this.thresholds.minAgeMs));
     for (const group of groups) sample(group.id, group);
     // A leak that goes through several call paths may grow too slowly in each of them to be seen there.
-    for (const [id, count] of sumByOwner(groups)) sample(id, count);
+    for (const [id, count] of sumBy(groups, ({ ofOwner }) => ofOwner)) sample(id, count);
+    // One that goes through several processes, each of which has its share at once and no more, grows in none of them.
+    const ofProgram = sumBy(groups, ({ kind, traits }) => programId(kind, traits, this.programOf(traits.owner)));
+    for (const [id, count] of ofProgram) sample(id, count);
     this.#growth = growth;
     this.#lastSampledMs = atMs;
   }

@@ -60,11 +60,11 @@ export function tallySuspects(
 }
 
 /** Sums up tallies as findings show them. */
-export function groupTallies(tallies: readonly Tally[]): (SuspectCount & SuspectIds)[] {
-  const groups = new Map<string, SuspectCount & SuspectIds>();
+export function groupTallies(tallies: readonly Tally[]): (Tally & SuspectIds)[] {
+  const groups = new Map<string, Tally & SuspectIds>();
   const groupOf = new ByTraits((kind, traits) => {
     const ids = suspectIds(kind, traits);
-    const group = groups.get(ids.id) ?? { ...ids, count: 0, fromStart: 0 };
+    const group = groups.get(ids.id) ?? { ...ids, kind, traits, count: 0, fromStart: 0 };
     groups.set(ids.id, group);
     return group;
   });
@@ -110,6 +110,11 @@ export class ByTraits<Group> {
   }
 }
 
+/** What the groups share that differ in their process only: equal at different times of one session. */
+export function programId(kind: SuspectKind, { errno, openPath, bindPath }: Traits, program: string): string {
+  return ['program', kind, errno ?? '-', program, pathKey(openPath), pathKey(bindPath)].join('|');
+}
+
 export function suspectIds(kind: SuspectKind, traits: Traits): SuspectIds {
   const ofOwner = [kind, traits.errno ?? '-', knownKey(traits.owner)].join('|');
   return { ofOwner, id: [ofOwner, pathKey(traits.openPath), pathKey(traits.bindPath)].join('|') };
@@ -120,12 +125,16 @@ export function isOld(entry: SocketEntry, kind: SuspectKind, nowMs: number, thre
   return ageOf(entry, nowMs) >= thresholds.leakAgeMs;
 }
 
-/** Sums over the groups of each `ofOwner`: what is so whichever code opened the sockets. */
-export function sumByOwner(groups: readonly (SuspectCount & SuspectIds)[]): Map<string, SuspectCount> {
+/** Sums over the groups of each key. */
+export function sumBy<Group extends SuspectCount>(
+  groups: readonly Group[],
+  keyOf: (group: Group) => string,
+): Map<string, SuspectCount> {
   const sums = new Map<string, SuspectCount>();
-  for (const { ofOwner, count, fromStart } of groups) {
-    const sum = sums.get(ofOwner) ?? { count: 0, fromStart: 0 };
-    sums.set(ofOwner, { count: sum.count + count, fromStart: sum.fromStart + fromStart });
+  for (const group of groups) {
+    const key = keyOf(group);
+    const sum = sums.get(key) ?? { count: 0, fromStart: 0 };
+    sums.set(key, { count: sum.count + group.count, fromStart: sum.fromStart + group.fromStart });
   }
   return sums;
 }

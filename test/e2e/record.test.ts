@@ -248,6 +248,15 @@ it('kill -9: what was recorded until then is reported, and that it was not close
   expect(report.findings).toMatchObject([{ kind: 'unused', count: 12, leak: true }]);
 });
 
+it('kill -9 as soon as it says that it records: there is a recording', async () => {
+  await using puppet = await Puppet.start({ netns: true });
+  const path = newPath();
+  const running = await recording(puppet.pid, path);
+  running.child.kill('SIGKILL');
+  await running.finished();
+  expect(await socktrace('report', path)).toMatchObject({ code: 0, stderr: expect.stringContaining('was not closed') });
+});
+
 it.each([['SIGHUP'], ['SIGTERM'], ['SIGHUP', 'SIGHUP', 'SIGHUP']] as const)(
   '%s %s %s: closed as by Ctrl-C',
   async (...signals) => {

@@ -2,7 +2,21 @@ import { describe, expect, it } from 'vitest';
 import { findingsOf } from '../../src/ledger/findings.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import type { LedgerInput } from '../../src/ledger/types.ts';
-import { ended, history, OTHER, OWNER, process, row, session, socket, tick, unavailable, walk } from './facts.ts';
+import {
+  BOOT,
+  ended,
+  history,
+  measured,
+  OTHER,
+  OWNER,
+  process,
+  row,
+  session,
+  socket,
+  tick,
+  unavailable,
+  walk,
+} from './facts.ts';
 
 function ledgerOf(...inputs: LedgerInput[]): Ledger {
   const ledger = new Ledger();
@@ -211,6 +225,43 @@ describe('leaks', () => {
       ledger.apply(tick(second * 1_000));
     }
     expect(findingsOf(ledger)).toMatchObject([{ kind: 'closed-unknown', count: 9, leak: false, perMinute: 0 }]);
+  });
+
+  it('what may be of one leak is counted together, unless one of both is a leak by itself', () => {
+    const seeded = { origin: 'seeded', ever: unavailable(), openedMs: unavailable() } as const;
+    const mixed = (unknown: number, known: number, facts = {}) =>
+      findingsOf(
+        ledgerOf(
+          ...many(unknown, seeded),
+          ...Array.from({ length: known }, (_, i) => row(socket(100 + i, 1_000, facts))),
+          tick(61_000),
+        ),
+      ).map(({ kind, leak }) => `${kind} ${leak}`);
+    expect(mixed(5, 9)).toEqual(['unused true', 'closed-unknown true']);
+    expect(mixed(5, 4)).toEqual(['closed-unknown false', 'unused false']);
+    expect(mixed(10, 9)).toEqual(['closed-unknown true', 'unused false']);
+    // It is known of close-wait what it is.
+    expect(mixed(5, 9, CLOSE_WAIT)).toEqual(['close-wait false', 'closed-unknown false']);
+  });
+
+  it('the growth of processes that share a finding is that of all of them, those that come and those that go', () => {
+    const facts = (second: number) => ({ owner: measured(`${BOOT}:${1000 + second}:${second}`) });
+    const batch = (second: number) =>
+      Array.from({ length: 15 }, (_, i) => socket(100 * second + i, second * 1_000, facts(second)));
+    const [growing, steady] = [ledgerOf(tick(0)), ledgerOf(tick(0))];
+    for (let second = 1; second <= 100; second += 1) {
+      if (second % 2 === 0) for (const one of batch(second)) for (const each of [growing, steady]) each.apply(row(one));
+      if (second % 2 === 0 && second > 40)
+        for (const one of batch(second - 40)) steady.apply(ended(one, second * 1_000));
+      for (const each of [growing, steady]) each.apply(tick(second * 1_000));
+    }
+    // 15 each two seconds, by a process of their own.
+    const [all, stay] = [findingsOf(growing), findingsOf(steady)];
+    expect([all.length, all[0]?.processes]).toEqual([1, 47]);
+    expect(all[0]?.perMinute).toBeCloseTo(450, -2);
+    // A batch more or less, as the times of the samples have it.
+    expect(stay.length).toBe(1);
+    expect(stay[0]?.perMinute).toBeCloseTo(0, -2);
   });
 
   it('what existed then and tells since when it is idle is as old as that, and no growth', () => {

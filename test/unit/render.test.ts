@@ -241,7 +241,7 @@ describe('renderText', () => {
       return renderText(reportOf([session(), process(), ...held.map(row), walk(atMs, held), tick(atMs)]));
     };
     expect(at(12, 20_000)).toMatch(/^ {4}no leak yet: none is 30s old$/m);
-    expect(at(9, 60_000)).toMatch(/^ {4}no leak yet: fewer than 10, and not growing$/m);
+    expect(at(9, 60_000)).toMatch(/^ {4}no leak yet: fewer than 10, and not growing all the time$/m);
     expect(at(12, 60_000)).not.toContain('no leak yet');
     expect(at(9, 60_000)).toMatch(/^ {2}9 suspect sockets of leakyd\[1234\] below/m);
     const short = (atMs: number) =>

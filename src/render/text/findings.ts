@@ -102,8 +102,9 @@ function whyNoLeak({ leak, kind, oldestMs, count }: Finding, { window, host }: R
   const neededMs = isIdle ? window.idleLeakAgeMs : window.leakAgeMs;
   const age = `${formatDuration(neededMs)} ${isIdle ? 'idle' : 'old'}`;
   if (oldestMs < neededMs) return [`no leak yet: none is ${age}`];
-  if (count < window.leakCount) return [`no leak yet: fewer than ${formatCount(window.leakCount)}, and not growing`];
-  return [`no leak yet: fewer than ${formatCount(window.leakCount)} are ${age}, and they do not grow`];
+  if (count < window.leakCount)
+    return [`no leak yet: fewer than ${formatCount(window.leakCount)}, and not growing all the time`];
+  return [`no leak yet: fewer than ${formatCount(window.leakCount)} are ${age}, and they do not grow all the time`];
 }
 
 function details(finding: Finding, report: Report, names: ProcessNames, paths: CallPathTexts): string[] {
