@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { Argument, type Command } from 'commander';
 import { packageFile } from '../package-files.ts';
+import { commandName } from './command-name.ts';
 import { CannotTraceError, ExitCode } from './exit-codes.ts';
 import { GROUPS, withExamples } from './help.ts';
 import { countArgument } from './options.ts';
@@ -58,6 +59,8 @@ async function demo(kind: string, options: DemoOptions): Promise<number> {
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
   process.on('SIGINT', pass);
   process.on('SIGTERM', pass);
+  if (kind !== 'list' && child.pid !== undefined)
+    process.stderr.write(`in another terminal: ${commandName()} --pid ${child.pid}\n`);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? ExitCode.done));

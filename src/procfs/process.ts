@@ -43,7 +43,7 @@ export function readProcess(
     parentPid,
     comm,
     exe: readLink(`${root}/exe`),
-    cmdline: map(argumentsOf(pid), splitArguments),
+    cmdline: splitArguments(argumentsOf(pid)),
     namespacePids: readNamespacePids(root),
     startTime: startTimeOf(boot.bootTimeMs, startTicks),
     unit: map(membership, ({ unit }) => unit),
@@ -68,12 +68,13 @@ function startTimeOf(bootTimeMs: Known<number>, ticks: string): Known<string> {
   return { status: 'measured', value: date.toISOString() };
 }
 
-function splitArguments(bytes: Buffer): string[] {
-  if (bytes.length === 0) return [];
-  const words = decodeText(bytes).split('\0');
+function splitArguments(bytes: Known<Buffer>): Known<string[]> {
+  if (bytes.status === 'unavailable') return bytes;
+  if (bytes.value.length === 0) return { status: 'unavailable', reason: 'it has none, or has ended' };
+  const words = decodeText(bytes.value).split('\0');
   // Each argument ends with a NUL, unless the text was cut or overwritten.
   if (words.at(-1) === '') words.pop();
-  return words;
+  return { status: 'measured', value: words };
 }
 
 /** `NSpid:` of status; kernels without pid namespaces have no such line. */

@@ -160,7 +160,6 @@ const RULES: Readonly<Record<string, Rule>> = {
   'npm test': { is: 'script', because: 'this is part of it' },
   'npm link': { is: 'script', because: 'it changes what the host has installed' },
   'npm run bench': { is: 'script', because: NOT_HERE },
-  'npm run bench -- --only snapshot': { is: 'script', because: NOT_HERE },
   'npm run sanitize': { is: 'script', because: 'it builds everything once more' },
   'npm run fuzz -- TARGET --seconds N': { is: 'script', because: 'it goes on for as long as one likes' },
   'npm run soak': { is: 'script', because: 'it churns for half an hour' },
