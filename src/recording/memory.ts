@@ -72,8 +72,8 @@ const QUIET_BYTES = 2 ** 20;
  */
 export class Tidying {
   readonly #memory: Memory;
-  /** as much was left by the last collection */
-  #neededBytes = 0;
+  /** as much was left by the last collection, or was there at the first look */
+  #neededBytes: number | null = null;
   #lastBytes = Number.POSITIVE_INFINITY;
 
   constructor(memory: Memory = HEAP) {
@@ -85,6 +85,7 @@ export class Tidying {
     const bytes = this.#bytes;
     const isQuiet = Math.abs(bytes - this.#lastBytes) < QUIET_BYTES;
     this.#lastBytes = bytes;
+    this.#neededBytes ??= bytes;
     if (!isQuiet || bytes < this.#neededBytes + Math.max(GARBAGE_BYTES, this.#neededBytes / 4)) return;
     this.#memory.collectGarbage();
     this.#neededBytes = this.#bytes;
