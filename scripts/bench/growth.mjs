@@ -9,7 +9,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../lib/run.mjs';
-import { Churn, Cycles, cpuNsOf, residentBytesOf, startTracer, tableBytesOf } from './lib/processes.mjs';
+import {
+  Churn,
+  Cycles,
+  cpuNsOf,
+  neededBytesOf,
+  residentBytesOf,
+  startTracer,
+  tableBytesOf,
+  telling,
+} from './lib/processes.mjs';
 import { atMost, measured, notRun, once, row } from './lib/rows.mjs';
 import { share } from './lib/statistics.mjs';
 
@@ -30,10 +39,13 @@ const reachedShare = 0.95;
 const watches = 3;
 
 const sliceMs = 1_000;
-/** Past the first looks and the first growth of the heap. */
-const settleMs = 5_000;
+/** Code is compiled and the first walks and looks are made in the first seconds: until two such times cost alike. */
+const warmingMs = 3_000;
+const mostWarmings = 20;
+const alike = { by: 0.2, orBelow: 0.005 };
 const minAge = '1s';
-const sendingMsPerSuspect = 0.02;
+/** More than one program opens a second, beside a tracer. */
+const mostOfOne = 50_000;
 /** Of other traced processes. */
 const spareRows = 100_000;
 const leakingMost = 200_000;
@@ -52,10 +64,23 @@ async function coresOf(pid, meanwhile) {
   return { cores: measured('share', share(parts)), results };
 }
 
-/** Traces processes while `measure` runs. @throws when the report counts other sockets of `churn` than it opened */
-async function traced(churn, others, args, measure) {
-  const pids = [churn, ...others].map(({ pid }) => pid);
-  const tracer = await startTracer(root, pids, ['--json', ...args]);
+/** Does `meanwhile` until what a process takes does not fall any more. */
+async function warm(pid, meanwhile) {
+  let before = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < mostWarmings; i++) {
+    const [cpu, begun] = [cpuNsOf(pid), performance.now()];
+    await meanwhile();
+    const cores = (cpuNsOf(pid) - cpu) / 1e6 / (performance.now() - begun);
+    if (Math.max(cores, before) <= alike.orBelow || Math.abs(cores - before) <= alike.by * before) return;
+    before = cores;
+  }
+}
+
+/** Traces processes while `measure` runs. @throws when the report counts other sockets of a churn than it opened meanwhile */
+async function traced(churns, others, args, measure) {
+  const pids = [...churns, ...others].map(({ pid }) => pid);
+  const before = churns.map(({ opened }) => opened);
+  const tracer = await startTracer(root, pids, ['--json', ...args], telling);
   let result;
   try {
     result = await measure(tracer);
@@ -63,9 +88,12 @@ async function traced(churn, others, args, measure) {
     await tracer.stop();
   }
   const { processes, loss } = JSON.parse(await tracer.said);
-  const counted = processes.find(({ pid }) => pid === churn.pid)?.activity.value.opened ?? 0;
-  if (counted !== churn.opened)
-    throw new Error(`the trace counted ${counted} opened sockets, not ${churn.opened}: ${JSON.stringify(loss)}`);
+  for (const [i, churn] of churns.entries()) {
+    const counted = processes.find(({ pid }) => pid === churn.pid)?.activity.value.opened ?? 0;
+    const opened = churn.opened - before[i];
+    if (counted !== opened)
+      throw new Error(`the trace counted ${counted} opened sockets, not ${opened}: ${JSON.stringify(loss)}`);
+  }
   return result;
 }
 
@@ -84,9 +112,9 @@ function tableOf(held, watchMs) {
     const timed = await Cycles.start();
     const args = ['--min-age', '1h', '--max-sockets', String(held + spareRows), '--no-paths'];
     try {
-      return await traced(churn, [timed], args, async (tracer) => {
+      return await traced([churn], [timed], args, async (tracer) => {
         await churn.hold(held);
-        await sleep(settleMs);
+        await warm(tracer.pid, () => sleep(warmingMs));
         const { cores } = await coresOf(tracer.pid, () => sleep(watchMs / watches));
         const { ns } = await timed.run('openclose', sliceMs);
         const bytes = tableBytesOf(tracer.pid, held + spareRows);
@@ -107,38 +135,56 @@ function tableOf(held, watchMs) {
   });
 }
 
-/** Told, in the ledger, and their holders looked up every few seconds. */
-function suspectsOf(held, watchMs) {
-  return withChurn((churn) =>
-    traced(churn, [], ['--min-age', minAge, '--max-sockets', String(held + spareRows)], async (tracer) => {
-      await sleep(settleMs);
-      const before = residentBytesOf(tracer.pid);
-      await churn.hold(held);
-      await sleep(settleMs + held * sendingMsPerSuspect);
+/**
+ * Told, in the ledger, and their holders looked up every few seconds. They are there when the trace begins: the first walk
+ * of descriptors sees all of them, and later ones of so many are minutes apart.
+ */
+async function suspectsOf(held, watchMs) {
+  const args = ['--min-age', minAge, '--max-sockets', String(held + spareRows)];
+  const needed = (churn) =>
+    traced([churn], [], args, async (tracer) => {
+      await warm(tracer.pid, () => sleep(warmingMs));
       const { cores } = await coresOf(tracer.pid, () => sleep(watchMs / watches));
-      const bytes = residentBytesOf(tracer.pid) - before;
-      const budget = atMost('bytes', 250, held < budgeted.held ? `${count(budgeted.held)} suspects` : null);
-      const what = `${count(held)} suspects: resident memory of the tracer for each`;
-      const memory = row(what, perSocket(bytes, held), { budget });
-      return [row(`${count(held)} suspects: CPU of the tracer`, cores), ...(held < tellingSuspects ? [] : [memory])];
-    }),
-  );
+      const resident = residentBytesOf(tracer.pid);
+      return { cores, resident, needed: await neededBytesOf(tracer) };
+    });
+  return withChurn(async (churn) => {
+    const without = await needed(churn);
+    await churn.hold(held);
+    const all = await needed(churn);
+    const named = `${count(held)} suspects`;
+    const budget = atMost('bytes', 250, held < budgeted.held ? `${count(budgeted.held)} suspects` : null);
+    const ofEach = (name) => perSocket(all[name] - without[name], held);
+    const memory = [
+      row(`${named}: what the ledger and the last walk of descriptors keep of each`, ofEach('needed'), { budget }),
+      row(`${named}: resident memory of the tracer for each, garbage too`, ofEach('resident')),
+    ];
+    return [row(`${named}: CPU of the tracer`, all.cores), ...(held < tellingSuspects ? [] : memory)];
+  });
 }
 
-function rateOf(perSecond, kind, watchMs) {
+async function rateOf(perSecond, kind, watchMs) {
   const ms = (kind === 'leaking' ? Math.min(watchMs, (leakingMost / perSecond) * 1_000) : watchMs) / watches;
-  return withChurn((churn) =>
-    traced(churn, [], ['--min-age', minAge], async (tracer) => {
-      await sleep(settleMs);
-      const { cores, results } = await coresOf(tracer.pid, () => churn.pace(perSecond, ms, kind));
-      const reached = share(results.map((result) => ({ amount: 1_000 * result.opened, over: result.ms }))).value;
+  const programs = Math.ceil(perSecond / mostOfOne);
+  const churns = await Promise.all(Array.from({ length: programs }, (_, i) => Churn.start(i)));
+  const paced = async (forMs) => {
+    const all = await Promise.all(churns.map((churn) => churn.pace(perSecond / programs, forMs, kind)));
+    return all.reduce((sum, { opened, ms: over }) => sum + (1_000 * opened) / over, 0);
+  };
+  try {
+    return await traced(churns, [], ['--min-age', minAge], async (tracer) => {
+      await warm(tracer.pid, () => (kind === 'leaking' ? sleep(warmingMs) : paced(warmingMs)));
+      const { cores, results } = await coresOf(tracer.pid, () => paced(ms));
+      const reached = results.reduce((sum, rate) => sum + rate, 0) / results.length;
       const isReached = reached >= reachedShare * perSecond;
       const isBudgeted = kind === 'healthy' && perSecond === budgeted.perSecond;
       const but = isReached ? '' : ` (only ${count(Math.round(reached))} reached)`;
       const budget = isBudgeted ? atMost('share', 0.02, isReached ? null : `${count(perSecond)} sockets/s`) : null;
       return [row(`${count(perSecond)} ${kind} sockets/s${but}: CPU of the tracer`, cores, { budget })];
-    }),
-  );
+    });
+  } finally {
+    await Promise.all(churns.map((churn) => churn.stop()));
+  }
 }
 
 const count = (number) => number.toLocaleString('en-US');

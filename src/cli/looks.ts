@@ -14,15 +14,21 @@ export class Looks {
 
   constructor(session: Session) {
     this.#session = session;
-    const [startMs, before] = [performance.now(), process.cpuUsage()];
-    session.takeCensus();
+    const startMs = performance.now();
+    const costMs = this.#look();
     const { minAgeMs } = session.ledger.thresholds;
-    this.#again = new Doubling(startMs, Math.max(FIRST_AFTER_MS, minAgeMs + UNTIL_KNOWN_MS), cpuMsSince(before));
+    this.#again = new Doubling(startMs, Math.max(FIRST_AFTER_MS, minAgeMs + UNTIL_KNOWN_MS), costMs);
   }
 
   whenDue(): void {
     if (!this.#again.isDue(performance.now())) return;
+    const costMs = this.#look();
+    this.#again.ran(costMs, performance.now());
+  }
+
+  #look(): number {
+    const before = process.cpuUsage();
     this.#session.takeCensus();
-    this.#again.ran(performance.now());
+    return cpuMsSince(before);
   }
 }

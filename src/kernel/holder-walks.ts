@@ -11,56 +11,96 @@ const SOCKET = HOLDER_RECORD.fields.sk[0] / 4;
 const TGID = HOLDER_RECORD.fields.tgid[0] / 4;
 const FD = HOLDER_RECORD.fields.fd[0] / 4;
 
-export interface HolderChanges {
-  /** all records of each socket that is held otherwise than after the walk before */
-  records: Uint8Array;
-  /** sockets that are held no more */
-  gone: SocketId[];
-}
+/** Records that are kept, and handed out, together. */
+const CHUNK_RECORDS = 1_024;
+const CHUNK_WORDS = CHUNK_RECORDS * WORDS;
 
+/** Compares each walk with the one before while it comes, and uses that one's memory meanwhile: there is little more than one. */
 export class HolderWalks {
-  #before = new Records(0);
-  #now = new Records(0);
+  readonly #spare: Int32Array[] = [];
+  #before = new Records(this.#spare);
+  #now = new Records(this.#spare);
+  /** of the walk before: records up to here have been compared */
+  #old = 0;
+  /** records of the walk before that this one has not shown, and how many it had shown when it went past them */
+  #passed = new Records(this.#spare);
+  #passedAt: number[] = [];
   #touched = new Touched();
 
   /** Takes a part of the walk that is under way: whole records, in the order of the walk. */
   take(buffer: Uint8Array, bytes: number): void {
-    this.#now.add(new Int32Array(buffer.buffer, buffer.byteOffset, bytes / 4));
+    const words = new Int32Array(buffer.buffer, buffer.byteOffset, bytes / 4);
+    for (let at = 0; at < words.length; at += WORDS) this.#see(words, at);
   }
 
   /**
    * The walk is over. What one that is not `complete` did not show is as it was, and only the next whole one can tell what
    * is gone.
+   * @param tell is given all records of each socket that is held otherwise than after the walk before, in parts that are
+   * valid until it returns
+   * @returns sockets that are held no more
    */
-  end(complete: boolean): HolderChanges {
-    const before = this.#before;
-    const now = this.#now;
-    const touched = this.#touched;
-    const kept = complete ? null : new Records(before.size + now.size);
-    let old = 0;
-    const passOld = (): void => {
-      if (kept === null) touched.add(before, old);
-      else kept.add(before.at(old));
-      old += 1;
-    };
-    for (let i = 0; i < now.size; i++) {
-      while (old < before.size && before.compare(old, now, i) < 0) passOld();
-      const isSameDescriptor = old < before.size && before.compare(old, now, i) === 0;
-      if (!isSameDescriptor || !before.isAlike(old, now, i)) {
-        touched.add(now, i);
-        if (isSameDescriptor) touched.add(before, old);
-      }
-      if (isSameDescriptor) old += 1;
-      kept?.add(now.at(i));
-    }
-    while (old < before.size) passOld();
-    this.#before = kept ?? now;
-    this.#now = kept === null ? before : now;
-    this.#now.clear();
-    const changes = touched.of(this.#before);
-    if (!complete) return { ...changes, gone: [] };
+  end(complete: boolean, tell: (records: Uint8Array) => void): SocketId[] {
+    while (this.#old < this.#before.size) this.#pass();
+    if (this.#old % CHUNK_RECORDS !== 0) this.#before.letGoBefore(this.#old);
+    if (complete) for (let i = 0; i < this.#passed.size; i++) this.#touched.add(this.#passed.chunk(i), offset(i));
+    else this.#keepPassed();
+    this.#before = this.#now;
+    this.#now = new Records(this.#spare);
+    this.#passed = new Records(this.#spare);
+    this.#passedAt = [];
+    this.#old = 0;
+    // Of a walk of fewer descriptors many are left.
+    this.#spare.length = Math.min(this.#spare.length, 1);
+    const gone = this.#touched.tell(this.#before, tell);
+    if (!complete) return [];
     this.#touched = new Touched();
-    return changes;
+    return gone;
+  }
+
+  #see(words: Int32Array, at: number): void {
+    const before = this.#before;
+    let order = 1;
+    while (this.#old < before.size) {
+      order = compare(before.chunk(this.#old), offset(this.#old), words, at);
+      if (order >= 0) break;
+      order = 1;
+      this.#pass();
+    }
+    const isSameDescriptor = order === 0;
+    if (!isSameDescriptor || !isAlike(before.chunk(this.#old), offset(this.#old), words, at)) {
+      this.#touched.add(words, at);
+      if (isSameDescriptor) this.#touched.add(before.chunk(this.#old), offset(this.#old));
+    }
+    if (isSameDescriptor) this.#leaveOld();
+    this.#now.add(words, at);
+  }
+
+  #pass(): void {
+    this.#passed.add(this.#before.chunk(this.#old), offset(this.#old));
+    this.#passedAt.push(this.#now.size);
+    this.#leaveOld();
+  }
+
+  #leaveOld(): void {
+    this.#old += 1;
+    if (this.#old % CHUNK_RECORDS === 0) this.#before.letGoBefore(this.#old);
+  }
+
+  /** Each where it was. */
+  #keepPassed(): void {
+    const shown = this.#now;
+    this.#now = new Records(this.#spare);
+    let passed = 0;
+    const keepUpTo = (at: number): void => {
+      for (; passed < this.#passed.size && (this.#passedAt[passed] as number) <= at; passed++)
+        this.#now.add(this.#passed.chunk(passed), offset(passed));
+    };
+    for (let i = 0; i < shown.size; i++) {
+      keepUpTo(i);
+      this.#now.add(shown.chunk(i), offset(i));
+    }
+    keepUpTo(shown.size);
   }
 }
 
@@ -70,81 +110,91 @@ class Touched {
   /** halves of their addresses: of most records these tell already that it is of none of them */
   readonly #halves = new Set<number>();
 
-  add(records: Records, i: number): void {
-    this.#ids.add(records.socketOf(i));
-    this.#halves.add(records.half(i));
+  add(words: Int32Array, at: number): void {
+    this.#ids.add(socketOf(words, at));
+    this.#halves.add(words[at + SOCKET] as number);
   }
 
-  of(walk: Records): HolderChanges {
-    if (this.#ids.size === 0) return { records: new Uint8Array(0), gone: [] };
-    const chosen = new Records(this.#ids.size);
-    for (let i = 0; i < walk.size; i++) {
-      if (!this.#halves.has(walk.half(i))) continue;
-      if (this.#ids.has(walk.socketOf(i))) chosen.add(walk.at(i));
-    }
+  /** Tells their records of a walk. @returns those that have none there */
+  tell(walk: Records, tell: (records: Uint8Array) => void): SocketId[] {
+    if (this.#ids.size === 0) return [];
     const gone = new Set(this.#ids);
-    for (let i = 0; i < chosen.size; i++) gone.delete(chosen.socketOf(i));
-    return { records: chosen.bytes, gone: [...gone] };
+    const part = new Int32Array(Math.min(CHUNK_WORDS, walk.size * WORDS));
+    let used = 0;
+    const tellPart = (): void => {
+      if (used > 0) tell(new Uint8Array(part.buffer, 0, 4 * used));
+      used = 0;
+    };
+    for (let i = 0; i < walk.size; i++) {
+      const [words, at] = [walk.chunk(i), offset(i)];
+      if (!this.#halves.has(words[at + SOCKET] as number)) continue;
+      const id = socketOf(words, at);
+      if (!this.#ids.has(id)) continue;
+      gone.delete(id);
+      part.set(words.subarray(at, at + WORDS), used);
+      used += WORDS;
+      if (used === part.length) tellPart();
+    }
+    tellPart();
+    return [...gone];
   }
 }
 
-/** Records of bpf/records.h as they came, in 32-bit words. */
+/** Records of bpf/records.h as they came, in 32-bit words: in chunks, since one array would be copied as it grows. */
 class Records {
-  #words: Int32Array<ArrayBuffer>;
+  readonly #chunks: Int32Array[] = [];
+  readonly #spare: Int32Array[];
   #size = 0;
 
-  constructor(capacity: number) {
-    this.#words = new Int32Array(capacity * WORDS);
+  /** @param spare chunks that others have let go of: used again, since garbage lies about until it is collected */
+  constructor(spare: Int32Array[]) {
+    this.#spare = spare;
   }
 
   get size(): number {
     return this.#size;
   }
 
-  get bytes(): Uint8Array {
-    return new Uint8Array(this.#words.buffer, 0, this.#size * HOLDER_RECORD.size);
+  /** The words among which record `i` is, from `offset(i)` on. */
+  chunk(i: number): Int32Array {
+    return this.#chunks[Math.floor(i / CHUNK_RECORDS)] as Int32Array;
   }
 
-  clear(): void {
-    this.#size = 0;
+  add(words: Int32Array, at: number): void {
+    if (this.#size % CHUNK_RECORDS === 0) this.#chunks.push(this.#spare.pop() ?? new Int32Array(CHUNK_WORDS));
+    const chunk = this.chunk(this.#size);
+    const to = offset(this.#size);
+    for (let word = 0; word < WORDS; word++) chunk[to + word] = words[at + word] as number;
+    this.#size += 1;
   }
 
-  add(words: Int32Array): void {
-    const used = this.#size * WORDS;
-    if (used + words.length > this.#words.length) {
-      const grown = new Int32Array(
-        Math.max(used + words.length, Math.ceil(this.#words.length / WORDS / 2) * 3 * WORDS),
-      );
-      grown.set(this.#words.subarray(0, used));
-      this.#words = grown;
-    }
-    this.#words.set(words, used);
-    this.#size += words.length / WORDS;
+  /** The chunk of the record before `i` is not asked for any more. */
+  letGoBefore(i: number): void {
+    const last = Math.floor((i - 1) / CHUNK_RECORDS);
+    this.#spare.push(this.#chunks[last] as Int32Array);
+    this.#chunks[last] = NOTHING;
   }
+}
 
-  at(i: number): Int32Array {
-    return this.#words.subarray(i * WORDS, (i + 1) * WORDS);
-  }
+const NOTHING = new Int32Array(0);
 
-  half(i: number): number {
-    return this.#words[i * WORDS + SOCKET] as number;
-  }
+/** Where in its chunk a record begins. */
+function offset(i: number): number {
+  return (i % CHUNK_RECORDS) * WORDS;
+}
 
-  socketOf(i: number): SocketId {
-    const record = new DataView(this.#words.buffer, i * HOLDER_RECORD.size, HOLDER_RECORD.size);
-    return socketIdOf(record, HOLDER_RECORD.fields.sk[0], HOLDER_RECORD.fields.birth_ns[0]);
-  }
+function socketOf(words: Int32Array, at: number): SocketId {
+  const record = new DataView(words.buffer, words.byteOffset + 4 * at, HOLDER_RECORD.size);
+  return socketIdOf(record, HOLDER_RECORD.fields.sk[0], HOLDER_RECORD.fields.birth_ns[0]);
+}
 
-  /** In the order in which a walk shows descriptors. Where it does not, what is unchanged may count as changed. */
-  compare(i: number, other: Records, j: number): number {
-    const [a, b] = [i * WORDS, j * WORDS];
-    const tgid = (this.#words[a + TGID] as number) - (other.#words[b + TGID] as number);
-    return tgid !== 0 ? tgid : (this.#words[a + FD] as number) - (other.#words[b + FD] as number);
-  }
+/** In the order in which a walk shows descriptors. Where it does not, what is unchanged may count as changed. */
+function compare(a: Int32Array, i: number, b: Int32Array, j: number): number {
+  const tgid = (a[i + TGID] as number) - (b[j + TGID] as number);
+  return tgid !== 0 ? tgid : (a[i + FD] as number) - (b[j + FD] as number);
+}
 
-  isAlike(i: number, other: Records, j: number): boolean {
-    const [a, b] = [i * WORDS, j * WORDS];
-    for (let word = 0; word < WORDS; word++) if (this.#words[a + word] !== other.#words[b + word]) return false;
-    return true;
-  }
+function isAlike(a: Int32Array, i: number, b: Int32Array, j: number): boolean {
+  for (let word = 0; word < WORDS; word++) if (a[i + word] !== b[j + word]) return false;
+  return true;
 }

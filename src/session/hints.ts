@@ -2,7 +2,7 @@
 import type { HintedWalk } from '../kernel/binding.ts';
 
 /** A hint may get lost, and rows of what has gone are removed by walks that nothing asks for. */
-const LONGEST_MS = 5_000;
+const LONGEST_MS = 15_000;
 /** A walk passes over what is younger (SETTLE_NS of bpf/table.bpf.h): it is made again. */
 const SETTLE_MS = 2;
 /** The row of a process is removed by the first walk so long after its exit (sweep_processes). */

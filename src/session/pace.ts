@@ -78,10 +78,10 @@ export class PacedJob {
 
 /**
  * When to look at what is compared with how it was half a trace ago: each time after twice as long as before, so that of
- * all looks together there are few.
+ * all looks together there are few, and later where they cost much.
  */
 export class Doubling {
-  /** 5% of a core until the first, half of that until the next, and so on */
+  /** at most 5% of a core until the next */
   static readonly #SHARE = 20;
   readonly #startMs: number;
   #dueMs: number;
@@ -96,7 +96,8 @@ export class Doubling {
     return nowMs >= this.#dueMs;
   }
 
-  ran(endedMs: number): void {
-    this.#dueMs = endedMs + (endedMs - this.#startMs);
+  /** @param costMs CPU time of this look */
+  ran(costMs: number, endedMs: number): void {
+    this.#dueMs = endedMs + Math.max(endedMs - this.#startMs, Doubling.#SHARE * costMs);
   }
 }

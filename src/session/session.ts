@@ -498,14 +498,15 @@ export class Session {
     this.#selectAgain();
     const atMs = monotonicMs();
     const complete = this.#walkDescriptors((bytes) => this.#holderWalks.take(this.#buffer, bytes));
-    const { records, gone } = this.#holderWalks.end(complete);
     const held = new Map<string, HeldSocket>();
-    for (const { socket, holder } of this.#decoder.holders(records, records.length)) {
-      this.#introduce(holder.process, holder.pid, null);
-      const known = held.get(socket.id);
-      if (known === undefined) held.set(socket.id, { ...socket, holders: [holder] });
-      else known.holders.push(holder);
-    }
+    const gone = this.#holderWalks.end(complete, (records) => {
+      for (const { socket, holder } of this.#decoder.holders(records, records.length)) {
+        this.#introduce(holder.process, holder.pid, null);
+        const known = held.get(socket.id);
+        if (known === undefined) held.set(socket.id, { ...socket, holders: [holder] });
+        else known.holders.push(holder);
+      }
+    });
     this.#feed({ type: 'holders', atMs, complete, sockets: [...held.values()], gone });
     this.#read('vanished', (bytes) => this.#sockets(bytes));
   }

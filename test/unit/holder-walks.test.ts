@@ -43,9 +43,10 @@ class Held {
       const bytes = bytesOf(descriptors.slice(i, i + part));
       this.#walks.take(bytes, bytes.length);
     }
-    const { records, gone } = this.#walks.end(complete);
-    const told = grouped(decoder.holders(records, records.length));
-    for (const [id, holders] of told) this.sockets.set(id, holders);
+    const holders: DecodedHolder[] = [];
+    const gone = this.#walks.end(complete, (records) => holders.push(...decoder.holders(records, records.length)));
+    const told = grouped(holders);
+    for (const [id, of] of told) this.sockets.set(id, of);
     if (!complete) expect(gone).toEqual([]);
     for (const id of gone) {
       expect(told.has(id)).toBe(false);
@@ -106,6 +107,19 @@ describe('walks of descriptors', () => {
     const opened = [{ tgid: 2, fd: 0, sk: 5, birth: 1, moved: 0 }, ...closed];
     expect(held.walk(opened)).toHaveLength(1);
     expect(held.sockets).toEqual(stateOf(opened));
+  });
+
+  it('of thousands are compared as far as they came', () => {
+    const held = new Held();
+    const all = many(3_000);
+    expect(held.walk(all, true, 700)).toHaveLength(3_000);
+    expect(held.walk(all.slice(0, 1_500), false, 700)).toEqual([]);
+    expect(held.sockets).toEqual(stateOf(all));
+    const changed = all.filter(({ fd }) => fd % 1_024 !== 0);
+    held.walk(changed, false, 700);
+    held.walk(changed, true, 700);
+    expect(held.sockets).toEqual(stateOf(changed));
+    expect(held.walk(changed, true, 700)).toEqual([]);
   });
 
   it('one that broke off leaves what it did not show as it was', () => {

@@ -107,7 +107,7 @@ describe('looks that are compared', () => {
     const taken: number[] = [];
     for (let nowMs = 0; nowMs <= 3_600_000; nowMs += 100) {
       if (!looks.isDue(nowMs)) continue;
-      looks.ran(nowMs);
+      looks.ran(0, nowMs);
       taken.push(nowMs / 1_000);
     }
     expect(taken).toEqual([5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560]);
@@ -117,5 +117,8 @@ describe('looks that are compared', () => {
     const looks = new Doubling(1_000, 5_000, 900);
     expect(looks.isDue(18_999)).toBe(false);
     expect(looks.isDue(19_000)).toBe(true);
+    looks.ran(2_000, 21_000);
+    expect(looks.isDue(60_999)).toBe(false);
+    expect(looks.isDue(61_000)).toBe(true);
   });
 });

@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { findProgram, root } from '../../lib/run.mjs';
 
-export const patienceMs = 20_000;
+/** Of a million sockets that it has to take in, a tracer says late that it traces. */
+export const patienceMs = 60_000;
 // What is timed has a CPU of its own; everything that this starts beside it shares the first.
 const timedCpu = availableParallelism() - 1;
 const taskset = timedCpu > 0 ? findProgram('taskset') : null;
@@ -105,8 +106,9 @@ export class Churn extends Answering {
   /** sockets opened so far */
   opened = 0;
 
-  static start() {
-    return Churn.startOn(timedCpu, 'bench-churn');
+  /** The first has the CPU of what is timed, each further one the CPU before. */
+  static start(further = 0) {
+    return Churn.startOn(Math.max(0, timedCpu - further), 'bench-churn');
   }
 
   async hold(count) {
@@ -138,11 +140,11 @@ export async function startFloor(without = []) {
 
 /**
  * socktrace of a built checkout, tracing one pid or several, with more arguments. `attachMs`: from the start of the process
- * to its word that it traces; `said`: resolves with its standard output.
+ * to its word that it traces; `said`: resolves with its standard output. `nodeOptions`: of its Node.js.
  */
-export async function startTracer(checkout, pids, more = []) {
+export async function startTracer(checkout, pids, more = [], nodeOptions = []) {
   const targets = [pids].flat().flatMap((pid) => ['--pid', String(pid)]);
-  const args = [join(checkout, 'dist/cli/main.js'), ...targets, ...more];
+  const args = [...nodeOptions, join(checkout, 'dist/cli/main.js'), ...targets, ...more];
   const tracing = await startTracing(process.execPath, args, /^tracing /, ['ignore', 'pipe', 'pipe']);
   return { ...tracing, said: text(tracing.child.stdout) };
 }
@@ -214,6 +216,18 @@ export function linksOf(pid) {
 /** Resident memory of a process, in bytes. */
 export function residentBytesOf(pid) {
   return 1_024 * Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+/** Options of Node.js for a tracer of which neededBytesOf() is asked. */
+export const telling = ['--expose-gc', '--import', join(root, 'scripts/bench/lib/needed-memory.mjs')];
+
+/** What is left in a tracer's heap and in its buffers when its garbage has been collected, in bytes. */
+export async function neededBytesOf({ child }) {
+  const said = nextLine(child, child.stderr, (line) => line.startsWith('needed '));
+  child.kill('SIGUSR2');
+  const bytes = Number((await said).split(' ')[1]);
+  child.stderr.resume();
+  return bytes;
 }
 
 /** What the kernel says that a tracer's table of this many rows takes, in bytes; null when it does not say (before 6.4). */
