@@ -82,7 +82,7 @@ const SHARED = ['shared_open', 'shared_middle', 'shared_outer'];
 describe('paths', () => {
   it('that share their last three functions are told apart, by the cache too, and every socket counts', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('both', 2);
     await tracing.until('the first paths', (report) => openedBy(report, 'second_way') !== undefined);
     const before = tracing.session.callPathStats();
@@ -110,7 +110,7 @@ describe('paths', () => {
 
   it('of the open and of the bind, and what became of all their sockets', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('listen');
     await program.command('bind', 5);
     await program.command('bind-taken', 4);
@@ -143,7 +143,7 @@ describe('paths', () => {
 
   it('of an accept, and of connects that fail at once and later', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('listen');
     await program.command('accept', 4);
     await program.command('connect-refused', 3);
@@ -172,7 +172,7 @@ describe('paths', () => {
 
   it('of threads end in the thread, not in main', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('thread', 6);
     const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 6);
     const path = pathOf(report, report.findings[0]?.openPath ?? null);
@@ -182,7 +182,7 @@ describe('paths', () => {
 
   it('of stacks larger than the usual copy: the next ones are copied further', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('far-down', 1);
     await tracing.until('the first one', (report) => openedBy(report, 'open_far_down') !== undefined);
     await program.command('far-down', 3);
@@ -198,7 +198,7 @@ describe('paths', () => {
 
   it('that no cache can hold are cut where they are too long, and say so', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('deep', 400);
     const report = await tracing.until('the finding', ({ findings }) => findings.length === 1);
     const path = pathOf(report, report.findings[0]?.openPath ?? null);
@@ -208,7 +208,7 @@ describe('paths', () => {
 
   it('of a child that has exited by now are those of the code it shared with its parent', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('first', 1);
     await tracing.until('the code of the parent', (report) => openedBy(report, 'first_way') !== undefined);
     await program.command('child', 5);
@@ -234,7 +234,7 @@ describe('paths', () => {
   it('of a child that is older than the trace', async () => {
     await using program = new CodePaths();
     await program.command('fork-child');
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('child-opens', 5);
     const report = await tracing.until('the finding', ({ findings }) => {
       return findings.some(({ count, openPath }) => count === 5 && openPath.status === 'resolved');
@@ -255,7 +255,7 @@ describe('paths', () => {
 
   it('of a program that has called exec since are not read by the code of the next one', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     // Nobody looks in between.
     await program.command('first', 3);
     await program.command('exec');
@@ -270,7 +270,7 @@ describe('paths', () => {
 
   it('through a library that took the place of another one have its name, once that is known', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('former', 20);
     await tracing.until('the first one', (report) => openedThrough(report, 'former_inner') === 20);
     // The cache believes its return addresses until the mappings are read again.
@@ -293,7 +293,7 @@ describe('paths', () => {
 
   it('through such a library, by a process that opens few: its mappings are read again all the same', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('former', 20);
     await tracing.until('the first one', (report) => openedThrough(report, 'former_inner') === 20);
     // So few are checked by chance one time in ten.
@@ -310,7 +310,7 @@ describe('paths', () => {
 
   it('in any number are counted to the last socket: what was not sampled is a sum of its own', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     // Nobody reads meanwhile: the cache learns nothing, and the budget is soon spent.
     await program.command('first', 5_000);
     const report = await tracing.until('all of them', ({ findings }) => {
@@ -329,7 +329,7 @@ describe('paths', () => {
 describe('the unwinder', () => {
   it('killed in between: counted, started again, and names come again', async () => {
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('first', 2);
     await tracing.until('the first path', (report) => openedBy(report, 'first_way') !== undefined);
     process.kill(tracing.session.callPathStats().unwinderPid, 'SIGKILL');
@@ -347,7 +347,7 @@ describe('the unwinder', () => {
   it('killed again and again: each time counted, and no socket is missing', async () => {
     const kills = 6;
     await using program = new CodePaths();
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     for (let kill = 1; kill <= kills; kill++) {
       await program.command('first', 5);
       await tracing.until('an unwinder', () => tracing.session.callPathStats().unwinderPid > 0);
@@ -383,7 +383,7 @@ describe('a program that was deleted', () => {
   it('has its paths all the same', async () => {
     await using program = new CodePaths(executable);
     rmSync(executable);
-    using tracing = Tracing.of([program.pid]);
+    using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('first', 4);
     const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 4);
     expect(functions(report, report.findings[0]?.openPath ?? null)).toEqual([...SHARED, 'first_way', 'main']);

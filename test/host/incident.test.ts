@@ -21,7 +21,7 @@ it('the sockets, the ports and the victim', async () => {
   await puppet.commands('open c v4 8', 'bind c 30000+', 'connect c lo 20000', 'accept l s 8');
   await using victim = await Puppet.start({ netnsOf: puppet });
   await victim.command(`open v v4 ${VICTIM_CALLS}`);
-  using tracing = Tracing.of([puppet.pid]);
+  using tracing = Tracing.of([puppet.pid], { callPaths: true });
   tracing.session.takeCensus();
   const bound = new Map<number, number>();
   for (let i = 1; i <= PROCESSES; i++) {

@@ -84,7 +84,9 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
-const DEFAULT_TIMEOUT_MS = 30_000 * Number(process.env['SOCKTRACE_PATIENCE'] ?? 1);
+/** More than 1 where the machine is emulated: how much longer to wait for it. */
+export const PATIENCE = Number(process.env['SOCKTRACE_PATIENCE'] ?? 1);
+const DEFAULT_TIMEOUT_MS = 30_000 * PATIENCE;
 const CLOSE_TIMEOUT_MS = 5_000;
 
 /** Where the native programs were built. */

@@ -271,7 +271,7 @@ describe('--all', () => {
   it('takes every process, those to come too, but neither this one nor what it starts for itself', async () => {
     await using before = await Puppet.start({ netns: true });
     const server = createServer();
-    using tracing = select({ all: true });
+    using tracing = select({ all: true }, { callPaths: true });
     await using after = await Puppet.start({ netns: true });
     for (const puppet of [before, after]) await leak(puppet, 3);
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

@@ -5,11 +5,14 @@ import type { LedgerInput } from '../../src/ledger/types.ts';
 import { checkTarget } from '../../src/procfs/target.ts';
 import type { Finding, Report } from '../../src/report/types.ts';
 import { Session, type SessionOptions } from '../../src/session/session.ts';
+import { PATIENCE } from './puppet.ts';
 
 export const MIN_AGE_MS = 200;
-const POLL_MS = 10;
-/** Emulated machines are slower. */
-const PATIENCE_MS = 20_000 * Number(process.env['SOCKTRACE_PATIENCE'] ?? 1);
+/** A poll and a report take an emulated CPU about 10 ms. */
+const POLL_MS = 10 * PATIENCE;
+const PATIENCE_MS = 20_000 * PATIENCE;
+/** Half of what it takes to open a session is for them where the CPU is emulated: there only tests that want them have them. */
+const CALL_PATHS = PATIENCE === 1;
 
 /** What a test says of one finding; the process is the owner's pid. */
 export interface ExpectedFinding {
@@ -37,7 +40,7 @@ export function sessionOptions(pids: readonly number[], changed: Partial<Session
     thresholds: { minAgeMs: MIN_AGE_MS, leakAgeMs: 400, idleLeakAgeMs: 600, leakCount: 3 },
     hooks: hooksWanted(),
     victims: true,
-    callPaths: true,
+    callPaths: CALL_PATHS,
     hideArguments: false,
     maxSockets: 65_536,
     maxProcesses: 4_096,

@@ -22,7 +22,10 @@ beforeAll(async () => {
     copyFileSync(builtProgram('puppet'), executable);
     puppets.push(await Puppet.start({ netns: true, executable, timeoutMs: 120_000 }));
   }
-  tracing = Tracing.of(puppets.map(({ pid }) => pid));
+  tracing = Tracing.of(
+    puppets.map(({ pid }) => pid),
+    { callPaths: true },
+  );
   for (const [i, { commands }] of SCENARIOS.entries()) {
     for (const command of commands) await puppets[i]?.command(command);
     tracing.session.poll();

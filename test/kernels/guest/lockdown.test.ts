@@ -12,7 +12,7 @@ it('lockdown: sockets are counted, and failed calls are not known', async (conte
   if (!/\blockdown=confidentiality\b/.test(readFileSync('/proc/cmdline', 'utf8')) || HOOKS !== 'cgroup')
     notRun(context, 'only the cgroup hooks under lockdown=confidentiality lose the ends of calls');
   await using puppet = await Puppet.start({ netns: true, timeoutMs: 120_000 });
-  using tracing = Tracing.of([puppet.pid]);
+  using tracing = Tracing.of([puppet.pid], { callPaths: true });
   await puppet.commands(
     'open held v4 5',
     'open taken v4 1',
