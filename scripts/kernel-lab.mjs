@@ -1,10 +1,10 @@
-/** `npm run test:kernels`: the kernel lab alone, with a choice of kernels, hook sets and scenarios. */
+/** `npm run test:kernels`: the kernel lab alone and whole, or a choice of kernels, hook sets and scenarios. */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { argumentsOf } from './lib/arguments.mjs';
 import { openShell } from './lib/lab.mjs';
 import { labKernels } from './lib/lab-kernels.mjs';
-import { labBoots } from './lib/lab-plan.mjs';
+import { labGuests, machineOnly } from './lib/lab-plan.mjs';
 import { root, say } from './lib/run.mjs';
 import { ensureTestTools } from './lib/test-tools.mjs';
 import { setUpOrExplain } from './setup.mjs';
@@ -16,7 +16,7 @@ const usage = `npm run test:kernels -- [options]
   --file PATH      a test file instead of those planned (repeatable)
   -t PATTERN       only tests whose name matches
   --shell          a shell in a guest of the first kernel named
-  --list           the kernels and what is run on them
+  --list           the kernels, what is run on them, and what of it \`npm test\` leaves out
 One scenario on one kernel:
   npm run test:kernels -- --kernel 6.1 --hooks fentry -t 'close-wait'
 `;
@@ -34,8 +34,9 @@ const options = {
 function list() {
   for (const { name, required, suite } of labKernels)
     console.log(`kernel ${name}${required ? ', in npm test' : ''}${suite ? `, from ${suite}` : ''}`);
-  for (const { boot, runs } of labBoots)
-    for (const { hooks, files } of runs) console.log(`${boot}: ${hooks}: ${files.join(' ')}`);
+  for (const { boot, hooks, files } of labGuests) console.log(`${boot}: ${hooks}: ${files.join(' ')}`);
+  for (const [file, names] of Object.entries(machineOnly))
+    for (const name of names) console.log(`npm test: on the machine itself only: ${file}: ${name}`);
 }
 
 async function main() {
@@ -56,6 +57,7 @@ async function main() {
     return 0;
   }
   const choice = {
+    whole: true,
     ...(asked.all ? { kernels: known } : {}),
     ...(asked.kernel ? { kernels: asked.kernel } : {}),
     ...(asked.hooks ? { hooks: asked.hooks } : {}),

@@ -17,101 +17,142 @@ const oneFamily = '^(?!v6)';
 /** Of call paths what differs from hook set to hook set: the captures. */
 const capturesOnly = '^paths (of the open and of the bind|of an accept)';
 
-/** For each boot of a kernel: the hook sets to test there and with which files; `append` is for its command line. */
-export const labBoots = [
+/**
+ * What `npm test` runs on the machine itself only, by file: it is about processes, names, files or our own process, which
+ * kernels have in common, or another test of its kind stays. `npm run test:kernels` runs it in the guests, too.
+ */
+export const machineOnly = {
+  'test/host/holders.test.ts': [
+    'passed over a unix socket to a process that is not traced, and away',
+    'dup: one socket, two descriptors',
+    'children are left alone with --no-follow',
+    'a child that existed before the trace',
+    'threads belong to their process',
+    '5,000 idle sockets from before the trace',
+    'killed with connections that the peer had ended: the ports are those it held then',
+    'what a healthy process still had open when it exited is no leak',
+    'pid reuse: the same number later is another process',
+    'a process that ended before the hooks were on is said to be gone, and nothing stays attached',
+  ],
+  'test/host/selection.test.ts': [
+    'takes processes of exactly that name, with what they hold already',
+    'takes a name that follows a longer one',
+    'with --no-follow takes a child by its own name only',
+    'by unit: what is in it or below, and what moves in',
+    'by unit without .service: what is in it or below, and what moves in',
+    'by the first digits of a container id',
+    'what any of them matches is taken, and pids beside',
+    'a selection that nothing matches yet goes on, and reports nothing',
+  ],
+  'test/host/privileges.test.ts': [
+    'a trace of another user without bpf: refused, and named',
+    'a trace of another user without perfmon: refused, and named',
+    'a trace of another user without net_admin: refused, and named',
+    'a look without perfmon: refused, and named',
+  ],
+  'test/host/call-paths.test.ts': [
+    'that no cache can hold are cut where they are too long, and say so',
+    'of a child that has exited by now are those of the code it shared with its parent',
+    'of a child that is older than the trace',
+    'through a library that took the place of another one have its name, once that is known',
+    'through such a library, by a process that opens few: its mappings are read again all the same',
+    'in any number are counted to the last socket: what was not sampled is a sum of its own',
+    'killed again and again: each time counted, and no socket is missing',
+  ],
+};
+
+const hostFiles = (...names) => names.map((name) => `test/host/${name}.test.ts`);
+const kinds = 'test/kernels/guest/kinds.test.ts';
+const lockdown = { boot: 'lockdown=confidentiality', append: 'lsm=lockdown lockdown=confidentiality' };
+
+/**
+ * The guests of a kernel, the longest first: one for each boot and hook set, with the files to test there; `append` is for
+ * the command line of the kernel.
+ */
+export const labGuests = [
   {
     boot: 'plain',
     append: '',
-    runs: [
-      // The census uses no hooks: once is enough.
-      {
-        hooks: 'fentry',
-        files: [
-          ...everything,
-          'test/kernels/guest/census.test.ts',
-          'test/kernels/guest/machine.test.ts',
-          'test/host/privileges.test.ts',
-          'test/host/hook-sets.test.ts',
-        ],
-        pattern: oneFamily,
-      },
-      // The whole of it is tried on the machine itself, where there is nothing else.
-      {
-        hooks: 'cgroup',
-        files: ['kernels/guest/kinds', 'host/failures', 'host/call-paths', 'host/healthy'].map(
-          (file) => `test/${file}.test.ts`,
-        ),
-        pattern: `${oneFamily}(?!the unwinder |a program |paths )|${capturesOnly}`,
-      },
-      {
-        hooks: 'kprobe',
-        files: ['kernels/guest/kinds', 'host/healthy', 'host/privileges'].map((file) => `test/${file}.test.ts`),
-        pattern: oneFamily,
-      },
+    hooks: 'fentry',
+    // The census uses no hooks: once is enough.
+    files: [
+      ...everything,
+      'test/kernels/guest/census.test.ts',
+      'test/kernels/guest/machine.test.ts',
+      ...hostFiles('privileges', 'hook-sets'),
     ],
+    pattern: oneFamily,
+  },
+  // The whole of it is tried on the machine itself, where there is nothing else.
+  {
+    boot: 'plain',
+    append: '',
+    hooks: 'cgroup',
+    files: [kinds, ...hostFiles('failures', 'call-paths', 'healthy')],
+    pattern: `${oneFamily}(?!the unwinder |a program |paths )|${capturesOnly}`,
   },
   {
-    boot: 'lockdown=confidentiality',
-    append: 'lsm=lockdown lockdown=confidentiality',
-    runs: [
-      {
-        hooks: 'fentry',
-        files: ['kernels/guest/kinds', 'host/call-paths', 'host/hook-sets'].map((file) => `test/${file}.test.ts`),
-        pattern: `^(?!the unwinder |a program |paths )|${capturesOnly}`,
-      },
-      // It takes no errnos there.
-      { hooks: 'cgroup', files: ['test/kernels/guest/lockdown.test.ts'], pattern: '' },
-    ],
+    boot: 'plain',
+    append: '',
+    hooks: 'kprobe',
+    files: [kinds, ...hostFiles('healthy', 'privileges')],
+    pattern: oneFamily,
   },
+  {
+    ...lockdown,
+    hooks: 'fentry',
+    files: [kinds, ...hostFiles('call-paths', 'hook-sets')],
+    pattern: `^(?!the unwinder |a program |paths )|${capturesOnly}`,
+  },
+  // It takes no errnos there.
+  { ...lockdown, hooks: 'cgroup', files: ['test/kernels/guest/lockdown.test.ts'], pattern: '' },
 ];
+
+const literally = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+/** Matches the tests that `pattern` does, but not those that are for the machine itself only. */
+export function ciPattern(pattern) {
+  const names = Object.values(machineOnly).flat().map(literally);
+  return `^(?!.*(?:${names.join('|')})$)(?:${pattern})`;
+}
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** A wrong answer is waited for until patience ends, so a broken build must not go through all tests. */
 const mostFailures = 5;
 
-/** The shell script of one boot. Each run leaves one line of JSON on the second serial port. */
-export function planOf(runs) {
+/** The shell script of one guest. It leaves one line of JSON on the second serial port. */
+export function planOf({ hooks, files, pattern }) {
   const vitest =
     `node node_modules/vitest/vitest.mjs run --project guest --bail ${mostFailures} ` +
     '--reporter=verbose --reporter=json';
-  return runs
-    .map(({ hooks, files, pattern }) =>
-      [
-        `echo "hook set ${hooks}"`,
-        'rm -f /tmp/result.json',
-        `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=4 ${vitest} --outputFile.json=/tmp/result.json ` +
-          `${pattern === '' ? '' : `-t ${quoted(pattern)} `}${files.join(' ')}`,
-        `{ echo -n "${hooks} "; cat /tmp/result.json; echo; } > /dev/ttyS1`,
-      ].join('\n'),
-    )
-    .join('\n');
+  return [
+    `echo "hook set ${hooks}"`,
+    `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=4 ${vitest} --outputFile.json=/tmp/result.json ` +
+      `${pattern === '' ? '' : `-t ${quoted(pattern)} `}${files.join(' ')}`,
+    '{ cat /tmp/result.json; echo; } > /dev/ttyS1',
+  ].join('\n');
 }
 
 /**
- * Tests of one guest: [{hooks, file, name, failure: null or its message, notRun: null or why}]. What is not readable or
- * was left out by a pattern is not among them.
+ * Tests of one guest: [{file, name, failure: null or its message, notRun: null or why}]. What is not readable or was left
+ * out by a pattern is not among them.
  */
 export function readResults(text) {
-  return text.split('\n').flatMap((line) => {
-    const space = line.indexOf(' ');
-    let report;
-    try {
-      report = JSON.parse(line.slice(space + 1));
-    } catch {
-      return [];
-    }
-    const hooks = line.slice(0, space);
-    return report.testResults.flatMap((file) => resultsOfFile(hooks, file));
-  });
+  let report;
+  try {
+    report = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  return report.testResults.flatMap(resultsOfFile);
 }
 
-function resultsOfFile(hooks, { name, status, message, assertionResults }) {
+function resultsOfFile({ name, status, message, assertionResults }) {
   const file = name.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '');
   const tests = assertionResults
     .filter(({ status, meta }) => status === 'passed' || status === 'failed' || meta?.notRun !== undefined)
     .map((test) => ({
-      hooks,
       file,
       name: test.fullName,
       failure: test.status === 'failed' ? test.failureMessages.join('\n') : null,
@@ -119,9 +160,7 @@ function resultsOfFile(hooks, { name, status, message, assertionResults }) {
     }));
   // A file that broke before any of its tests failed hides what it holds.
   const broken = status === 'failed' && tests.every(({ failure }) => failure === null);
-  return broken
-    ? [...tests, { hooks, file, name: 'the file', failure: message || 'could not be run', notRun: null }]
-    : tests;
+  return broken ? [...tests, { file, name: 'the file', failure: message || 'could not be run', notRun: null }] : tests;
 }
 
 /** Lines by which a kernel says that something is wrong with it. */

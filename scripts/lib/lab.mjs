@@ -3,26 +3,28 @@ import { join } from 'node:path';
 import { runGuest } from './lab-guest.mjs';
 import { writeBaseImage } from './lab-image.mjs';
 import { fetchKernel, labKernels } from './lab-kernels.mjs';
-import { labBoots, planOf, readResults, warningsOf } from './lab-plan.mjs';
+import { ciPattern, labGuests, planOf, readResults, warningsOf } from './lab-plan.mjs';
 import { findProgram, root, say } from './run.mjs';
 
 const bootTimeoutMs = 30 * 60_000;
 
-/** The boots to make, after a choice of {kernels, hooks, files, pattern}; what is not chosen is as planned. */
-export function chosenBoots({ hooks, files, pattern }) {
-  return labBoots
-    .map((boot) => ({
-      ...boot,
-      runs: boot.runs
-        .filter((run) => hooks === undefined || hooks.includes(run.hooks))
-        .map((run) => ({ ...run, files: files ?? run.files, pattern: pattern ?? run.pattern })),
-    }))
-    .filter(({ runs }) => runs.length > 0);
+/** A guest idles a third of its time, mostly until the kernel has let go of programs: two of them keep one CPU busy. */
+const guestsAtOnce = 4;
+
+/** The guests of each kernel, after a choice of {whole, hooks, files, pattern}; what is not chosen is as planned. */
+export function chosenGuests({ whole, hooks, files, pattern }) {
+  return labGuests
+    .filter((guest) => hooks === undefined || hooks.includes(guest.hooks))
+    .map((guest) => ({
+      ...guest,
+      files: files ?? guest.files,
+      pattern: pattern ?? (whole ? guest.pattern : ciPattern(guest.pattern)),
+    }));
 }
 
 /**
- * @returns for each kernel {kernel, required, notRun: reason or null, version, boots: [{boot, ended: null when not booted, said: the end of its console, tests, missing,
- * warnings, notRunSets}]}; `missing`: hook sets that left no result; `notRunSets`: {hooks, reason}
+ * @returns for each kernel {kernel, required, notRun: reason or null, version, guests: [{boot, hooks, notRun: reason or
+ * null, ended, said: the end of its console, tests, warnings}]}
  */
 export async function runLab(choice = {}) {
   const kernels = labKernels.filter(({ name, required }) => choice.kernels?.includes(name) ?? required === true);
@@ -30,70 +32,56 @@ export async function runLab(choice = {}) {
     if (findProgram(program) === null) return kernels.map((kernel) => notRun(kernel, `${program} is not installed`));
   const base = join(root, '.cache', 'lab', 'base.cpio');
   writeBaseImage(base);
-  // Two side by side: each guest keeps one CPU busy.
-  return inPairs(kernels, (kernel) => runKernel(kernel, base, chosenBoots(choice)));
+  const fetched = new Map(kernels.map((kernel) => [kernel, fetchKernel(kernel)]));
+  const jobs = chosenGuests(choice).flatMap((guest) =>
+    kernels.filter((kernel) => fetched.get(kernel).ok).map((kernel) => ({ kernel, guest })),
+  );
+  const results = await sideBySide(jobs, ({ kernel, guest }) => runOne(kernel, fetched.get(kernel), guest, base));
+  return kernels.map((kernel) => {
+    const { ok, reason, version } = fetched.get(kernel);
+    if (!ok) return notRun(kernel, reason);
+    const guests = results.filter((_, i) => jobs[i].kernel === kernel);
+    return { kernel: kernel.name, required: kernel.required ?? false, notRun: null, version, guests };
+  });
 }
 
-async function inPairs(items, work) {
+async function sideBySide(items, work) {
   const results = [];
-  const waiting = items.map((item, i) => ({ item, i }));
+  const waiting = [...items.entries()];
   const worker = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
-      results[next.i] = await work(next.item);
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) results[next[0]] = await work(next[1]);
   };
-  await Promise.all([worker(), worker()]);
+  await Promise.all(Array.from({ length: guestsAtOnce }, worker));
   return results;
 }
 
 function notRun({ name, required = false }, reason) {
-  return { kernel: name, required, notRun: reason, version: null, boots: [] };
+  return { kernel: name, required, notRun: reason, version: null, guests: [] };
 }
 
-async function runKernel(kernel, base, boots) {
-  const fetched = fetchKernel(kernel);
-  if (!fetched.ok) return notRun(kernel, fetched.reason);
-  const results = [];
-  const lacks = kernel.lacks ?? {};
-  for (const { boot, append, runs: planned } of boots) {
-    const lack = (hooks) => lacks[boot] ?? lacks[hooks];
-    const runs = planned.filter(({ hooks }) => lack(hooks) === undefined);
-    const notRunSets = planned
-      .filter(({ hooks }) => lack(hooks) !== undefined)
-      .map(({ hooks }) => ({ hooks, reason: lack(hooks) }));
-    if (runs.length === 0) {
-      results.push({ boot, ended: null, said: '', tests: [], missing: [], warnings: [], notRunSets });
-      continue;
-    }
-    say(`kernel lab: ${fetched.version}, ${boot}: hook sets ${runs.map(({ hooks }) => hooks).join(', ')}`);
-    const guest = await runGuest({
-      name: `${kernel.name}-${boot.replaceAll('=', '-')}`,
-      image: fetched.image,
-      modules: fetched.modules,
-      base,
-      plan: planOf(runs),
-      append,
-      timeoutMs: bootTimeoutMs,
-    });
-    const tests = readResults(guest.results);
-    const missing = runs.map(({ hooks }) => hooks).filter((hooks) => !tests.some((test) => test.hooks === hooks));
-    // A kernel that died has no dmesg to give.
-    const warnings = warningsOf(`${guest.dmesg}\n${guest.dmesg === '' ? guest.console : ''}`);
-    results.push({
-      boot,
-      ended: guest.ended,
-      said: lastLines(guest.console, 30),
-      tests,
-      missing,
-      warnings,
-      notRunSets,
-    });
-  }
+async function runOne({ name, lacks = {} }, { image, modules, version }, guest, base) {
+  const { boot, append, hooks } = guest;
+  const lack = lacks[boot] ?? lacks[hooks];
+  if (lack !== undefined) return { boot, hooks, notRun: lack, ended: null, said: '', tests: [], warnings: [] };
+  say(`kernel lab: ${version}, ${boot}: hook set ${hooks}`);
+  const { ended, console, results, dmesg } = await runGuest({
+    name: `${name}-${boot.replaceAll('=', '-')}-${hooks}`,
+    image,
+    modules,
+    base,
+    plan: planOf(guest),
+    append,
+    timeoutMs: bootTimeoutMs,
+  });
   return {
-    kernel: kernel.name,
-    required: kernel.required ?? false,
+    boot,
+    hooks,
     notRun: null,
-    version: fetched.version,
-    boots: results,
+    ended,
+    said: lastLines(console, 30),
+    tests: readResults(results),
+    // A kernel that died has no dmesg to give.
+    warnings: warningsOf(`${dmesg}\n${dmesg === '' ? console : ''}`),
   };
 }
 
@@ -115,9 +103,11 @@ export async function openShell(kernelName) {
 
 /** kernel x hook set x file, as lines of a table. */
 export function tableOf(kernels) {
-  const rows = kernels.flatMap(({ kernel, version, notRun: reason, boots }) =>
+  const rows = kernels.flatMap(({ kernel, version, notRun: reason, guests }) =>
     reason === null
-      ? boots.flatMap((boot) => rowsOf(`${kernel} (${version})`, boot))
+      ? guests.flatMap((guest) =>
+          rowsOf(guest).map((row) => [`${kernel} (${version})`, guest.boot, guest.hooks, ...row]),
+        )
       : [[kernel, '-', '-', '-', `NOT RUN: ${reason}`]],
   );
   const table = [['KERNEL', 'BOOT', 'HOOKS', 'TESTS', 'RESULT'], ...rows];
@@ -130,23 +120,15 @@ export function tableOf(kernels) {
   );
 }
 
-function rowsOf(kernel, { boot, tests, missing, notRunSets }) {
-  const groups = new Map();
-  for (const test of tests) {
-    const key = `${test.hooks}|${test.file}`;
-    groups.set(key, [...(groups.get(key) ?? []), test]);
-  }
-  const rows = [...groups].map(([key, group]) => {
-    const [hooks, file] = key.split('|');
+function rowsOf({ tests, notRun: lack }) {
+  if (lack !== null) return [['-', `NOT RUN: ${lack}`]];
+  if (tests.length === 0) return [['-', 'NO RESULT']];
+  return [...new Set(tests.map(({ file }) => file))].map((file) => {
+    const group = tests.filter((test) => test.file === file);
     const failed = group.filter(({ failure }) => failure !== null).length;
     const ran = group.filter(({ notRun }) => notRun === null).length;
     const reasons = new Set(group.flatMap(({ notRun }) => notRun ?? []));
     const left = ran === group.length ? '' : `, ${group.length - ran} NOT RUN: ${[...reasons].join('; ')}`;
-    return [kernel, boot, hooks, file, `${failed > 0 ? `${failed} of ${ran} FAILED` : `${ran} passed`}${left}`];
+    return [file, `${failed > 0 ? `${failed} of ${ran} FAILED` : `${ran} passed`}${left}`];
   });
-  return [
-    ...rows,
-    ...missing.map((hooks) => [kernel, boot, hooks, '-', 'NO RESULT']),
-    ...notRunSets.map(({ hooks, reason }) => [kernel, boot, hooks, '-', `NOT RUN: ${reason}`]),
-  ];
 }

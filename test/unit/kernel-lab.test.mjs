@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { chosenBoots, tableOf } from '../../scripts/lib/lab.mjs';
+import { chosenGuests, tableOf } from '../../scripts/lib/lab.mjs';
 import { labKernels, newest } from '../../scripts/lib/lab-kernels.mjs';
-import { planOf, readResults, warningsOf } from '../../scripts/lib/lab-plan.mjs';
+import { ciPattern, labGuests, machineOnly, planOf, readResults, warningsOf } from '../../scripts/lib/lab-plan.mjs';
+import { root } from '../../scripts/lib/run.mjs';
 
 describe('packages', () => {
   it('the newest by number, not by letter', () => {
@@ -38,17 +41,17 @@ describe('results of a guest', () => {
       { status: 'skipped', fullName: 'v6 unused', failureMessages: [] },
       { status: 'skipped', fullName: 'MPTCP', failureMessages: [], meta: { notRun: 'no MPTCP' } },
     ]);
-    expect(readResults(`fentry ${line}\n`)).toEqual([
-      { hooks: 'fentry', file: 'host/kinds', name: 'v4 unused', failure: null, notRun: null },
-      { hooks: 'fentry', file: 'host/kinds', name: 'v4 bound', failure: 'expected 7\nat x', notRun: null },
-      { hooks: 'fentry', file: 'host/kinds', name: 'MPTCP', failure: null, notRun: 'no MPTCP' },
+    expect(readResults(`${line}\n`)).toEqual([
+      { file: 'host/kinds', name: 'v4 unused', failure: null, notRun: null },
+      { file: 'host/kinds', name: 'v4 bound', failure: 'expected 7\nat x', notRun: null },
+      { file: 'host/kinds', name: 'MPTCP', failure: null, notRun: 'no MPTCP' },
     ]);
   });
 
   it('a file that broke is a failure, and half a line is nothing', () => {
     const line = report([], { status: 'failed', message: 'no such module' });
-    expect(readResults(`cgroup ${line}\n`)).toMatchObject([{ name: 'the file', failure: 'no such module' }]);
-    expect(readResults(`cgroup ${line.slice(0, 40)}\n`)).toEqual([]);
+    expect(readResults(`${line}\n`)).toMatchObject([{ name: 'the file', failure: 'no such module' }]);
+    expect(readResults(`${line.slice(0, 40)}\n`)).toEqual([]);
   });
 
   it('a kernel that complains is heard, one that quotes its command line is not', () => {
@@ -60,27 +63,57 @@ describe('results of a guest', () => {
 
 describe('the plan', () => {
   it('is narrowed by a choice', () => {
-    const boots = chosenBoots({ hooks: ['kprobe'], pattern: "it's" });
-    expect(boots).toHaveLength(1);
-    expect(boots[0].runs).toMatchObject([{ hooks: 'kprobe', pattern: "it's" }]);
-    expect(planOf(boots[0].runs)).toContain("-t 'it'\\''s'");
+    const guests = chosenGuests({ hooks: ['kprobe'], pattern: "it's" });
+    expect(guests).toMatchObject([{ boot: 'plain', hooks: 'kprobe', pattern: "it's" }]);
+    expect(planOf(guests[0])).toContain("-t 'it'\\''s'");
+  });
+
+  it('of npm test leaves out, by name and nothing else, what runs on the machine itself only; the whole one does not', () => {
+    const [whole] = chosenGuests({ whole: true });
+    const [ci] = chosenGuests({});
+    for (const [file, names] of Object.entries(machineOnly)) {
+      expect(labGuests[0].files).toContain(file);
+      for (const name of names) {
+        expect(ci.pattern).toBe(ciPattern(whole.pattern));
+        expect(`v4 ${name}`).not.toMatch(new RegExp(ci.pattern));
+        expect(`v4 ${name}`).toMatch(new RegExp(whole.pattern));
+        expect(`v4 ${name} again`).toMatch(new RegExp(ci.pattern));
+        expect(`v6 ${name} again`).not.toMatch(new RegExp(ci.pattern));
+      }
+    }
+  });
+
+  it.each(Object.entries(machineOnly))('%s has the tests that are left out', (file, names) => {
+    const source = readFileSync(join(root, file), 'utf8');
+    // As they are written: what is put in their place is not.
+    const written = [...source.matchAll(/\b(?:it|describe)(?:\.each\(\w+\))?\((['`])(.*?)\1/g)].map(([, , name]) =>
+      name.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(/%s|\\\$\\\{how\\\}/g, '[\\w .]+'),
+    );
+    for (const name of names)
+      expect(
+        written.filter((test) => new RegExp(`${test}$`).test(name)),
+        name,
+      ).not.toEqual([]);
   });
 
   it('tells in a table what ran and what did not', () => {
-    const test = { hooks: 'fentry', file: 'host/kinds', name: 'x' };
-    const boot = {
-      boot: 'plain',
-      tests: [
-        { ...test, failure: null, notRun: null },
-        { ...test, failure: 'bad', notRun: null },
-        { ...test, failure: null, notRun: 'no MPTCP' },
-      ],
-      missing: ['kprobe'],
-      notRunSets: [{ hooks: 'cgroup', reason: 'no helper' }],
-    };
+    const test = { file: 'host/kinds', name: 'x' };
+    const guest = { boot: 'plain', hooks: 'fentry', notRun: null, tests: [] };
+    const guests = [
+      {
+        ...guest,
+        tests: [
+          { ...test, failure: null, notRun: null },
+          { ...test, failure: 'bad', notRun: null },
+          { ...test, failure: null, notRun: 'no MPTCP' },
+        ],
+      },
+      { ...guest, hooks: 'kprobe' },
+      { ...guest, hooks: 'cgroup', notRun: 'no helper' },
+    ];
     const table = tableOf([
-      { kernel: '6.1', version: 'p', notRun: null, boots: [boot] },
-      { kernel: '7', version: null, notRun: 'no package', boots: [] },
+      { kernel: '6.1', version: 'p', notRun: null, guests },
+      { kernel: '7', version: null, notRun: 'no package', guests: [] },
     ]).join('\n');
     for (const part of [
       '1 of 2 FAILED, 1 NOT RUN: no MPTCP',
