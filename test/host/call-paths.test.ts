@@ -77,6 +77,11 @@ function openedBy(report: Report, name: string): Finding | undefined {
   return report.findings.find(({ openPath }) => functions(report, openPath).includes(name));
 }
 
+/** Sockets and their path do not become known at once. */
+function hasPath(finding: Finding | undefined, count: number): boolean {
+  return finding?.count === count && finding.openPath.status === 'resolved';
+}
+
 const SHARED = ['shared_open', 'shared_middle', 'shared_outer'];
 
 describe('paths', () => {
@@ -174,7 +179,7 @@ describe('paths', () => {
     await using program = new CodePaths();
     using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('thread', 6);
-    const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 6);
+    const report = await tracing.until('the finding', ({ findings }) => hasPath(findings[0], 6));
     const path = pathOf(report, report.findings[0]?.openPath ?? null);
     expect(functionsOf(path).slice(0, 5)).toEqual([...SHARED, 'first_way', 'thread_main']);
     expect(path?.quality).toBe('complete');
@@ -200,7 +205,10 @@ describe('paths', () => {
     await using program = new CodePaths();
     using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('deep', 400);
-    const report = await tracing.until('the finding', ({ findings }) => findings.length === 1);
+    const report = await tracing.until(
+      'the finding',
+      ({ findings }) => findings.length === 1 && hasPath(findings[0], 1),
+    );
     const path = pathOf(report, report.findings[0]?.openPath ?? null);
     expect(path?.quality).toBe('truncated');
     expect(functionsOf(path).slice(0, 3)).toEqual(['shared_open', 'go_down', 'go_down']);
@@ -261,7 +269,8 @@ describe('paths', () => {
     await program.command('exec');
     await program.command('first', 2);
     const report = await tracing.until('both findings', ({ findings }) => {
-      return findings.length === 2 && findings.every(({ openPath }) => openPath.status !== 'pending');
+      const counts = findings.map(({ count }) => count).sort();
+      return counts.join() === '2,3' && findings.every(({ openPath }) => openPath.status !== 'pending');
     });
     const [before, after] = [3, 2].map((count) => report.findings.find((finding) => finding.count === count));
     expect(before?.openPath).toEqual({ status: 'unavailable', reason: 'the process has called exec since' });
@@ -385,7 +394,7 @@ describe('a program that was deleted', () => {
     rmSync(executable);
     using tracing = Tracing.of([program.pid], { callPaths: true });
     await program.command('first', 4);
-    const report = await tracing.until('the finding', ({ findings }) => findings[0]?.count === 4);
+    const report = await tracing.until('the finding', ({ findings }) => hasPath(findings[0], 4));
     expect(functions(report, report.findings[0]?.openPath ?? null)).toEqual([...SHARED, 'first_way', 'main']);
   });
 });
