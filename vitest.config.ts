@@ -56,7 +56,10 @@ const guest = {
 };
 
 const everywhere = [unit, kernels];
-const projects =
-  process.env['SOCKTRACE_HOOKS'] === undefined ? (isRoot ? [...everywhere, host, e2e] : everywhere) : [guest];
+const inGuest = process.env['SOCKTRACE_HOOKS'] !== undefined;
+const projects = inGuest ? [guest] : isRoot ? [...everywhere, host, e2e] : everywhere;
 
-export default defineConfig({ test: { projects, retry: 0 } });
+// The kernel lab gives the guests what was translated here.
+const experimental = { fsModuleCache: inGuest, fsModuleCachePath: '.cache/lab/modules' };
+
+export default defineConfig({ test: { projects, retry: 0, experimental } });

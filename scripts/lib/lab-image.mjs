@@ -1,5 +1,15 @@
-/** The guest's file system: this checkout as it is built, Node, and the tools that the host tests use. */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+/** The guest's file system: this checkout as it is built and where it is here, Node, and the tools that the host tests use. */
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { writeCpio } from './lab-cpio.mjs';
 import { capture, findProgram, root, SetupError } from './run.mjs';
@@ -7,7 +17,10 @@ import { capture, findProgram, root, SetupError } from './run.mjs';
 /** What a guest needs of node_modules is vitest and what it stands on; these are for building and checking only. */
 const leftOut = ['@biomejs', 'typescript', 'cmake-js', 'node-api-headers', '.cache', '.vite'];
 
-const checkout = ['build', 'dist', 'src', 'test', 'package.json', 'vitest.config.ts', 'tsconfig.json'];
+/** Test files and their imports, translated. */
+const translations = '.cache/lab/modules';
+
+const checkout = [translations, 'build', 'dist', 'src', 'test', 'package.json', 'vitest.config.ts', 'tsconfig.json'];
 
 /** Of the build folder, what runs. */
 const built = /^build(\/[^/.]+(\.node|\.so)?)?$/;
@@ -20,7 +33,6 @@ export PATH=/bin:/usr/bin:/sbin:/usr/sbin HOME=/ CI=1 NO_COLOR=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-mount -t tmpfs tmp /tmp
 mount -t tracefs tracefs /sys/kernel/tracing
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
@@ -28,7 +40,7 @@ ip link set lo up
 for module in /modules/*; do insmod "$module"; done
 ulimit -n 65536
 stty -F /dev/ttyS1 raw
-cd /work
+cd '${root}'
 sh /plan.sh
 dmesg > /dev/ttyS2
 poweroff -f
@@ -59,15 +71,34 @@ function librariesOf(file) {
 }
 
 /**
+ * Fills the cache of vitest, which knows files by their path and content: to translate the tests takes each guest 10 s of
+ * CPU. Without it they still run.
+ */
+function translate() {
+  rmSync(join(root, translations), { recursive: true, force: true });
+  const scratch = mkdtempSync(join(tmpdir(), 'socktrace-translate-'));
+  try {
+    capture(join(root, 'node_modules/.bin/vitest'), ['list', '--project', 'guest'], {
+      cwd: root,
+      env: { ...process.env, SOCKTRACE_HOOKS: 'auto', TMPDIR: scratch },
+    });
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/**
  * Writes the file system, without the plan. Programs that are missing here are an error: the guest would fail by it.
  */
 export function writeBaseImage(file) {
+  translate();
   const entries = new Map();
   const busybox = findProgram('busybox');
   if (busybox === null) throw new SetupError('the kernel lab needs busybox-static');
   entries.set('init', { text: init, mode: 0o755 });
   entries.set('bin/busybox', { from: busybox, mode: 0o755 });
-  for (const folder of ['proc', 'sys', 'dev', 'tmp', 'run', 'sbin']) entries.set(folder, { folder: true });
+  entries.set('tmp', { folder: true, mode: 0o1777 });
+  for (const folder of ['proc', 'sys', 'dev', 'run', 'sbin']) entries.set(folder, { folder: true });
   const natives = [...checkoutFiles()]
     .filter((path) => /\.node$|^build\/socktrace-(unwinder|reader)$/.test(path))
     .map((path) => join(root, path));
@@ -83,7 +114,7 @@ export function writeBaseImage(file) {
     const from = join(root, path);
     const stat = lstatSync(from);
     entries.set(
-      `work/${path}`,
+      join(root, path).slice(1),
       stat.isSymbolicLink() ? { link: readlinkSync(from) } : { from, mode: stat.mode & 0o777 },
     );
   }

@@ -128,7 +128,7 @@ export function planOf({ hooks, files, pattern }) {
     '--reporter=verbose --reporter=json';
   return [
     `echo "hook set ${hooks}"`,
-    `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=4 ${vitest} --outputFile.json=/tmp/result.json ` +
+    `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=8 ${vitest} --outputFile.json=/tmp/result.json ` +
       `${pattern === '' ? '' : `-t ${quoted(pattern)} `}${files.join(' ')}`,
     '{ cat /tmp/result.json; echo; } > /dev/ttyS1',
   ].join('\n');
