@@ -92,12 +92,12 @@ describe('every key', () => {
     await terminal.type('s');
 
     await terminal.type('p');
-    const paused = await terminal.shows(/^PAUSED {2}pid/);
+    const paused = await terminal.comesToRest(/^PAUSED {2}pid/);
     await terminal.type('?');
     await terminal.shows('stop tracing and print the report');
     await terminal.keys('Escape');
     // Nothing of it has moved meanwhile, though the service has leaked on.
-    expect(await terminal.shows('s sort: count')).toBe(paused);
+    expect(await terminal.comesToRest('s sort: count')).toBe(paused);
     await terminal.type('p');
     await terminal.shows((screen) => !screen.includes('PAUSED') && screen.split('\n')[3] !== paused.split('\n')[3]);
 

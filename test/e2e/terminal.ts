@@ -69,6 +69,17 @@ export class Terminal {
     }
   }
 
+  /** The same of a screen that does not change any more: what is captured while it is drawn is half of one frame. */
+  async comesToRest(what: string | RegExp): Promise<string> {
+    let before = await this.shows(what);
+    return until(`the screen with ${what} comes to rest`, async () => {
+      const screen = await this.shows(what);
+      const same = screen === before;
+      before = screen;
+      return same ? screen : null;
+    });
+  }
+
   /** Waits until a command has ended and the shell is back, the screen as it was, and returns what it printed last. */
   async isRestored(status: number): Promise<string> {
     const screen = await this.shows(new RegExp(`^status ${status}$`, 'm'));
