@@ -12,6 +12,9 @@ export interface Size {
   rows: number;
 }
 
+/** What is to be on the screen. */
+type Wanted = string | RegExp | ((screen: string) => boolean);
+
 export class Terminal {
   static #count = 0;
   readonly #socket = `socktrace-${process.pid}-${Terminal.#count++}`;
@@ -55,7 +58,7 @@ export class Terminal {
   }
 
   /** Waits until the screen matches, and returns it. */
-  async shows(what: string | RegExp | ((screen: string) => boolean)): Promise<string> {
+  async shows(what: Wanted): Promise<string> {
     let screen = '';
     const matches = (): boolean =>
       typeof what === 'string' ? screen.includes(what) : what instanceof RegExp ? what.test(screen) : what(screen);
@@ -70,7 +73,7 @@ export class Terminal {
   }
 
   /** The same of a screen that does not change any more: what is captured while it is drawn is half of one frame. */
-  async comesToRest(what: string | RegExp): Promise<string> {
+  async comesToRest(what: Wanted): Promise<string> {
     let before = await this.shows(what);
     return until(`the screen with ${what} comes to rest`, async () => {
       const screen = await this.shows(what);
