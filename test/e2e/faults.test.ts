@@ -14,6 +14,7 @@ const SHORT = ['--min-age', '200ms', '--leak-age', '400ms', '--leak-count', '3']
 const STOPPED_MS = 5_000;
 /** Their rows are some 5 MiB. */
 const MANY = 19_000;
+const BATCHES = 10;
 
 afterEach(async () => {
   Socktrace.killAll();
@@ -218,16 +219,22 @@ describe('short of', () => {
     const shell = ['sh', '-c', `echo $$ > ${group.processes}; exec "$@"`, 'sh'];
     const running = Socktrace.startUnder(shell, [...pidArguments(puppet), ...SHORT, '--json', '--no-paths']);
     await running.tracing();
-    // The tables stay on this group's account; what the process itself needs from now on does not.
-    group.giveBack(running.child.pid as number);
-    group.write(limit as string, String(Number(group.read(usage as string)) + (1 << 20)));
-    expect(await puppet.command(`open g v4 ${MANY}`)).toMatchObject({ count: MANY, errors: {} });
+    await puppet.command('open first v4 20');
     await running.said(/unused/);
-    expect(await puppet.command('close g')).toMatchObject({ count: MANY, errors: {} });
+    // The tables stay on this group's account; what the process itself needs from now on does not. What it frees of its
+    // own is no room for rows either: the limit follows what is used.
+    group.giveBack(running.child.pid as number);
+    for (let batch = 0; batch < BATCHES; batch++) {
+      group.write(limit as string, group.read(usage as string));
+      const count = MANY / BATCHES;
+      expect(await puppet.command(`open g${batch} v4 ${count}`)).toMatchObject({ count, errors: {} });
+    }
+    for (const name of ['first', ...Array.from({ length: BATCHES }, (_, batch) => `g${batch}`)])
+      await puppet.command(`close ${name}`);
     const report = await reportOf(running);
     const lost = report.loss.reasons.find(({ code }) => code === 'socket-insert-failed')?.count ?? 0;
     expect(lost).toBeGreaterThan(0);
-    expect(activityOf(report, puppet.pid).opened).toBe(MANY);
+    expect(activityOf(report, puppet.pid).opened).toBe(MANY + 20);
     expect(report.sockets.held).toBe(null);
     expect(report.verdict.is).toBe('not-known');
   });

@@ -92,12 +92,12 @@ describe('every key', () => {
     await terminal.type('s');
 
     await terminal.type('p');
-    const paused = await terminal.shows(/^PAUSED {2}pid/);
+    const paused = await terminal.comesToRest(/^PAUSED {2}pid/);
     await terminal.type('?');
     await terminal.shows('stop tracing and print the report');
     await terminal.keys('Escape');
     // Nothing of it has moved meanwhile, though the service has leaked on.
-    expect(await terminal.shows('s sort: count')).toBe(paused);
+    expect(await terminal.comesToRest('s sort: count')).toBe(paused);
     await terminal.type('p');
     await terminal.shows((screen) => !screen.includes('PAUSED') && screen.split('\n')[3] !== paused.split('\n')[3]);
 
@@ -149,7 +149,7 @@ describe('a crowd', () => {
       // All there will be: from then on nothing changes but how old they are.
       await terminal.shows(/^suspects 980 {2}LEAKS 20 /m);
       await terminal.type('SS');
-      const wide = await terminal.shows(
+      const wide = await terminal.comesToRest(
         (screen) =>
           // Before they are leaks they are victims, who have a line of their own.
           rowsIn(screen).length === FITTING && rowsIn(screen).every((row) => row.includes('leaky_service.c:')),
@@ -162,7 +162,9 @@ describe('a crowd', () => {
       expect(counts).toEqual(counts.toSorted((a, b) => b - a));
 
       await terminal.resize({ ...USUAL, rows: LOW });
-      const narrow = await terminal.shows((screen) => !screen.includes(' AT') && rowsIn(screen).length === FITTING);
+      const narrow = await terminal.comesToRest(
+        (screen) => !screen.includes(' AT') && rowsIn(screen).length === FITTING,
+      );
       for (const row of rowsIn(narrow)) expect(row).toMatch(/bind-failed +EADDRINUSE .* crowd-\S+\[\d+\]$/);
       expect(narrow).toMatch(/^> crowd-\d+\[\d+\], opened at reserve_data_port \(leaky_service\.c:\d+\)$/m);
 
@@ -171,10 +173,10 @@ describe('a crowd', () => {
         const line = screen.split('\n').findIndex((text) => text.startsWith('>'));
         return [line, /\[\d+\]/.exec(screen.split('\n')[line] ?? '')?.[0]];
       };
-      const before = marked(await terminal.shows(/^11\//m));
+      const before = marked(await terminal.comesToRest(/^11\//m));
       expect(before[0]).toBe(4 + FITTING);
       await terminal.type('S');
-      const after = await terminal.shows((screen) => screen.includes('reversed') && !screen.includes('\n11/'));
+      const after = await terminal.comesToRest((screen) => screen.includes('reversed') && !screen.includes('\n11/'));
       expect(marked(after)).toEqual(before);
       await terminal.type('q');
       await terminal.isRestored(0);

@@ -80,11 +80,13 @@ describe('a service that leaks', () => {
   beforeAll(async () => {
     path = newPath();
     packed = newPath('.ndjson.gz');
-    await using service = Program.start(SERVICE, 'incident', '--rate', '40', '--lifetime', '60');
+    // It leaks from then on: what it had before would be of unknown origin, and more of it the later the traces begin.
+    await using service = Program.start(SERVICE, 'incident', '--rate', '40', '--lifetime', '60', '--start-paused');
     const pid = await service.said(/^ready pid=(\d+)/m);
     const compressed = Socktrace.start(['record', '--pid', pid, '-o', packed, ...SHORT, '--json']);
     await compressed.said(/^recording /m);
     const running = await recording(pid, path, '--json');
+    process.kill(Number(pid), 'SIGUSR2');
     // Holders are told by walks, a second of the host by a sample.
     await until(
       'two walks and some suspects in the file',

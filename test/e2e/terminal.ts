@@ -12,6 +12,9 @@ export interface Size {
   rows: number;
 }
 
+/** What is to be on the screen. */
+type Wanted = string | RegExp | ((screen: string) => boolean);
+
 export class Terminal {
   static #count = 0;
   readonly #socket = `socktrace-${process.pid}-${Terminal.#count++}`;
@@ -55,7 +58,7 @@ export class Terminal {
   }
 
   /** Waits until the screen matches, and returns it. */
-  async shows(what: string | RegExp | ((screen: string) => boolean)): Promise<string> {
+  async shows(what: Wanted): Promise<string> {
     let screen = '';
     const matches = (): boolean =>
       typeof what === 'string' ? screen.includes(what) : what instanceof RegExp ? what.test(screen) : what(screen);
@@ -67,6 +70,17 @@ export class Terminal {
     } catch (error) {
       throw new Error(`${error instanceof Error ? error.message : error}; it shows\n${screen}`);
     }
+  }
+
+  /** The same of a screen that does not change any more: what is captured while it is drawn is half of one frame. */
+  async comesToRest(what: Wanted): Promise<string> {
+    let before = await this.shows(what);
+    return until(`the screen with ${what} comes to rest`, async () => {
+      const screen = await this.shows(what);
+      const same = screen === before;
+      before = screen;
+      return same ? screen : null;
+    });
   }
 
   /** Waits until a command has ended and the shell is back, the screen as it was, and returns what it printed last. */

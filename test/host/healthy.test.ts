@@ -20,7 +20,7 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     expectSumsToClose(report);
   });
 
-  it('opened, bound and closed at once, 5,000 times: counters only', async () => {
+  it('opened, bound and closed at once, 5,000 times: counters, and hardly a record', async () => {
     await using puppet = await Puppet.start({ netns: true });
     using tracing = Tracing.of([puppet.pid]);
     await puppet.command(`churn 5000 ${family} openbindclose`);
@@ -28,6 +28,8 @@ describe.each(['v4', 'v6'])('%s', (family) => {
     expect(report.findings).toEqual([]);
     expect(report.sockets).toMatchObject({ opened: 5000, destroyed: 5000, held: 0 });
     expect(report.processes[0]?.activity).toMatchObject({ value: { opened: 5000, bound: 5000, destroyed: 5000 } });
-    expect(tracing.inputs.filter(({ type }) => type === 'socket' || type === 'ended')).toEqual([]);
+    // A socket may have been open for min-age where the process lost its CPU in between.
+    const sent = tracing.inputs.filter(({ type }) => type === 'socket' || type === 'ended').length;
+    expect(sent).toBeLessThan(20);
   });
 });
