@@ -3,7 +3,13 @@ import { emitKeypressEvents, type Interface } from 'node:readline';
 import type { ReadStream, WriteStream } from 'node:tty';
 import { type Frame, frameOf } from '../render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../render/live/history.ts';
-import { LiveReport, portlessCalls, suspectsOf } from '../render/live/live-report.ts';
+import {
+  LiveReport,
+  type PortlessCalls,
+  portlessCalls,
+  portlessCallsSince,
+  suspectsOf,
+} from '../render/live/live-report.ts';
 import { FIRST_STATE, type Key, type LiveState, type NamedKey, NOTHING_SHOWN, press } from '../render/live/state.ts';
 import type { Report } from '../report/types.ts';
 import { PacedJob } from '../session/pace.ts';
@@ -60,8 +66,8 @@ export class LiveView implements Display {
   /** since the last census, as of what is shown */
   #lookedMs = 0;
   /** calls that had found no free port by the last census, and since then */
-  #portlessThen = 0;
-  #portlessSince = 0;
+  #portlessThen: PortlessCalls = new Map();
+  #portlessSince: PortlessCalls = new Map();
   #state: LiveState = FIRST_STATE;
   #sortAt = performance.now();
   #live: LiveReport | null = null;
@@ -103,14 +109,14 @@ export class LiveView implements Display {
       this.#session.takeCensus();
       this.#censusAt = performance.now();
       this.#portlessThen = portlessCalls(report());
-      this.#portlessSince = 0;
-    }, this.#portlessSince > 0);
+      this.#portlessSince = new Map();
+    }, this.#portlessSince.size > 0);
     this.#refresh.whenDue(() => {
       const now = report();
       if (performance.now() >= this.#sortAt) this.#state = { ...this.#state, order: null };
       this.#live = new LiveReport(now);
       this.#lookedMs = performance.now() - this.#censusAt;
-      this.#portlessSince = portlessCalls(now) - this.#portlessThen;
+      this.#portlessSince = portlessCallsSince(this.#portlessThen, portlessCalls(now));
       this.#history.add(now.window.durationMs, suspectsOf(now));
       this.#draw();
     });

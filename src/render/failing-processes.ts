@@ -7,19 +7,20 @@ import { countOf } from './numbers.ts';
 
 export class FailingProcesses {
   readonly #names: ProcessNames;
-  readonly #namespaces: Map<ProcessId, number>;
   readonly #traced: Set<ProcessId>;
   readonly #ours: Set<number>;
   readonly #namespaceNames: Map<number, string>;
 
   constructor(report: Report) {
-    const { processes, ports } = report;
+    const { processes, ports, failures } = report;
     this.#names = new ProcessNames(report);
-    this.#namespaces = new Map(
-      processes.flatMap(({ id, netns }) => (netns.status === 'measured' ? [[id, netns.value]] : [])),
-    );
-    this.#traced = new Set(processes.flatMap(({ id, activity }) => (activity.status === 'measured' ? [id] : [])));
-    this.#ours = new Set([...this.#traced].flatMap((id) => this.#namespaces.get(id) ?? []));
+    const traced = processes.filter(({ activity }) => activity.status === 'measured');
+    this.#traced = new Set(traced.map(({ id }) => id));
+    const failed = failures.status === 'measured' ? failures.value : [];
+    this.#ours = new Set([
+      ...traced.flatMap(({ netns }) => (netns.status === 'measured' ? [netns.value] : [])),
+      ...failed.flatMap(({ process, netns }) => (netns !== null && this.#traced.has(process) ? [netns] : [])),
+    ]);
     const known = ports.status === 'measured' ? ports.value : [];
     this.#namespaceNames = new Map(known.map((one) => [one.netns, namespaceShort(one)]));
   }
@@ -28,16 +29,9 @@ export class FailingProcesses {
     return this.#traced.has(process);
   }
 
-  /** Its network namespace; null where it is not known. */
-  namespaceOf({ process }: Pick<Failure, 'process'>): number | null {
-    return this.#namespaces.get(process) ?? null;
-  }
-
-  /** The name of its network namespace; null where that is one of the traced processes', or not known. */
-  elsewhere(failure: Pick<Failure, 'process'>): string | null {
-    const netns = this.namespaceOf(failure);
-    if (netns === null || this.#ours.size === 0 || this.#ours.has(netns)) return null;
-    return this.#namespaceNames.get(netns) ?? String(netns);
+  /** Whether its network namespace is one of the traced processes', as far as any of those is known. */
+  isNear({ netns }: Pick<Failure, 'netns'>): boolean {
+    return this.#ours.size === 0 || (netns !== null && this.#ours.has(netns));
   }
 
   /** `ftp[4321]`, `ftp[4321 outside]`, or `curl (37 processes)`: by its name when it failed. */
@@ -48,8 +42,9 @@ export class FailingProcesses {
   }
 
   /** What marks the namespace behind a name; nothing for those of the traced processes. */
-  mark(failure: Pick<Failure, 'process'>): string {
-    const elsewhere = this.elsewhere(failure);
-    return elsewhere === null ? '' : ` (netns ${elsewhere})`;
+  mark(failure: Pick<Failure, 'netns'>): string {
+    if (this.isNear(failure)) return '';
+    const { netns } = failure;
+    return ` (netns ${netns === null ? 'not known' : (this.#namespaceNames.get(netns) ?? netns)})`;
   }
 }

@@ -1,4 +1,4 @@
-/** Failed calls, summed as a reader wants them: by process, operation, errno and cause. */
+/** Failed calls, summed as a reader wants them: by process, operation, errno, cause and network namespace. */
 import type { FailureSum } from '../ledger/failure-store.ts';
 import { compareText } from '../ledger/order.ts';
 import { betterKnown } from '../ledger/path-refs.ts';
@@ -12,10 +12,12 @@ export function reportedFailures(failures: Iterable<FailureSum>): Failure[] {
   for (const failure of failures) {
     const { process, processes, pid, comm, operation, errno, cause, count, path } = failure;
     const who = processes === 1 ? process : comm;
-    const key = `${who}|${operation}|${errno}|${cause}`;
+    // The kernel side tells it with the failure: it is known of whoever ended before /proc was read, too.
+    const netns = failure.netns === 0 ? null : failure.netns;
+    const key = `${who}|${operation}|${errno}|${cause}|${netns}`;
     const sum = sums.get(key);
     if (sum === undefined) {
-      const first = { process, processes, pid, comm, operation, errno, cause, count, path };
+      const first = { process, processes, pid, comm, operation, errno, cause, count, netns, path };
       sums.set(key, first);
       lastMs.set(first, failure.lastMs);
       continue;

@@ -1,7 +1,7 @@
 /** Port ranges that have no port left, or hardly any, and who has taken them. */
 import { CLOSED_USES, type PortUse } from '../accounting/ports.ts';
 import type { ProcessId } from '../ledger/types.ts';
-import type { Report, ReportPortHolder, ReportPorts } from './types.ts';
+import type { Report, ReportPortHolder, ReportPorts, ReportProcess } from './types.ts';
 
 /** Ports that a program has and makes no use of. */
 const IDLE_USES: readonly PortUse[] = [...CLOSED_USES, 'close-wait'];
@@ -15,7 +15,32 @@ const SHARE_OF_HOG = 10;
 /** Network namespaces in which ports are out, or nearly. */
 export function shortagesOf(ports: Report['ports']): ReportPorts[] {
   if (ports.status === 'unavailable') return [];
-  return ports.value.filter((one) => one.free.status === 'measured' && one.free.value * FEW < sizeOf(one));
+  return ports.value.filter(isShort);
+}
+
+function isShort(ports: ReportPorts): boolean {
+  return ports.free.status === 'measured' && ports.free.value * FEW < sizeOf(ports);
+}
+
+/** Those that the verdict is about; none where it is about all. */
+export function tracedProcesses({ processes, target }: Report): ReportProcess[] {
+  if (target.selectors?.some(({ by }) => by === 'all')) return [];
+  return processes.filter(({ id, activity }) => activity.status === 'measured' || target.processes.includes(id));
+}
+
+/** 0: traced processes are in it, or have ports of it; 1: its ports are out, or nearly; 2: any other. */
+export type Concern = 0 | 1 | 2;
+
+/** In which order a reader wants network namespaces. */
+export function concernTest(report: Report): (ports: ReportPorts) => Concern {
+  const traced = tracedProcesses(report);
+  const ids = new Set(traced.map(({ id }) => id));
+  const own = new Set(traced.flatMap(({ netns }) => (netns.status === 'measured' ? [netns.value] : [])));
+  return (ports) => {
+    const isOwn = own.has(ports.netns) || ports.holders.some(({ process }) => process !== null && ids.has(process));
+    if (isOwn) return 0;
+    return isShort(ports) ? 1 : 2;
+  };
 }
 
 /** How many ports the range has; 0 when it is not known. */

@@ -140,12 +140,12 @@ function failuresSince(before: readonly Failure[], after: readonly Failure[]): F
     .sort((a, b) => b.count - a.count);
 }
 
-function keyOf({ process, processes, operation, errno, cause }: Failure): string {
-  return `${processes === 1 ? process : ''}|${operation}|${errno}|${cause}`;
+function keyOf({ process, processes, operation, errno, cause, netns }: Failure): string {
+  return `${processes === 1 ? process : ''}|${operation}|${errno}|${cause}|${netns}`;
 }
 
-function sumKeyOf({ comm, operation, errno, cause }: Failure): string {
-  return `sum of ${comm}|${operation}|${errno}|${cause}`;
+function sumKeyOf({ comm, operation, errno, cause, netns }: Failure): string {
+  return `sum of ${comm}|${operation}|${errno}|${cause}|${netns}`;
 }
 
 function sockstatSince(before: Report['sockstat'], after: Report['sockstat']): Report['sockstat'] {

@@ -102,6 +102,8 @@ export interface Failure {
   errno: string;
   cause: FailureCause;
   count: number;
+  /** the network namespace in which they failed; null where it is not known */
+  netns: number | null;
   /** of the last of them; null where no call path is captured */
   path: PathRef | null;
   /** name of the recording that it is of; only in a report of several */

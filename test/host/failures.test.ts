@@ -140,6 +140,23 @@ describe.each([
     expect(report.findings.every(({ process }) => process.status === 'measured')).toBe(true);
   });
 
+  it('has the network namespace of each, however short the process lives', async () => {
+    await using traced = await Puppet.start();
+    using tracing = Tracing.of([traced.pid]);
+    const places: number[] = [];
+    const pids: number[] = [];
+    for (const _ of [1, 2]) {
+      await using stranger = await Puppet.start({ netns: true });
+      await stranger.commands('port-range 30000 30004', `open a ${family} 6`, 'bind a zero');
+      places.push((await stranger.command('self')).netns ?? 0);
+      pids.push(stranger.pid);
+    }
+    const { failures } = tracing.finish();
+    const all = failures.status === 'measured' ? failures.value : [];
+    expect(new Set(places).size).toBe(2);
+    expect(pids.map((pid) => all.find((failure) => failure.pid === pid)?.netns)).toEqual(places);
+  });
+
   it('a listen that fails is no listening', async () => {
     await using puppet = await Puppet.start({ netns: true });
     using tracing = Tracing.of([puppet.pid]);

@@ -1,10 +1,16 @@
 import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
+import type { LedgerInput } from '../../src/ledger/types.ts';
 import { fitOwner, fitPlace } from '../../src/render/live/fit.ts';
 import { frameOf, type Size } from '../../src/render/live/frame.ts';
 import { ASCII_BLOCKS, BLOCKS, History } from '../../src/render/live/history.ts';
-import { LiveReport, portlessCalls } from '../../src/render/live/live-report.ts';
+import {
+  LiveReport,
+  type PortlessCalls,
+  portlessCalls,
+  portlessCallsSince,
+} from '../../src/render/live/live-report.ts';
 import { rowsOf } from '../../src/render/live/rows.ts';
 import { FIRST_STATE, type Key, type LiveState, press, SORTS } from '../../src/render/live/state.ts';
 import { cut, cutStart, toWidth, widthOf, wrap } from '../../src/render/live/width.ts';
@@ -13,6 +19,7 @@ import { ANSI, PLAIN } from '../../src/render/style.ts';
 import type { Report, ReportPorts } from '../../src/report/types.ts';
 import {
   frame as callFrame,
+  failure,
   history,
   hostSample,
   measured,
@@ -90,7 +97,7 @@ function frame(report: Report, state: LiveState, size: Size, style = PLAIN) {
   return frameOf(
     new LiveReport(report),
     state,
-    { history: rising(), blocks: BLOCKS, lookedMs: 3_000, portlessSince: 0, note: null },
+    { history: rising(), blocks: BLOCKS, lookedMs: 3_000, portlessSince: new Map(), note: null },
     size,
     style,
   );
@@ -231,7 +238,7 @@ describe('a screen', () => {
       perMinute: measured(60),
       msToFull: measured(89_000),
     };
-    const line = (portlessSince: number): string | undefined =>
+    const line = (portlessSince: PortlessCalls): string | undefined =>
       frameOf(
         new LiveReport({ ...report, ports: measured([ports]) }),
         FIRST_STATE,
@@ -239,9 +246,37 @@ describe('a screen', () => {
         USUAL,
         PLAIN,
       ).lines[2];
-    expect(line(0)).toBe('ports 31 of 120 in 50000-50119  89 free  full in 1m 29s  +60/min  seen 3s ago');
-    expect(line(7)).toBe('ports 31 of 120 in 50000-50119  7 calls found none free since  +60/min');
-    expect(portlessCalls(report)).toBe(29 + 7);
+    expect(line(new Map())).toBe('ports 31 of 120 in 50000-50119  89 free  full in 1m 29s  +60/min  seen 3s ago');
+    expect(line(new Map([[ports.netns, 7]]))).toBe(
+      'ports 31 of 120 in 50000-50119  7 calls found none free since  +60/min',
+    );
+    // Of another namespace.
+    expect(line(new Map([[7, 7]]))).toBe(line(new Map()));
+  });
+
+  it('counts calls that found no port where they found none, and not where that is not known', () => {
+    const calls = (...more: LedgerInput[]) => portlessCalls(reportOf([...incidentInputs(), ...more]));
+    const then = calls();
+    expect(then).toEqual(new Map([[4026531840, 29 + 7]]));
+    const strangers = [7, 0].map((netns) =>
+      failure({ process: `b:${60 + netns}:1`, pid: 60 + netns, netns, count: 5 }),
+    );
+    expect(calls(...strangers)).toEqual(then);
+    expect(portlessCallsSince(then, calls(...strangers, failure({ count: 9 })))).toEqual(new Map([[4026531840, 2]]));
+  });
+
+  it('names as victims those of the traced namespaces only', () => {
+    const quick = (netns: number) => failure({ process: `b:${60 + netns}:1`, pid: 60 + netns, comm: 'quick', netns });
+    const linesOf = (...more: LedgerInput[]) =>
+      frame(reportOf([...incidentInputs(), ...more]), FIRST_STATE, LARGE).lines;
+    expect(linesOf(quick(7), quick(0))[3]).toBe('NO FREE PORT: 1 process fails for it: ftp[4321] 7 times');
+    const child = process({ id: 'b:9:1', pid: 9, comm: 'child', netns: measured(7) });
+    const refused = failure({ process: 'b:9:1', pid: 9, comm: 'child', netns: 7, cause: 'refused' });
+    expect(linesOf(quick(7), quick(0), child, refused)[3]).toBe(
+      'NO FREE PORT in 2 netns: 2 processes fail for it: ftp[4321] 7 times, quick[67] once',
+    );
+    const without = [session(), process(), quick(7), tick(10_000)];
+    expect(frame(reportOf(without), FIRST_STATE, USUAL).lines.join('\n')).not.toContain('NO FREE PORT');
   });
 
   it('says how long and what was lost behind however many processes', () => {
@@ -290,7 +325,7 @@ describe('a screen', () => {
       history: rising(),
       blocks: BLOCKS,
       lookedMs: 3_000,
-      portlessSince: 0,
+      portlessSince: new Map(),
       note: { text, tone: 'yellow' } as const,
     };
     const { lines } = frameOf(new LiveReport(reportOf(incidentInputs())), FIRST_STATE, header, USUAL, PLAIN);

@@ -324,11 +324,11 @@ describe('buildReport', () => {
   });
 
   it('puts failures of other network namespaces last, and marks them', () => {
-    const foreign = stranger(process({ id: OTHER, pid: 4321, comm: 'ftp', netns: { status: 'measured', value: 7 } }));
+    const unread = stranger(process({ id: OTHER, pid: 4321, comm: 'ftp', netns: unavailable('it has ended') }));
     const inputs = [
       session(),
       process(),
-      failure({ count: 50 }),
+      unread,
       failure({ process: OWNER, pid: 1234, comm: 'leakyd', errno: 'ECONNREFUSED', cause: 'refused', count: 1 }),
     ];
     const far = failure({
@@ -339,14 +339,19 @@ describe('buildReport', () => {
       cause: 'reset',
     });
     const rowsOf = (text: string) => text.match(/^.*(?:connect|bind)\(\).*$/gm);
-    expect(rowsOf(renderText(reportOf([...inputs, foreign])))).toEqual([
-      expect.stringMatching(/leakyd\[1234\] +the peer/),
-      expect.stringMatching(/ftp\[4321\] \(netns 7\)/),
-    ]);
+    const textOf = (netns: number) => renderText(reportOf([...inputs, failure({ count: 50, netns })]));
+    for (const [netns, name] of [
+      [7, '7'],
+      [0, 'not known'],
+    ] as const)
+      expect(rowsOf(textOf(netns))).toEqual([
+        expect.stringMatching(/leakyd\[1234\] +the peer/),
+        expect.stringContaining(`ftp[4321] (netns ${name})`),
+      ]);
     // Of another pid namespace, by its number there.
     expect(renderText(reportOf([...inputs, far]))).toMatch(/ {2}nginx\[351 outside\] {2}/);
-    // Where it is not known to be elsewhere, the victim comes first.
-    expect(rowsOf(renderText(reportOf(inputs)))?.[0]).toMatch(/VICTIM.*\[4321\] {2}/);
+    // In that of the traced process, the victim comes first.
+    expect(rowsOf(textOf(4026531840))?.[0]).toMatch(/VICTIM.*\[4321\] {2}/);
   });
 
   it('says who took the last port, and calls only others victims of that', () => {
@@ -394,8 +399,16 @@ describe('buildReport', () => {
       const other = { process: `${comm}:${50 + i}:1`, pid: 50 + i, comm };
       return [
         stranger(process({ id: other.process, pid: other.pid, comm, netns: comm === 'd' ? elsewhere : here })),
-        failure({ ...noPort, ...other, count: i + 1 }),
-        failure({ ...noPort, ...other, operation: 'bind', errno: 'EADDRINUSE', detail: 'port-zero', count: 10 }),
+        failure({ ...noPort, ...other, netns: comm === 'd' ? 7 : 1, count: i + 1 }),
+        failure({
+          ...noPort,
+          ...other,
+          netns: comm === 'd' ? 7 : 1,
+          operation: 'bind',
+          errno: 'EADDRINUSE',
+          detail: 'port-zero',
+          count: 10,
+        }),
       ];
     });
     expect(renderText(reportOf([session(), ...names, at(3, 6), ...failures, ...others]))).toMatch(

@@ -7,7 +7,7 @@ import { accountsText } from '../text/accounts.ts';
 import { Victims } from '../text/victims.ts';
 import type { History } from './history.ts';
 import { joined, type Line, type Span } from './line.ts';
-import { suspectsOf } from './live-report.ts';
+import { type PortlessCalls, suspectsOf } from './live-report.ts';
 import { cut, widthOf, wrap } from './width.ts';
 
 export interface HeaderFacts {
@@ -19,7 +19,7 @@ export interface HeaderFacts {
   /** since the last look at the ports */
   lookedMs: number | null;
   /** calls that found no free port since then: what was free is not any more */
-  portlessSince: number;
+  portlessSince: PortlessCalls;
   /** what else there is to say, such as that it is recorded */
   note: Span | null;
 }
@@ -74,29 +74,39 @@ function suspects({ report, history, blocks }: HeaderFacts, width: number): Line
 function ports({ report, lookedMs, portlessSince }: HeaderFacts, width: number): Line {
   if (report.ports.status === 'unavailable') return [{ text: `ports not known: ${report.ports.reason}`, tone: 'dim' }];
   const own = namespacesOf(report);
-  const [tightest] = report.ports.value
-    .filter(({ netns }) => own.size === 0 || own.has(netns))
-    .sort((a, b) => freeOf(a) - freeOf(b) || b.inUse - a.inUse);
+  const tightest = tightestOf(report, own);
   if (tightest === undefined) return [{ text: 'ports: none in use' }];
   const where = `netns ${namespaceShort(tightest)}, the fullest of ${formatCount(own.size)}`;
   const others = own.size > 1 ? [{ text: where }] : [];
   const looked = lookedMs === null ? [] : [{ text: `seen ${formatDuration(lookedMs)} ago`, tone: 'dim' } as const];
-  return joined([...range(tightest, portlessSince), ...others, ...looked], width);
+  return joined([...range(tightest, portlessSince.get(tightest.netns) ?? 0), ...others, ...looked], width);
 }
 
-/** Only where there are some: others fail for want of ports. */
+/** Only where there are some: others fail for want of ports in the namespaces that the line above is about. */
 function victims(report: Report): Line[] {
-  const text = new Victims(report).text();
-  return text === null ? [] : [[{ text: `NO FREE PORT: ${text}`, tone: 'yellow' }]];
+  const own = namespacesOf(report);
+  const where = own.size > 0 ? own : new Set([tightestOf(report, own)?.netns]);
+  const text = new Victims(report).text((netns) => netns !== null && where.has(netns));
+  const these = own.size > 1 ? ` in ${formatCount(own.size)} netns` : '';
+  return text === null ? [] : [[{ text: `NO FREE PORT${these}: ${text}`, tone: 'yellow' }]];
 }
 
-/** The network namespaces of the traced processes. */
+/** The network namespaces of the traced processes: of those that live, while one does. */
 function namespacesOf({ processes }: Report): Set<number> {
+  const traced = processes.filter(({ activity }) => activity.status === 'measured');
+  const living = traced.filter(({ exited }) => !exited);
   return new Set(
-    processes.flatMap(({ netns, activity, exited }) =>
-      netns.status === 'measured' && activity.status === 'measured' && !exited ? [netns.value] : [],
-    ),
+    (living.length > 0 ? living : traced).flatMap(({ netns }) => (netns.status === 'measured' ? [netns.value] : [])),
   );
+}
+
+/** The fullest one of them; of any, where none is known. */
+function tightestOf({ ports }: Report, own: ReadonlySet<number>): ReportPorts | undefined {
+  if (ports.status === 'unavailable') return undefined;
+  const [tightest] = ports.value
+    .filter(({ netns }) => own.size === 0 || own.has(netns))
+    .sort((a, b) => freeOf(a) - freeOf(b) || b.inUse - a.inUse);
+  return tightest;
 }
 
 function freeOf({ free }: ReportPorts): number {

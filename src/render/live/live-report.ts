@@ -29,13 +29,25 @@ export class LiveReport {
   }
 }
 
-/** Calls that found no free port, where the traced processes are. */
-export function portlessCalls(report: Report): number {
-  if (report.failures.status === 'unavailable') return 0;
+/** Calls that found no free port, by the network namespaces of the traced processes; unknown ones are nobody's. */
+export type PortlessCalls = ReadonlyMap<number, number>;
+
+export function portlessCalls(report: Report): PortlessCalls {
+  const calls = new Map<number, number>();
+  if (report.failures.status === 'unavailable') return calls;
   const failing = new FailingProcesses(report);
-  return report.failures.value
-    .filter((failure) => failure.cause === 'no-free-port' && failing.elsewhere(failure) === null)
-    .reduce((sum, { count }) => sum + count, 0);
+  for (const failure of report.failures.value) {
+    const { cause, netns, count } = failure;
+    if (cause === 'no-free-port' && netns !== null && failing.isNear(failure))
+      calls.set(netns, (calls.get(netns) ?? 0) + count);
+  }
+  return calls;
+}
+
+/** Those of `now` that are not among those of `then`. */
+export function portlessCallsSince(then: PortlessCalls, now: PortlessCalls): PortlessCalls {
+  const since = [...now].map(([netns, count]) => [netns, count - (then.get(netns) ?? 0)] as const);
+  return new Map(since.filter(([, count]) => count > 0));
 }
 
 /** Sockets of all findings that are of no use to anybody. */

@@ -1,5 +1,4 @@
 /** Failed socket calls, and who suffers from a shortage of ports. */
-import type { ProcessId } from '../../ledger/types.ts';
 import { hogsOf } from '../../report/port-shortage.ts';
 import type { Failure, Report } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
@@ -31,7 +30,7 @@ export function failureLines(report: Report, style: Style): string[] {
   const isVictim = victimTest(report);
   const failing = new FailingProcesses(report);
   const rank = (failure: Failure): number =>
-    (failing.elsewhere(failure) === null ? 0 : 3) + (isVictim(failure) ? 0 : failing.isTraced(failure.process) ? 1 : 2);
+    (failing.isNear(failure) ? 0 : 3) + (isVictim(failure) ? 0 : failing.isTraced(failure.process) ? 1 : 2);
   const ordered = [...failures.value].sort((a, b) => rank(a) - rank(b));
   const shown = ordered.slice(0, MOST_FAILURES);
   const paths = new CallPathTexts(report);
@@ -53,14 +52,13 @@ export function failureLines(report: Report, style: Style): string[] {
 }
 
 /** A victim found no port, and is neither the one that leaks them nor the one that has most of them. */
-export function victimTest({ findings, ports, processes }: Report): (failure: Failure) => boolean {
+export function victimTest({ findings, ports }: Report): (failure: Failure) => boolean {
   const hogs = hogsOf(ports);
-  const places = new Map(processes.map(({ id, netns }) => [id, netns.status === 'measured' ? netns.value : null]));
-  const isHog = (process: ProcessId): boolean => hogs.get(places.get(process) ?? -1) === process;
+  const isHog = ({ process, netns }: Failure): boolean => netns !== null && hogs.get(netns) === process;
   const leakers = new Set(
     findings.flatMap(({ leak, process }) => (leak && process.status === 'measured' ? [process.value] : [])),
   );
-  return ({ cause, process }) => cause === 'no-free-port' && !leakers.has(process) && !isHog(process);
+  return (failure) => failure.cause === 'no-free-port' && !leakers.has(failure.process) && !isHog(failure);
 }
 
 function cells(failure: Failure, victim: boolean, failing: FailingProcesses, paths: CallPathTexts): string[] {

@@ -1,9 +1,16 @@
 /** Below the verdict, whatever it is: port ranges that have no port left, and who suffers for it. */
-import { inRangeOf, largestHolder, shortagesOf, sizeOf } from '../../report/port-shortage.ts';
+import {
+  concernTest,
+  inRangeOf,
+  largestHolder,
+  shortagesOf,
+  sizeOf,
+  tracedProcesses,
+} from '../../report/port-shortage.ts';
 import type { Report, ReportPorts, ReportProcess } from '../../report/types.ts';
 import { escapeText } from '../escape.ts';
 import { namespaceName, ProcessNames } from '../names.ts';
-import { formatCount } from '../numbers.ts';
+import { countOf, formatCount } from '../numbers.ts';
 import type { Style } from '../style.ts';
 import { Victims } from './victims.ts';
 
@@ -11,35 +18,31 @@ const MOST_NAMESPACES = 3;
 
 export function shortageLines(report: Report, style: Style): string[] {
   const names = new ProcessNames(report);
-  const all = (report.sources ?? [{ name: '', ports: report.ports }]).flatMap(({ name, ports }) =>
-    shortagesOf(ports).map((one) => ({ source: name, ports: one })),
-  );
+  const concern = concernTest(report);
+  const all = (report.sources ?? [{ name: '', ports: report.ports }])
+    .flatMap(({ name, ports }) => shortagesOf(ports).map((one) => ({ source: name, ports: one })))
+    .sort((a, b) => concern(a.ports) - concern(b.ports));
   const victims = new Victims(report);
   const traced = tracedProcesses(report);
   const more = all.length - MOST_NAMESPACES;
+  const unknown = all.length === 0 ? 0 : victims.callsOfUnknown;
   return [
     ...all.slice(0, MOST_NAMESPACES).flatMap(({ source, ports }) => {
       const left = ports.free.status === 'measured' && ports.free.value > 0 ? 'FEW PORTS LEFT' : 'NO PORTS LEFT';
       const where = `${source === '' ? '' : `${escapeText(source)}, `}${namespaceName(ports)}`;
       // Another recording may be of another host, whose namespaces have the same numbers.
       const elsewhere = source === '' && isElsewhere(ports, traced) ? 'elsewhere on this host, ' : '';
-      // Of a short-lived program it may not be known where it was: certain only where there is one shortage.
-      const suffering = victims.text(
-        (netns, of) => of === source && (netns === ports.netns || (netns === null && all.length === 1)),
-      );
+      const suffering = victims.text((netns, of) => of === source && netns === ports.netns);
       return [
         `${style.bold(style.red(left))}  ${elsewhere}in ${where}: ${sentence(ports, names)}`,
         ...(suffering === null ? [] : [`  ${suffering}`]),
       ];
     }),
     ...(more > 0 ? [`  and in ${formatCount(more)} more network namespaces, below`] : []),
+    ...(unknown > 0
+      ? [`  and ${countOf(unknown, 'call')} of processes whose network namespace is not known found no port`]
+      : []),
   ];
-}
-
-/** Those that the verdict is about; none where it is about all. */
-function tracedProcesses({ processes, target }: Report): ReportProcess[] {
-  if (target.selectors?.some(({ by }) => by === 'all')) return [];
-  return processes.filter(({ id, activity }) => activity.status === 'measured' || target.processes.includes(id));
 }
 
 /** Whether none of these processes can have to do with it. */

@@ -24,12 +24,10 @@ export class Victims {
 
   /**
    * `2 processes fail for it: curl[77] 40 times, ftp[78] once`; null where nobody does.
-   * @param isIn which network namespaces count, null where it is not known, of which recording; by default all
+   * @param isIn which network namespaces count, null where it is not known, of which recording
    */
-  text(isIn: (netns: number | null, source: string) => boolean = () => true): string | null {
-    const victims = this.#of(
-      this.#failures.filter((failure) => isIn(this.#failing.namespaceOf(failure), failure.source ?? '')),
-    );
+  text(isIn: (netns: number | null, source: string) => boolean): string | null {
+    const victims = this.#of(this.#failures.filter(({ netns, source }) => isIn(netns, source ?? '')));
     if (victims.length === 0) return null;
     const processes = victims.reduce((sum, victim) => sum + victim.processes, 0);
     const most = victims.slice(0, MOST_VICTIMS).map(({ name, calls }) => `${name} ${timesText(calls)}`);
@@ -39,12 +37,17 @@ export class Victims {
     return `${countOf(processes, 'process fails', 'processes fail')} for it: ${most.join(', ')}${rest}`;
   }
 
+  /** Calls of victims whose network namespace is not known. */
+  get callsOfUnknown(): number {
+    return this.#failures.reduce((sum, { netns, count }) => (netns === null ? sum + count : sum), 0);
+  }
+
   /** One for each process, or program of several short-lived ones; those that fail most first. */
   #of(failures: readonly Failure[]): Victim[] {
     const victims = new Map<string, Victim>();
     for (const failure of failures) {
-      const { process, processes, comm, source, count } = failure;
-      const key = `${source}|${processes > 1 ? comm : process}`;
+      const { process, processes, comm, source, netns, count } = failure;
+      const key = `${source}|${processes > 1 ? `${netns} ${comm}` : process}`;
       const known = victims.get(key);
       victims.set(key, {
         // A program may have failed in several ways: not every process of it in each.

@@ -1,7 +1,9 @@
 /** The first thing to read: who leaks, how much, since when, from where, and who suffers. */
+import { concernTest } from '../../../report/port-shortage.ts';
 import type { Finding, Report, ReportPorts, ReportProcess } from '../../../report/types.ts';
 import { formatDuration } from '../../duration.ts';
 import { escapeText } from '../../escape.ts';
+import { FailingProcesses } from '../../failing-processes.ts';
 import { ProcessNames, targetName } from '../../names.ts';
 import { countOf, formatCount, formatRate } from '../../numbers.ts';
 import { PLAIN } from '../../style.ts';
@@ -153,18 +155,20 @@ function description(process: ReportProcess): Node {
 /** What the leak does to others. */
 function consequences(report: Report): HTMLElement | null {
   const isVictim = victimTest(report);
+  const failing = new FailingProcesses(report);
   const victims = report.failures.status === 'measured' ? report.failures.value.filter(isVictim) : [];
   const hosts = report.sources ?? [{ ...report, name: '' }];
   const all = hosts.flatMap(({ name, ports }) =>
     ports.status === 'measured' ? ports.value.map((one) => ({ source: name, ports: one })) : [],
   );
   const used = all.filter(({ ports }) => ports.inUse > 0);
-  const full = used.filter(({ ports }) => isScarce(ports));
+  const concern = concernTest(report);
+  const full = used.filter(({ ports }) => isScarce(ports)).sort((a, b) => concern(a.ports) - concern(b.ports));
   const where = (source: string, { netns }: ReportPorts): string =>
     `${source === '' ? '' : `${escapeText(source)}, `}${used.length > 1 ? `network namespace ${netns}, ` : ''}`;
   const most = victims
     .slice(0, MOST_VICTIMS)
-    .map(({ comm, operation, count }) => `${escapeText(comm)} (${formatCount(count)} ${operation}())`);
+    .map((one) => `${escapeText(one.comm)}${failing.mark(one)} (${formatCount(one.count)} ${one.operation}())`);
   const more = victims.length - most.length;
   const lines = [
     ...full.slice(0, MOST_NAMESPACES).map(({ source, ports }) => `Ports: ${where(source, ports)}${rangeText(ports)}`),
