@@ -1,6 +1,6 @@
 /** What to type next. Only commands that exist. */
 import { NO_PID } from '../../ledger/outside.ts';
-import { largestWaster, shortagesOf } from '../../report/port-shortage.ts';
+import { concernTest, largestWaster, shortagesOf } from '../../report/port-shortage.ts';
 import type { Finding, Report } from '../../report/types.ts';
 import { namespaceName, ProcessNames } from '../names.ts';
 import type { Style } from '../style.ts';
@@ -62,8 +62,11 @@ function traceSuspects({ findings, host, target, processes }: Report): Step[] {
 }
 
 /** Where ports are out: whoever has them without use, and was not looked at. */
-function traceHogs({ ports, processes, target }: Report): Step[] {
-  return shortagesOf(ports).flatMap((one) => {
+function traceHogs(report: Report): Step[] {
+  const { ports, processes, target } = report;
+  const concern = concernTest(report);
+  const short = shortagesOf(ports).sort((a, b) => concern(a) - concern(b));
+  return short.flatMap((one) => {
     const holder = processes.find(({ id }) => id === largestWaster(one));
     const isTraced = holder?.activity.status === 'measured' || target.processes.includes(holder?.id ?? '');
     if (holder === undefined || holder.exited || holder.pid === NO_PID || isTraced) return [];

@@ -1,4 +1,5 @@
 /** The ports of each network namespace, and who has them. */
+import { type Concern, concernTest } from '../../report/port-shortage.ts';
 import type { Report, ReportPortHolder, ReportPorts } from '../../report/types.ts';
 import { formatDuration } from '../duration.ts';
 import { escapeText } from '../escape.ts';
@@ -8,21 +9,36 @@ import type { Style } from '../style.ts';
 import { layOut } from '../table.ts';
 import { lookedAtText } from './classes.ts';
 
-const MOST_NAMESPACES = 5;
+/** Of traced processes, and where ports are out or nearly; others only as long as there are fewer than a few. */
+const MOST_NAMESPACES = 30;
+const FEW_NAMESPACES = 5;
 const MOST_HOLDERS = 8;
 const MOST_DESTINATIONS = 3;
 
 export function portLines(report: Report, style: Style): string[] {
   if (report.ports.status === 'unavailable') return [];
   const names = new ProcessNames(report);
-  const used = report.ports.value.filter(({ inUse }) => inUse > 0);
+  const used = usedNamespaces(report.ports.value, report);
   if (used.length === 0) return [style.bold('PORTS'), '  none in use'];
-  const more = used.length - MOST_NAMESPACES;
+  const shown = used.filter(({ concern }, i) => i < FEW_NAMESPACES || (concern < 2 && i < MOST_NAMESPACES));
+  const more = used.length - shown.length;
   return [
     `${style.bold('PORTS')}${lookedAtText(report.lookedAt)}`,
-    ...used.slice(0, MOST_NAMESPACES).flatMap((ports) => namespaceLines(ports, names, style)),
+    ...shown.flatMap(({ ports }) => namespaceLines(ports, names, style)),
     ...(more > 0 ? [`  and ${countOf(more, 'more network namespace')}: --json lists them all`] : []),
   ];
+}
+
+/** In which a port is in use: those of traced processes first, then those that have none left, or hardly any. */
+export function usedNamespaces(
+  all: readonly ReportPorts[],
+  report: Report,
+): { ports: ReportPorts; concern: Concern }[] {
+  const concern = concernTest(report);
+  return all
+    .filter(({ inUse }) => inUse > 0)
+    .map((ports) => ({ ports, concern: concern(ports) }))
+    .sort((a, b) => a.concern - b.concern);
 }
 
 function namespaceLines(ports: ReportPorts, names: ProcessNames, style: Style): string[] {

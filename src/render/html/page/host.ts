@@ -8,7 +8,7 @@ import { accountsText, movement } from '../../text/accounts.ts';
 import { explain } from '../../text/classes.ts';
 import { stepsForRecording } from '../../text/next-of-recording.ts';
 import { notSampled, unknowns } from '../../text/observation.ts';
-import { holderText, inUseText, isFull, rangeText } from '../../text/ports.ts';
+import { holderText, inUseText, isFull, rangeText, usedNamespaces } from '../../text/ports.ts';
 import { command, concerned, surroundings } from '../../text/processes.ts';
 import { el, facts, section } from './dom.ts';
 import { DataTable } from './table.ts';
@@ -95,18 +95,18 @@ export function portsSection(report: Report): HTMLElement {
   return section(
     'ports',
     'Ports by network namespace',
-    ...hostsOf(report).flatMap((host) => [nameOf(host), ...namespacesOf(host, names)]),
+    ...hostsOf(report).flatMap((host) => [nameOf(host), ...namespacesOf(host, report, names)]),
   );
 }
 
-function namespacesOf({ ports }: OfHost, names: ProcessNames): HTMLElement[] {
+function namespacesOf({ ports }: OfHost, report: Report, names: ProcessNames): HTMLElement[] {
   const hint = (text: string): HTMLElement => el('p', { class: 'hint' }, text);
   if (ports.status === 'unavailable') return [hint(`not known: ${escapeText(ports.reason)}`)];
-  const used = ports.value.filter(({ inUse }) => inUse > 0);
+  const used = usedNamespaces(ports.value, report);
   if (used.length === 0) return [hint('none in use')];
   const more = used.length - MOST_NAMESPACES;
   return [
-    ...used.slice(0, MOST_NAMESPACES).map((one) => namespaceOf(one, names)),
+    ...used.slice(0, MOST_NAMESPACES).map(({ ports }) => namespaceOf(ports, names)),
     ...(more > 0 ? [hint(`and ${countOf(more, 'more network namespace')}: --json lists them all`)] : []),
   ];
 }
