@@ -1,5 +1,5 @@
-/** V8 ends a process whose heap is full, and its report would be lost: a trace ends before that. And garbage has no room. */
-import { MemoryGuard, Tidying } from '../recording/memory.ts';
+/** V8 ends a process whose heap is full, and its report would be lost: a trace ends before that. */
+import { MemoryGuard } from '../recording/memory.ts';
 
 const LOOK_MS = 1_000;
 /** A walk of all descriptors takes more for a moment than what is known of the same sockets, and the report comes after it. */
@@ -7,7 +7,6 @@ const MOST_OF_MEMORY = 0.4;
 
 export class Room {
   readonly #guard = new MemoryGuard(MOST_OF_MEMORY);
-  readonly #tidying = new Tidying();
   #lookedMs = Number.NEGATIVE_INFINITY;
 
   /** Whether more can be taken. */
@@ -15,7 +14,6 @@ export class Room {
     const now = performance.now();
     if (now - this.#lookedMs < LOOK_MS) return true;
     this.#lookedMs = now;
-    this.#tidying.look();
     return !this.#guard.isUsedUp;
   }
 }

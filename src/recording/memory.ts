@@ -9,8 +9,6 @@ const YOUNG_BYTES = 48 * 2 ** 20;
 export interface Memory {
   /** what is used, garbage included */
   usedBytes(): number;
-  /** what is used outside of the limit: columns of numbers are there */
-  externalBytes(): number;
   limitBytes(): number;
   collectGarbage(): void;
 }
@@ -20,7 +18,6 @@ const HEAP: Memory = {
     getHeapSpaceStatistics()
       .filter(({ space_name: name }) => !name.startsWith('new'))
       .reduce((sum, { space_used_size: used }) => sum + used, 0),
-  externalBytes: () => getHeapStatistics().external_memory,
   limitBytes: () => {
     const { heap_size_limit: limit } = getHeapStatistics();
     return Math.max(limit - YOUNG_BYTES, limit / 4);
@@ -58,42 +55,6 @@ export class MemoryGuard {
     const left = this.#memory.usedBytes();
     this.#enoughBytes = left + STEP * limit;
     return left > most;
-  }
-}
-
-/** Less garbage may lie. */
-const GARBAGE_BYTES = 16 * 2 ** 20;
-/** Who is given more between two looks is not quiet. */
-const QUIET_BYTES = 2 ** 20;
-
-/**
- * Gives back what a burst has left: V8 looks for garbage when something is added, and who has become quiet would keep
- * several times what it needs.
- */
-export class Tidying {
-  readonly #memory: Memory;
-  /** as much was left by the last collection, or was there at the first look */
-  #neededBytes: number | null = null;
-  #lastBytes = Number.POSITIVE_INFINITY;
-
-  constructor(memory: Memory = HEAP) {
-    this.#memory = memory;
-  }
-
-  /** Collects when it is worth it. To be asked once a second or so. */
-  look(): void {
-    const bytes = this.#bytes;
-    const isQuiet = Math.abs(bytes - this.#lastBytes) < QUIET_BYTES;
-    this.#lastBytes = bytes;
-    this.#neededBytes ??= bytes;
-    if (!isQuiet || bytes < this.#neededBytes + Math.max(GARBAGE_BYTES, this.#neededBytes / 4)) return;
-    this.#memory.collectGarbage();
-    this.#neededBytes = this.#bytes;
-    this.#lastBytes = this.#neededBytes;
-  }
-
-  get #bytes(): number {
-    return this.#memory.usedBytes() + this.#memory.externalBytes();
   }
 }
 
