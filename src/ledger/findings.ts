@@ -27,7 +27,6 @@ const MOST_HOLDERS = 100;
 /** Everything of one program, kind and errno: see leaks.ts. */
 interface Habit {
   program: string;
-  kind: SocketKind;
   clusters: Map<string, Cluster>;
 }
 
@@ -58,9 +57,8 @@ interface JudgedPart extends Part {
 export function findingsOf(ledger: FindingSource, nowMs: number = ledger.nowMs): Finding[] {
   const groups = groupSums(ledger.suspectSums(nowMs), nowMs);
   const judge = judgeOf(ledger, nowMs, groups);
-  const habits = habitsOf(ledger, groups);
-  const findings = habits
-    .flatMap((habit) => judgedParts(habit, alikeOnes(habit, habits), judge, ledger.thresholds))
+  const findings = habitsOf(ledger, groups)
+    .flatMap((habit) => judgedParts(habit, judge, ledger.thresholds))
     .flatMap((part) => toFinding(ledger, nowMs, part) ?? []);
   findings.sort(
     (a, b) =>
@@ -76,7 +74,7 @@ function habitsOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Habit
   const habits = new Map<string, Habit>();
   const clusterFor = (kind: SocketKind, { errno, openPath, bindPath }: Traits, program: string): Cluster => {
     const key = `${kind}|${errno ?? '-'}|${program}`;
-    const habit = habits.get(key) ?? { program, kind, clusters: new Map<string, Cluster>() };
+    const habit = habits.get(key) ?? { program, clusters: new Map<string, Cluster>() };
     habits.set(key, habit);
     const paths = `${pathKey(openPath)}|${pathKey(bindPath)}`;
     const cluster = habit.clusters.get(paths) ?? { groups: [], sum: null };
@@ -87,20 +85,6 @@ function habitsOf(ledger: FindingSource, groups: readonly SuspectGroup[]): Habit
     clusterFor(group.kind, group.traits, ledger.programOf(group.traits.owner)).groups.push(group);
   for (const sum of ledger.exitSums()) clusterFor(sum.traits.kind, sum.traits, sum.program).sum = sum;
   return [...habits.values()];
-}
-
-/** What a socket may be of which it is not known whether it was ever bound. */
-const MAY_BE_UNKNOWN: readonly SocketKind[] = ['unused', 'bound-inactive', 'bind-failed'];
-
-/** Suspects of other habits of the program that may be of this one, were their history known; of each, one habit or more. */
-function alikeOnes({ program, kind }: Habit, habits: readonly Habit[]): SuspectGroup[][] {
-  const isAlike =
-    kind === 'closed-unknown'
-      ? (other: SocketKind) => MAY_BE_UNKNOWN.includes(other)
-      : (other: SocketKind) => MAY_BE_UNKNOWN.includes(kind) && other === 'closed-unknown';
-  return habits
-    .filter((other) => other.program === program && isAlike(other.kind))
-    .map(({ clusters }) => [...clusters.values()].flatMap(({ groups }) => groups.filter(isAlive)));
 }
 
 type Judge = (group: SuspectGroup) => JudgedGroup;
@@ -119,12 +103,7 @@ function judgeOf(ledger: FindingSource, nowMs: number, groups: readonly SuspectG
 }
 
 /** The findings of one habit: of each pair of call paths, one for each process, or one for all where there are many. */
-function judgedParts(
-  { program, clusters }: Habit,
-  alike: readonly SuspectGroup[][],
-  judge: Judge,
-  thresholds: Thresholds,
-): JudgedPart[] {
+function judgedParts({ program, clusters }: Habit, judge: Judge, thresholds: Thresholds): JudgedPart[] {
   const all = [...clusters.values()];
   const many = all.reduce((sum, { groups }) => sum + groups.filter(isAlive).length, 0) > MOST_SEPARATE;
   const living = all.flatMap(({ groups }): Part[][] => {
@@ -137,9 +116,8 @@ function judgedParts(
     codeKnown: parts.every(({ groups }) => groups.every(({ traits }) => isCodeKnown(traits))),
     parts: parts.map((part) => ({ part, groups: part.groups.map(judge) })),
   }));
-  const judgedAlike = alike.map((groups) => groups.map(judge));
-  const leaking = leakingParts(shares, judgedAlike, thresholds, ({ old }) => old);
-  const wouldLeak = leakingParts(shares, judgedAlike, thresholds, ({ count }) => count);
+  const leaking = leakingParts(shares, thresholds, ({ old }) => old);
+  const wouldLeak = leakingParts(shares, thresholds, ({ count }) => count);
   const exited = all.flatMap(({ groups, sum }): Part[] => {
     const gone = groups.filter((group) => !isAlive(group));
     return gone.length > 0 || sum !== null ? [{ program, groups: gone, sum }] : [];

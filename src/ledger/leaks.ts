@@ -24,12 +24,10 @@ type CountOf = (group: JudgedGroup) => number;
 
 /**
  * The parts that are a leak.
- * @param alike of the same program, each of which may be the same leak: of some it is not known what happened to them
  * @param oldOf how many of a group to take for old enough: those that are, or those that will be if they stay
  */
 export function leakingParts<Part>(
   shares: readonly PathShare<Part>[],
-  alike: readonly (readonly JudgedGroup[])[],
   { leakCount }: Pick<Thresholds, 'leakCount'>,
   oldOf: CountOf,
 ): Set<Part> {
@@ -37,13 +35,10 @@ export function leakingParts<Part>(
   const total = sum(judged, ({ old }) => old);
   const isExplained = judged.some(({ leaks }) => leaks);
   const rest = sum(judged, ({ old, leaks }) => (leaks ? 0 : old));
-  // As many as are a leak by themselves need no others.
-  const more = isExplained ? [] : alike.map((one) => sum(one, oldOf)).filter((old) => old < leakCount);
-  const together = rest + Math.max(0, ...more);
   const leaking = new Set<Part>();
   for (const { share, old, leaks } of judged) {
     // Where it is not known which code opened them, they may as well be of the code that leaks.
-    const byNumber = leaks ? old >= leakCount : together >= leakCount || (!share.codeKnown && total >= leakCount);
+    const byNumber = leaks ? old >= leakCount : rest >= leakCount || (!share.codeKnown && total >= leakCount);
     const byOwner = !isExplained || !share.codeKnown;
     for (const { part, groups } of share.parts) {
       const oldOnes = groups.filter((group) => oldOf(group) > 0);

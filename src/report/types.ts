@@ -102,7 +102,7 @@ export interface Failure {
   errno: string;
   cause: FailureCause;
   count: number;
-  /** the network namespace in which they failed; null where it is not known */
+  /** the network namespace in which the first of them failed; null where it is not known */
   netns: number | null;
   /** of the last of them; null where no call path is captured */
   path: PathRef | null;

@@ -227,23 +227,6 @@ describe('leaks', () => {
     expect(findingsOf(ledger)).toMatchObject([{ kind: 'closed-unknown', count: 9, leak: false, perMinute: 0 }]);
   });
 
-  it('what may be of one leak is counted together, unless one of both is a leak by itself', () => {
-    const seeded = { origin: 'seeded', ever: unavailable(), openedMs: unavailable() } as const;
-    const mixed = (unknown: number, known: number, facts = {}) =>
-      findingsOf(
-        ledgerOf(
-          ...many(unknown, seeded),
-          ...Array.from({ length: known }, (_, i) => row(socket(100 + i, 1_000, facts))),
-          tick(61_000),
-        ),
-      ).map(({ kind, leak }) => `${kind} ${leak}`);
-    expect(mixed(5, 9)).toEqual(['unused true', 'closed-unknown true']);
-    expect(mixed(5, 4)).toEqual(['closed-unknown false', 'unused false']);
-    expect(mixed(10, 9)).toEqual(['closed-unknown true', 'unused false']);
-    // It is known of close-wait what it is.
-    expect(mixed(5, 9, CLOSE_WAIT)).toEqual(['close-wait false', 'closed-unknown false']);
-  });
-
   it('the growth of processes that share a finding is that of all of them, those that come and those that go', () => {
     const facts = (second: number) => ({ owner: measured(`${BOOT}:${1000 + second}:${second}`) });
     const batch = (second: number) =>

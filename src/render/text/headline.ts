@@ -141,5 +141,5 @@ function suspectLine(report: Report): string[] {
 
 function whatIsALeak({ window }: Report): string {
   const idle = `close-wait and disconnected ${formatDuration(window.idleLeakAgeMs)} idle`;
-  return `is ${formatDuration(window.leakAgeMs)} old (${idle}), and grows or numbers ${formatCount(window.leakCount)}`;
+  return `is ${formatDuration(window.leakAgeMs)} old (${idle}), and grows or numbers ${formatCount(window.leakCount)} of one kind`;
 }
