@@ -126,7 +126,7 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 /** A wrong answer is waited for until patience ends, so a broken build must not go through all tests. */
 const mostFailures = 5;
 
-/** The shell script of one guest. It leaves one line of JSON on the second serial port. */
+/** The shell script of one guest. It leaves a line of JSON on the second serial port, and how vitest ended. */
 export function planOf({ hooks, files, pattern }) {
   const vitest =
     `node node_modules/vitest/vitest.mjs run --project guest --bail ${mostFailures} ` +
@@ -135,37 +135,55 @@ export function planOf({ hooks, files, pattern }) {
     `echo "hook set ${hooks}"`,
     `SOCKTRACE_HOOKS=${hooks} SOCKTRACE_PATIENCE=8 ${vitest} --outputFile.json=/tmp/result.json ` +
       `${pattern === '' ? '' : `-t ${quoted(pattern)} `}${files.join(' ')}`,
-    '{ cat /tmp/result.json; echo; } > /dev/ttyS1',
+    'code=$?',
+    '{ cat /tmp/result.json; echo; echo "vitest exited with $code"; } > /dev/ttyS1',
   ].join('\n');
 }
 
 /**
- * Tests of one guest: [{file, name, failure: null or its message, notRun: null or why}]. What is not readable or was left
- * out by a pattern is not among them.
+ * Tests of one guest: [{file, name, failure: null or its message, notRun: null or why}]. What was left out by a pattern is
+ * not among them; what should have run and did not is a failure.
+ * @param files of each of which there must be a result
  */
-export function readResults(text) {
+export function readResults(text, files = []) {
+  const [json, ...rest] = text.split('\n');
   let report;
   try {
-    report = JSON.parse(text);
+    report = JSON.parse(json);
   } catch {
     return [];
   }
-  return report.testResults.flatMap(resultsOfFile);
+  const tests = report.testResults.flatMap(resultsOfFile);
+  const failed = (file, name, failure) => ({ file, name, failure, notRun: null });
+  for (const file of files.map(shortName))
+    if (!tests.some((test) => test.file === file)) tests.push(failed(file, 'the file', 'none of its tests was run'));
+  // A worker that crashed, or an error outside of all tests, fails none of them.
+  const exit = /^vitest exited with (\d+)\r?$/m.exec(rest.join('\n'))?.[1];
+  if (exit !== '0' && tests.every(({ failure }) => failure === null))
+    tests.push(failed('vitest', 'its end', `exited with ${exit ?? 'nothing said'}, though no test failed`));
+  return tests;
 }
 
+const shortName = (path) => path.replace(/^(?:.*\/)?test\//, '').replace(/\.test\.ts$/, '');
+
 function resultsOfFile({ name, status, message, assertionResults }) {
-  const file = name.replace(/^.*\/test\//, '').replace(/\.test\.ts$/, '');
+  const file = shortName(name);
   const tests = assertionResults
-    .filter(({ status, meta }) => status === 'passed' || status === 'failed' || meta?.notRun !== undefined)
+    .filter(({ status, meta }) => status !== 'skipped' || meta?.notRun !== undefined)
     .map((test) => ({
       file,
       name: test.fullName,
-      failure: test.status === 'failed' ? test.failureMessages.join('\n') : null,
+      failure: failureOf(test),
       notRun: test.meta?.notRun ?? null,
     }));
   // A file that broke before any of its tests failed hides what it holds.
   const broken = status === 'failed' && tests.every(({ failure }) => failure === null);
   return broken ? [...tests, { file, name: 'the file', failure: message || 'could not be run', notRun: null }] : tests;
+}
+
+function failureOf({ status, failureMessages, meta }) {
+  if (status === 'passed' || meta?.notRun !== undefined) return null;
+  return status === 'failed' ? failureMessages.join('\n') : `never came to its end: ${status}`;
 }
 
 /** Lines by which a kernel says that something is wrong with it. */

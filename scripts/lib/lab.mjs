@@ -1,15 +1,28 @@
 /** Runs the guests of a choice of kernels, and tells what came out of each. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runGuest } from './lab-guest.mjs';
 import { writeBaseImage } from './lab-image.mjs';
 import { fetchKernel, labKernels } from './lab-kernels.mjs';
-import { ciPattern, labGuests, planOf, readResults, warningsOf } from './lab-plan.mjs';
+import { ciPattern, labGuests, machineOnly, planOf, readResults, warningsOf } from './lab-plan.mjs';
 import { findProgram, root, say } from './run.mjs';
 
 const bootTimeoutMs = 30 * 60_000;
 
 /** A guest idles a third of its time, mostly until the kernel has let go of programs: two of them keep one CPU busy. */
-const guestsAtOnce = 4;
+const mostGuestsAtOnce = 4;
+/** Of its memory, with its file system and QEMU. */
+const guestBytes = 3.2 * 2 ** 30;
+
+function guestsAtOnce() {
+  return Math.max(1, Math.min(mostGuestsAtOnce, Math.floor(availableBytes() / guestBytes)));
+}
+
+/** What programs can have, the page cache included. */
+function availableBytes() {
+  const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+  return Number(kilobytes) * 1_024;
+}
 
 /** The guests of each kernel, after a choice of {whole, hooks, files, pattern}; what is not chosen is as planned. */
 export function chosenGuests({ whole, hooks, files, pattern }) {
@@ -18,6 +31,7 @@ export function chosenGuests({ whole, hooks, files, pattern }) {
     .map((guest) => ({
       ...guest,
       files: files ?? guest.files,
+      expected: files === undefined && pattern === undefined ? guest.files : [],
       pattern: pattern ?? (whole ? guest.pattern : ciPattern(guest.pattern)),
     }));
 }
@@ -51,7 +65,7 @@ async function sideBySide(items, work) {
   const worker = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) results[next[0]] = await work(next[1]);
   };
-  await Promise.all(Array.from({ length: guestsAtOnce }, worker));
+  await Promise.all(Array.from({ length: guestsAtOnce() }, worker));
   return results;
 }
 
@@ -79,7 +93,7 @@ async function runOne({ name, lacks = {} }, { image, modules, version }, guest, 
     notRun: null,
     ended,
     said: lastLines(console, 30),
-    tests: readResults(results),
+    tests: readResults(results, guest.expected),
     // A kernel that died has no dmesg to give.
     warnings: warningsOf(`${dmesg}\n${dmesg === '' ? console : ''}`),
   };
@@ -99,6 +113,12 @@ export async function openShell(kernelName) {
   const plan = 'echo "socktrace: node dist/cli/main.js; exit to leave"; setsid cttyhack sh\n';
   const { image, modules } = fetched;
   await runGuest({ name: 'shell', image, modules, base, plan, timeoutMs: 24 * 3_600_000, interactive: true });
+}
+
+/** What was left out of the guests because it is the same on all kernels, by name; nothing when all was run. */
+export function leftOutOf({ whole, files, pattern }) {
+  if (whole || files !== undefined || pattern !== undefined) return [];
+  return Object.entries(machineOnly).flatMap(([file, names]) => names.map((name) => `${file}: ${name}`));
 }
 
 /** kernel x hook set x file, as lines of a table. */

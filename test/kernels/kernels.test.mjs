@@ -1,9 +1,11 @@
 // The scenarios on stock kernels in emulated machines: what each guest ran is a test here, with what it said.
 import { describe, expect, it } from 'vitest';
-import { runLab, tableOf } from '../../scripts/lib/lab.mjs';
+import { leftOutOf, runLab, tableOf } from '../../scripts/lib/lab.mjs';
 
-const kernels = await runLab(JSON.parse(process.env.SOCKTRACE_LAB ?? '{}'));
+const choice = JSON.parse(process.env.SOCKTRACE_LAB ?? '{}');
+const kernels = await runLab(choice);
 process.stdout.write(`\n${tableOf(kernels).join('\n')}\n\n`);
+for (const name of leftOutOf(choice)) process.stdout.write(`NOT RUN in guests, only on this machine: ${name}\n`);
 
 for (const { kernel, required, notRun, version, guests } of kernels) {
   if (notRun !== null) {

@@ -41,7 +41,7 @@ describe('results of a guest', () => {
       { status: 'skipped', fullName: 'v6 unused', failureMessages: [] },
       { status: 'skipped', fullName: 'MPTCP', failureMessages: [], meta: { notRun: 'no MPTCP' } },
     ]);
-    expect(readResults(`${line}\n`)).toEqual([
+    expect(readResults(`${line}\nvitest exited with 1\n`)).toEqual([
       { file: 'host/kinds', name: 'v4 unused', failure: null, notRun: null },
       { file: 'host/kinds', name: 'v4 bound', failure: 'expected 7\nat x', notRun: null },
       { file: 'host/kinds', name: 'MPTCP', failure: null, notRun: 'no MPTCP' },
@@ -52,6 +52,22 @@ describe('results of a guest', () => {
     const line = report([], { status: 'failed', message: 'no such module' });
     expect(readResults(`${line}\n`)).toMatchObject([{ name: 'the file', failure: 'no such module' }]);
     expect(readResults(`${line.slice(0, 40)}\n`)).toEqual([]);
+  });
+
+  it('what should have run and did not is a failure, and so is an end that no test explains', () => {
+    const passed = { status: 'passed', fullName: 'v4 unused', failureMessages: [] };
+    const died = report([passed, { status: 'pending', fullName: 'v4 bound', failureMessages: [] }]);
+    expect(readResults(`${died}\nvitest exited with 1\n`)).toMatchObject([
+      { name: 'v4 unused', failure: null },
+      { name: 'v4 bound', failure: expect.stringContaining('pending') },
+    ]);
+    const files = ['test/host/kinds.test.ts', 'test/host/storms.test.ts'];
+    expect(readResults(`${report([passed])}\nvitest exited with 0\n`, files)).toMatchObject([
+      { file: 'host/kinds', failure: null },
+      { file: 'host/storms', failure: 'none of its tests was run' },
+    ]);
+    for (const end of ['vitest exited with 1\n', ''])
+      expect(readResults(`${report([passed])}\n${end}`).map(({ failure }) => failure !== null)).toEqual([false, true]);
   });
 
   it('a kernel that complains is heard, one that quotes its command line is not', () => {
