@@ -43,6 +43,8 @@ const sliceMs = 1_000;
 const warmingMs = 3_000;
 const mostWarmings = 20;
 const alike = { by: 0.2, orBelow: 0.005 };
+/** Of a core: who takes more has not told yet all that it found. */
+const busyShare = 0.5;
 const minAge = '1s';
 /** More than one program opens a second, beside a tracer. */
 const mostOfOne = 50_000;
@@ -71,7 +73,8 @@ async function warm(pid, meanwhile) {
     const [cpu, begun] = [cpuNsOf(pid), performance.now()];
     await meanwhile();
     const cores = (cpuNsOf(pid) - cpu) / 1e6 / (performance.now() - begun);
-    if (Math.max(cores, before) <= alike.orBelow || Math.abs(cores - before) <= alike.by * before) return;
+    const isAlike = Math.max(cores, before) <= alike.orBelow || Math.abs(cores - before) <= alike.by * before;
+    if (isAlike && cores < busyShare) return;
     before = cores;
   }
 }
