@@ -17,6 +17,7 @@ import {
   failure,
   hostSample,
   measured,
+  OWNER,
   process,
   row,
   session,
@@ -182,11 +183,12 @@ it('failed calls of other namespaces are marked as such', async (context) => {
     session(),
     traced,
     seen.type === 'process' ? { ...seen, activity: unavailable('not traced') } : seen,
-    failure({ ...far, errno: 'ECONNREFUSED', cause: 'refused' }),
-    failure({ ...other, errno: 'ECONNREFUSED', cause: 'refused' }),
+    failure({ ...far, errno: 'ECONNREFUSED', cause: 'refused', netns: 0 }),
+    failure({ ...other, errno: 'ECONNREFUSED', cause: 'refused', netns: 7 }),
+    failure({ process: OWNER, pid: 1234, comm: 'leakyd', errno: 'ECONNREFUSED', cause: 'refused', netns: 1 }),
     ...seconds(60),
   ]);
   const { page } = await (browser ?? notRun(context, 'chromium is not installed')).open(renderHtml(report, timeline));
   const programs = await page.locator('#failures tbody td:nth-child(5)').allInnerTexts();
-  expect(programs.toSorted()).toEqual(['curl[77] (netns 7)', 'nginx[351 outside]']);
+  expect(programs.toSorted()).toEqual(['curl[77] (netns 7)', 'nginx[351 outside] (netns not known)', 'leakyd[1234]']);
 });

@@ -145,11 +145,15 @@ describe.each([
     using tracing = Tracing.of([traced.pid]);
     const places: number[] = [];
     const pids: number[] = [];
-    for (const _ of [1, 2]) {
-      await using stranger = await Puppet.start({ netns: true });
-      await stranger.commands('port-range 30000 30004', `open a ${family} 6`, 'bind a zero');
-      places.push((await stranger.command('self')).netns ?? 0);
-      pids.push(stranger.pid);
+    {
+      // Both at once: a namespace that has ended may leave its number to the next.
+      await using one = await Puppet.start({ netns: true });
+      await using other = await Puppet.start({ netns: true });
+      for (const stranger of [one, other]) {
+        await stranger.commands('port-range 30000 30004', `open a ${family} 6`, 'bind a zero');
+        places.push((await stranger.command('self')).netns ?? 0);
+        pids.push(stranger.pid);
+      }
     }
     const { failures } = tracing.finish();
     const all = failures.status === 'measured' ? failures.value : [];
