@@ -190,5 +190,5 @@ it('failed calls of other namespaces are marked as such', async (context) => {
   ]);
   const { page } = await (browser ?? notRun(context, 'chromium is not installed')).open(renderHtml(report, timeline));
   const programs = await page.locator('#failures tbody td:nth-child(5)').allInnerTexts();
-  expect(programs.toSorted()).toEqual(['curl[77] (netns 7)', 'nginx[351 outside] (netns not known)', 'leakyd[1234]']);
+  expect(programs.toSorted()).toEqual(['curl[77] (netns 7)', 'leakyd[1234]', 'nginx[351 outside] (netns not known)']);
 });
