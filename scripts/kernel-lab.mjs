@@ -2,9 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { argumentsOf } from './lib/arguments.mjs';
-import { openShell } from './lib/lab.mjs';
+import { leftOutOf, openShell } from './lib/lab.mjs';
 import { labKernels } from './lib/lab-kernels.mjs';
-import { labGuests, machineOnly } from './lib/lab-plan.mjs';
+import { labGuests } from './lib/lab-plan.mjs';
 import { root, say } from './lib/run.mjs';
 import { ensureTestTools } from './lib/test-tools.mjs';
 import { setUpOrExplain } from './setup.mjs';
@@ -35,8 +35,7 @@ function list() {
   for (const { name, required, suite } of labKernels)
     console.log(`kernel ${name}${required ? ', in npm test' : ''}${suite ? `, from ${suite}` : ''}`);
   for (const { boot, hooks, files } of labGuests) console.log(`${boot}: ${hooks}: ${files.join(' ')}`);
-  for (const [file, names] of Object.entries(machineOnly))
-    for (const name of names) console.log(`npm test: on the machine itself only: ${file}: ${name}`);
+  for (const name of leftOutOf({})) console.log(`npm test: on the machine itself only: ${name}`);
 }
 
 async function main() {

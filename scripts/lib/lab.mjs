@@ -1,5 +1,5 @@
 /** Runs the guests of a choice of kernels, and tells what came out of each. */
-import { readFileSync } from 'node:fs';
+import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { runGuest } from './lab-guest.mjs';
 import { writeBaseImage } from './lab-image.mjs';
@@ -15,13 +15,7 @@ const mostGuestsAtOnce = 4;
 const guestBytes = 3.2 * 2 ** 30;
 
 function guestsAtOnce() {
-  return Math.max(1, Math.min(mostGuestsAtOnce, Math.floor(availableBytes() / guestBytes)));
-}
-
-/** What programs can have, the page cache included. */
-function availableBytes() {
-  const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
-  return Number(kilobytes) * 1_024;
+  return Math.max(1, Math.min(mostGuestsAtOnce, Math.floor(freemem() / guestBytes)));
 }
 
 /** The guests of each kernel, after a choice of {whole, hooks, files, pattern}; what is not chosen is as planned. */
