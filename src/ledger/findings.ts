@@ -153,12 +153,12 @@ function toFinding(
   const total = (of: (group: SuspectGroup) => number): number => groups.reduce((all, group) => all + of(group), 0);
   const count = total((group) => group.count) + (sum?.count ?? 0);
   const heldAtExit = total((group) => group.heldAtExit) + (sum?.count ?? 0);
-  const series = largest && (groups.length === 1 ? largest.id : programId(largest.kind, largest.traits, program));
+  const growth =
+    largest && ledger.growthOf(groups.length === 1 ? largest.id : programId(largest.kind, largest.traits, program));
   const alive = {
     count: total((group) => group.count - group.heldAtExit),
     fromStart: total((group) => group.fromStart),
   };
-  const perMinute = alive.count > 0 && series !== undefined ? ledger.growthOf(series)?.perMinute(nowMs, alive) : null;
 
   const { portsInAll, holders, unconfirmed, oldest } = mergeDetails(groups.map(({ details }) => details));
   for (const entry of sum?.examples ?? []) oldest.add(entry);
@@ -181,7 +181,7 @@ function toFinding(
     ports: portsInAll + (sum?.ports ?? 0),
     oldestMs: groups.reduce((oldest, group) => Math.max(oldest, group.oldestMs), sum?.oldestMs ?? 0),
     oldestIsLowerBound: kind === 'closed-unknown' || groups.some(({ fromStart }) => fromStart > 0),
-    perMinute: perMinute ?? null,
+    perMinute: alive.count > 0 ? (growth?.perMinute(nowMs, alive) ?? null) : null,
     heldAtExit,
     examples: oldest.entries.map((entry) => toExample(entry, nowMs)),
   };
